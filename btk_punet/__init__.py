@@ -1,0 +1,51 @@
+"""btk_punet: Euclid-like blends, detectors of blended galaxies, and what they miss, through BTK.
+
+Public names are loaded when first used, so that ``import btk_punet`` costs next to nothing and
+loads neither matplotlib nor TensorFlow.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it.
+_HOME = {
+    "get_euclid_survey": "simulation.survey",
+    "EuclidCatalog": "simulation.catalog",
+    "EuclidGroupSampling": "simulation.sampling",
+    "EuclidPairSampling": "simulation.sampling",
+    "EuclidFieldSampling": "simulation.sampling",
+    "EuclidGenerator": "simulation.generator",
+    "RealGalaxyGenerator": "simulation.generator",
+    "class_map": "simulation.labels",
+    "overlap_count": "simulation.labels",
+    "DetectionFlag": "deblending.flags",
+    "SepDeblender": "deblending.peers",
+    "SourceExtractorDeblender": "deblending.peers",
+    "alone_snr": "evaluation.limit",
+    "limit_snr": "evaluation.limit",
+    "Matcher": "evaluation.matching",
+    "batch_tables": "evaluation.tables",
+    "Completeness": "evaluation.metrics",
+    "Purity": "evaluation.metrics",
+    "DetectionEfficiency": "evaluation.metrics",
+    "BENCHMARK_SETS": "evaluation.benchmark",
+    "benchmark_set": "evaluation.benchmark",
+    "compare": "evaluation.compare",
+    "BtkPunetError": "errors",
+    "BtkPunetWarning": "errors",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(_HOME))

@@ -1,0 +1,1 @@
+"""Detect, separate and measure the galaxies of a blend."""

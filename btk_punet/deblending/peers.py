@@ -1,0 +1,355 @@
+"""The methods that everybody knows, run with the survey's true noise: their base, and SEP.
+
+SExtractor and SEP share one idea: smooth the image, take the connected pixels above a threshold,
+split them at saddles, measure each piece. `IsophotalDeblender` holds what follows from the idea
+and not from the program: noise, unusable pixels, the catalog, the flags.
+"""
+
+import inspect
+import numbers
+import warnings
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+import sep
+from astropy.table import Table
+from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
+from btk.deblend import Deblender
+from btk.multiprocess import multiprocess
+from scipy.ndimage import binary_dilation
+from surveycodex.utilities import mean_sky_level
+
+from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
+
+# Electrons.  Sums of larger values leave the single precision in which both programs work.
+_LARGEST_PIXEL_ELECTRONS = 1e25
+
+
+class Extraction(NamedTuple):
+    """What a program finds in one image.
+
+    Attributes:
+        sources: Structured array, one row a source, with at least the fields `x`, `y` [pixel,
+            0-based], `errx2`, `erry2` [pixel^2] and `flux` [electron].
+        labels: Integer image `(H, W)`; `i + 1` marks the pixels of row `i`, 0 the background.
+    """
+
+    sources: np.ndarray
+    labels: np.ndarray
+
+
+class IsophotalDeblender(Deblender):
+    """Base of the deblenders that threshold one band and measure what lies above.
+
+    The noise is the survey's own: the background variance of a pixel is surveycodex's
+    `mean_sky_level`, and BTK's images come with the background already subtracted. Pixels without
+    a usable value (NaN, infinite, beyond 1e25 electrons) are set to the background, which is 0.
+
+    The catalog of an image has a row for each detection, the brightest first:
+
+    - `ra`, `dec` [arcsec]: BTK's world coordinates; `ra` is negative left of the centre and not
+      wrapped at 360 degrees.
+    - `x_peak`, `y_peak` [pixel]: barycentre; 0-based, pixel centres at integers, x the column.
+    - `x_err`, `y_err` [pixel]: one standard deviation of the barycentre, from the noise of the
+      background and of the source's photons. Always finite.
+    - `flux`, `flux_err` [electron]: sum over the footprint, and its standard deviation.
+    - `mag_<band>` [AB mag]: of `flux`; NaN where `flux` is not positive.
+    - `n_pixels`: number of pixels of the footprint.
+    - `flags`: bits of `DetectionFlag`.
+
+    These methods give no probability, so there is no `p_detect`. The segmentation is bool,
+    `(max_n_sources, H, W)` an image, in the order of the catalog; footprints do not overlap.
+    More detections than `max_n_sources` raise no error, as they do in BTK's classes: the
+    brightest are kept, with the flag TRUNCATED, and one `BtkPunetWarning` is given a call.
+
+    Args:
+        max_n_sources: Largest number of detections to return for an image.
+        thresh: Detection threshold, in standard deviations of a pixel's background.
+        minarea: Smallest number of pixels of a source.
+        deblend_cont: Smallest share of a blend's flux that a branch needs to be a source of its
+            own: 0 splits at every saddle, 1 never.
+        deblend_nthresh: Number of levels at which a blend is searched for branches.
+        use_band: Index of the band, in the order of the survey's filters.
+
+    Raises:
+        InputError: A parameter is out of its range.
+    """
+
+    def __init__(
+        self,
+        max_n_sources: int,
+        thresh: float = 1.2,
+        minarea: int = 5,
+        deblend_cont: float = 5e-4,
+        deblend_nthresh: int = 64,
+        use_band: int = 0,
+    ) -> None:
+        super().__init__(max_n_sources)
+        self.thresh = thresh
+        self.minarea = minarea
+        self.deblend_cont = deblend_cont
+        self.deblend_nthresh = deblend_nthresh
+        self.use_band = use_band
+        _check_integer("max_n_sources", max_n_sources, lowest=1)
+        _check_integer("minarea", minarea, lowest=1)
+        _check_integer("deblend_nthresh", deblend_nthresh, lowest=1)
+        _check_integer("use_band", use_band, lowest=0)
+        if not (_is_real(thresh) and 0 < thresh < np.inf):
+            raise InputError(
+                f"thresh must be a positive number of background sigmas, got {thresh!r}. "
+                "Typical values are 1.0 to 3.0."
+            )
+        if not (_is_real(deblend_cont) and 0 <= deblend_cont <= 1):
+            raise InputError(
+                f"deblend_cont must lie in [0, 1], got {deblend_cont!r}. Use 0.005 for "
+                "SExtractor's default, less to split more, 1 to split nothing."
+            )
+
+    def __repr__(self) -> str:
+        """Return the class and the parameters that differ from their defaults.
+
+        BTK's DeblendGenerator names its results by this, so that two settings stay apart.
+        """
+        parameters = inspect.signature(type(self)).parameters.values()
+        shown = [
+            f"{p.name}={getattr(self, p.name)!r}"
+            for p in parameters
+            if p.default is p.empty or getattr(self, p.name) != p.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def deblend(self, ii: int, blend_batch: BlendBatch) -> DeblendExample:
+        """Detect and measure the sources of one image.
+
+        Args:
+            ii: Index of the image in the batch.
+            blend_batch: Batch of blends.
+
+        Returns:
+            Catalog and segmentation `(max_n_sources, H, W)` of the image.
+
+        Raises:
+            InputTypeError: `blend_batch` is not a BlendBatch.
+            InputError: The batch has no band `use_band`, or its survey no positive noise.
+        """
+        (catalog,), (segmentation,) = self._run(blend_batch, [ii], njobs=1)
+        return DeblendExample(
+            self.max_n_sources,
+            catalog,
+            n_bands=1,
+            image_size=blend_batch.image_size,
+            segmentation=segmentation,
+        )
+
+    def batch_call(self, blend_batch: BlendBatch, njobs: int = 1) -> DeblendBatch:
+        """Detect and measure the sources of every image of a batch.
+
+        Args:
+            blend_batch: Batch of blends.
+            njobs: Number of processes to share the images.
+
+        Returns:
+            Catalogs, and segmentation `(batch_size, max_n_sources, H, W)`.
+
+        Raises:
+            InputTypeError: `blend_batch` is not a BlendBatch.
+            InputError: `njobs` is below 1, the batch has no band `use_band`, or its survey no
+                positive noise.
+        """
+        catalogs, segmentation = self._run(blend_batch, slice(None), njobs)
+        return DeblendBatch(
+            blend_batch.batch_size,
+            self.max_n_sources,
+            catalogs,
+            n_bands=1,
+            image_size=blend_batch.image_size,
+            segmentation=segmentation,
+        )
+
+    @abstractmethod
+    def _extract(self, images: np.ndarray, sigma: float) -> list[Extraction]:
+        """Run the program.
+
+        Args:
+            images: Finite images `(n, H, W)` without background [electron], float32 or float64.
+            sigma: Standard deviation of the background of a pixel [electron].
+        """
+
+    def _run(
+        self, blend_batch: BlendBatch, which: slice | list[int], njobs: int
+    ) -> tuple[list[Table], np.ndarray]:
+        """Return the catalogs and the segmentation of some images of a batch."""
+        if not isinstance(blend_batch, BlendBatch):
+            raise InputTypeError(
+                f"{type(self).__name__} needs a btk BlendBatch, got {type(blend_batch).__name__}. "
+                "Of a MultiResolutionBlendBatch, pass the batch of one survey."
+            )
+        _check_integer("njobs", njobs, lowest=1)
+        filters = blend_batch.survey.available_filters
+        if self.use_band >= len(filters):
+            raise InputError(
+                f"use_band must be below {len(filters)}, the number of bands of this batch, got "
+                f"{self.use_band}. The bands are {', '.join(filters)}."
+            )
+        band = blend_batch.survey.get_filter(filters[self.use_band])
+        variance = mean_sky_level(blend_batch.survey, band).to_value("electron")
+        if not 0 < variance < np.inf:
+            raise InputError(
+                f"The background of band {band.name} must be positive to set a threshold, got "
+                f"{variance} electrons a pixel. Check the survey's sky_brightness."
+            )
+        sigma = float(np.sqrt(variance))
+
+        images = np.asarray(blend_batch.blend_images)[which, self.use_band]
+        if images.dtype not in (np.float32, np.float64):
+            images = images.astype(float)
+        bad = ~(np.abs(images) < _LARGEST_PIXEL_ELECTRONS)  # True for NaN too
+        extractions = self._extract_parallel(np.where(bad, 0, images), sigma, njobs)
+
+        shape = (len(images), self.max_n_sources, *images.shape[1:])
+        segmentation = np.zeros(shape, dtype=bool)
+        catalogs = []
+        for extraction, bad_i, segmentation_i in zip(extractions, bad, segmentation, strict=True):
+            # Stable, so that equal fluxes keep the program's order.
+            order = np.argsort(-extraction.sources["flux"], kind="stable")[: self.max_n_sources]
+            footprints = extraction.labels == (order + 1)[:, None, None]
+            segmentation_i[: len(order)] = footprints
+            sources = extraction.sources[order]
+            catalog = _measure(sources, footprints, bad_i, sigma, band, blend_batch.wcs)
+            if len(order) < len(extraction.sources):
+                catalog["flags"] |= int(DetectionFlag.TRUNCATED)
+            catalogs.append(catalog)
+        self._warn_if_truncated([len(extraction.sources) for extraction in extractions])
+        return catalogs, segmentation
+
+    def _extract_parallel(self, images: np.ndarray, sigma: float, njobs: int) -> list[Extraction]:
+        """Share the images between processes, one chunk each; BTK would send the whole batch."""
+        if len(images) == 0:
+            return []
+        chunks = np.array_split(images, min(njobs, len(images)))
+        results = multiprocess(self._extract, [(c, sigma) for c in chunks], njobs=len(chunks))
+        return [extraction for chunk in results for extraction in chunk]
+
+    def _warn_if_truncated(self, counts: list[int]) -> None:
+        """Give one warning if any image held too many detections."""
+        n_truncated = sum(count > self.max_n_sources for count in counts)
+        if n_truncated:
+            warnings.warn(
+                f"{n_truncated} of {len(counts)} images hold more detections than max_n_sources="
+                f"{self.max_n_sources} (up to {max(counts)}): {self!r} kept the brightest and set "
+                "the flag TRUNCATED. Raise max_n_sources, or raise thresh.",
+                BtkPunetWarning,
+                stacklevel=4,  # the caller of batch_call
+            )
+
+
+class SepDeblender(IsophotalDeblender):
+    """SEP (Barbary 2016, JOSS 1, 58), the library form of SExtractor, on one band.
+
+    Unlike `btk.deblend.SepSingleBand` it takes the noise from the survey and not from the image,
+    where a bright blend passes for noise; it takes the deblending parameters too, and keeps the
+    brightest of too many detections. Filter and cleaning are SEP's defaults.
+
+    SEP stops on images that fill its buffers. This class then enlarges them, once, for the whole
+    process (`sep.set_extract_pixstack`, `sep.set_sub_object_limit`), and runs again.
+
+    Catalog, segmentation, parameters and errors are those of `IsophotalDeblender`.
+    """
+
+    def _extract(self, images: np.ndarray, sigma: float) -> list[Extraction]:
+        return [Extraction(*self._extract_one(image, sigma)) for image in images]
+
+    def _extract_one(self, image: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+        """Run SEP, and again with larger buffers as long as these are what stops it."""
+        while True:
+            try:
+                return sep.extract(
+                    image,
+                    self.thresh,
+                    err=sigma,
+                    gain=1.0,  # electrons; enters the errors of the position only
+                    minarea=self.minarea,
+                    deblend_cont=self.deblend_cont,
+                    deblend_nthresh=self.deblend_nthresh,
+                    segmentation_map=True,
+                )
+            # SEP has no error class of its own, and tells what happened in words only.
+            except Exception as error:
+                if not _enlarge_sep_buffer(str(error), image.size):
+                    raise
+
+
+def _enlarge_sep_buffer(message: str, n_pixels: int) -> bool:
+    """Enlarge the buffer of SEP that an error message names; False if that cannot help."""
+    # Not larger than needed: SEP fills the whole stack in at every call (0.4 s for a huge one).
+    if "pixel buffer full" in message and sep.get_extract_pixstack() <= n_pixels:
+        sep.set_extract_pixstack(n_pixels + 1)
+        return True
+    if "deblending overflow" in message and sep.get_sub_object_limit() < n_pixels:
+        sep.set_sub_object_limit(min(8 * sep.get_sub_object_limit(), n_pixels))
+        return True
+    return False
+
+
+def _measure(
+    sources: np.ndarray, footprints: np.ndarray, bad: np.ndarray, sigma: float, band: Any, wcs: Any
+) -> Table:
+    """Return the catalog of one image.
+
+    Args:
+        sources: Rows of an `Extraction`, in the order of the catalog.
+        footprints: Bool `(n, H, W)`, the pixels of each row.
+        bad: Bool `(H, W)`, the pixels without a usable value.
+        sigma: Standard deviation of the background of a pixel [electron].
+        band: The survey's filter.
+        wcs: World coordinates of the image.
+    """
+    x, y, flux = (sources[name].astype(float) for name in ("x", "y", "flux"))
+    n_pixels = footprints.sum(axis=(1, 2))
+    ra, dec = wcs.pixel_to_world_values(x, y)
+    # Where a program has no error: anywhere in a round footprint.
+    fallback = np.sqrt(n_pixels / (4 * np.pi))
+
+    flags = np.zeros(len(sources), dtype=int)
+    near_bad = binary_dilation(bad, structure=np.ones((3, 3)))
+    flags[(footprints & near_bad).any(axis=(1, 2))] |= int(DetectionFlag.BAD_PIXEL)
+    on_edge = footprints[:, [0, -1], :].any(axis=(1, 2)) | footprints[:, :, [0, -1]].any(
+        axis=(1, 2)
+    )
+    flags[on_edge] |= int(DetectionFlag.EDGE)
+
+    catalog = Table()
+    catalog["ra"] = 3600 * (np.asarray(ra) - 360 * (np.asarray(ra) > 180))
+    catalog["dec"] = 3600 * np.asarray(dec)
+    catalog["x_peak"], catalog["y_peak"] = x, y
+    for name, variance in (("x_err", sources["errx2"]), ("y_err", sources["erry2"])):
+        usable = np.isfinite(variance) & (variance >= 0)
+        catalog[name] = np.where(usable, np.sqrt(np.where(usable, variance, 0)), fallback)
+    catalog["flux"] = flux
+    catalog["flux_err"] = np.sqrt(n_pixels * sigma**2 + np.maximum(flux, 0))
+    catalog[f"mag_{band.name}"] = _magnitude(flux, band)
+    catalog["n_pixels"] = n_pixels
+    catalog["flags"] = flags
+    return catalog
+
+
+def _magnitude(flux: np.ndarray, band: Any) -> np.ndarray:
+    """Return AB magnitudes of fluxes in electrons of the full exposure; NaN if not positive."""
+    rate = flux / band.full_exposure_time.to_value("s")
+    rate = np.where(rate > 0, rate, np.nan)
+    return band.zeropoint.to_value("mag") - 2.5 * np.log10(rate)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _check_integer(name: str, value: object, lowest: int) -> None:
+    """Raise InputError unless `value` is an integer of at least `lowest`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
+        raise InputError(
+            f"{name} must be an integer of at least {lowest}, got {value!r}. Pass for instance "
+            f"{name}={lowest}."
+        )

@@ -1,0 +1,42 @@
+"""Errors and warnings of btk_punet.
+
+Every error is a `BtkPunetError` and also the built-in kind that Python users would expect, so
+``except ValueError`` works as well as ``except BtkPunetError``. A message says what was expected,
+what came, and what to do.
+"""
+
+
+class BtkPunetError(Exception):
+    """Base of every error that btk_punet raises on purpose."""
+
+
+class InputError(BtkPunetError, ValueError):
+    """An argument has the right type and a value that cannot be used."""
+
+
+class InputTypeError(BtkPunetError, TypeError):
+    """An argument has the wrong type."""
+
+
+class CatalogError(InputError):
+    """A catalog is empty, lacks a column, or holds values that cannot be drawn."""
+
+
+class RunExistsError(BtkPunetError, FileExistsError):
+    """An output folder holds another run, whose results would be overwritten."""
+
+
+class MissingProgramError(BtkPunetError, FileNotFoundError):
+    """A program that is not a Python package (such as source-extractor) is not installed."""
+
+
+class ProgramFailedError(BtkPunetError, RuntimeError):
+    """An external program was run and failed; the message holds what it printed."""
+
+
+class BatchFailedError(BtkPunetError, RuntimeError):
+    """A batch of a run failed; the message names the batch and how to draw it again."""
+
+
+class BtkPunetWarning(UserWarning):
+    """Base of the warnings of btk_punet: something was repaired or left out, and flagged."""

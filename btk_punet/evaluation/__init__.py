@@ -1,0 +1,1 @@
+"""From catalogs of detections to tables: matching, limits, metrics, comparison, report."""

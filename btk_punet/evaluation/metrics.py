@@ -1,0 +1,368 @@
+"""Completeness, purity and detection efficiency: counts first, then fractions with intervals.
+
+*Completeness* is recall: matched sources over true sources. *Purity* is precision: matched
+detections over detections. Every figure is a sum of counts over all scenes, then one division;
+never a mean of ratios. The functions count from the tidy tables of `btk_punet.evaluation.tables`;
+the classes are BTK ``Metric`` objects, called batch by batch.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from astropy.stats import binom_conf_interval
+from btk.blend_batch import BlendBatch, DeblendBatch
+from btk.match import Matching
+from btk.metrics.base import Metric
+from btk.metrics.utils import effmat
+
+from btk_punet.errors import InputError
+from btk_punet.evaluation.tables import batch_tables
+
+CONFIDENCE = 0.6827  # of the Wilson intervals: one sigma
+# A method that found every source above this `limit_snr`, and no other, is at the ceiling.
+CEILING_SNR = 5.0
+
+# Quantity -> edges of its bins [lo, hi).
+MAGNITUDE_EDGES = tuple(np.arange(18.0, 28.01, 0.5))
+NEIGHBOUR_DISTANCE_EDGES = (0.0, 0.3, 0.5, 0.8, 1.2, 2.0, np.inf)
+SNR_EDGES = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 40.0, 80.0, np.inf)
+DEFAULT_EDGES: dict[str, tuple[float, ...]] = {
+    "magnitude": MAGNITUDE_EDGES,
+    "neighbour_distance_arcsec": NEIGHBOUR_DISTANCE_EDGES,
+    "size_arcsec": (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0, np.inf),
+    "alone_snr": SNR_EDGES,
+    "limit_snr": SNR_EDGES,
+    "blendedness": (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, np.inf),
+}
+COMPLETENESS_BY = tuple(DEFAULT_EDGES)
+PURITY_BY = ("magnitude", "neighbour_distance_arcsec")
+
+
+def fractions(n: np.ndarray, k: np.ndarray) -> pd.DataFrame:
+    """Return ``n``, ``k``, ``value`` = k / n and its 68% Wilson interval; NaN where n is 0.
+
+    Args:
+        n: Numbers of trials, shape (m,).
+        k: Numbers of successes, shape (m,).
+    """
+    n, k = np.asarray(n, int), np.asarray(k, int)
+    some = n > 0
+    value, low, high = (np.full(n.shape, np.nan) for _ in range(3))
+    value[some] = k[some] / n[some]
+    if some.any():
+        low[some], high[some] = binom_conf_interval(
+            k[some], n[some], confidence_level=CONFIDENCE, interval="wilson"
+        )
+    return pd.DataFrame({"n": n, "k": k, "value": value, "value_lo": low, "value_hi": high})
+
+
+def binned_fraction(
+    values: np.ndarray, success: np.ndarray, edges: Sequence[float]
+) -> pd.DataFrame:
+    """Return the fraction of successes in bins ``[lo, hi)``.
+
+    A last edge of infinity takes in infinite values; what lies outside of all bins is not
+    counted.
+
+    Args:
+        values: Quantity to bin by, shape (m,).
+        success: Booleans, shape (m,).
+        edges: Increasing edges of the bins.
+
+    Returns:
+        One row a bin: ``lo``, ``hi`` and the columns of `fractions`.
+    """
+    edges = check_edges(edges)
+    success = np.asarray(success, bool)
+    which = _bin_numbers(np.asarray(values, float), edges)
+    inside = which >= 0
+    n = np.bincount(which[inside], minlength=len(edges) - 1)
+    k = np.bincount(which[inside & success], minlength=len(edges) - 1)
+    table = fractions(n, k)
+    table.insert(0, "hi", edges[1:])
+    table.insert(0, "lo", edges[:-1])
+    return table
+
+
+def completeness_table(
+    truth: pd.DataFrame, by: str = "magnitude", edges: Sequence[float] | None = None
+) -> pd.DataFrame:
+    """Return the completeness of one method: the fraction of the sources that count and are found.
+
+    Args:
+        truth: Rows of one method of the truth table.
+        by: Column to bin by, one of `COMPLETENESS_BY`.
+        edges: Edges of the bins; `DEFAULT_EDGES` if None.
+    """
+    counted = _counted(truth)
+    return binned_fraction(
+        counted[_check_by(by, COMPLETENESS_BY)], counted["matched"], _edges(by, edges)
+    )
+
+
+def ceiling_table(
+    truth: pd.DataFrame, by: str = "magnitude", edges: Sequence[float] | None = None
+) -> pd.DataFrame:
+    """Return the information ceiling: the completeness if just ``limit_snr > 5`` were found.
+
+    Args are those of `completeness_table`; the rows of any one method will do.
+    """
+    return completeness_table(truth.assign(matched=truth["limit_snr"] > CEILING_SNR), by, edges)
+
+
+def purity_table(
+    detections: pd.DataFrame, by: str = "magnitude", edges: Sequence[float] | None = None
+) -> pd.DataFrame:
+    """Return the purity of one method: the fraction of its detections that match a source.
+
+    By magnitude, a last row with ``lo = hi = inf`` holds the detections whose aperture flux is
+    not above 0.
+
+    Args:
+        detections: Rows of one method of the detection table.
+        by: ``"magnitude"`` (in an aperture, the same for every method) or
+            ``"neighbour_distance_arcsec"`` (to the nearest other detection).
+        edges: Edges of the bins; `DEFAULT_EDGES` if None.
+    """
+    counted = detections[detections["in_bounds"]]
+    values = counted[_check_by(by, PURITY_BY)]
+    if by != "magnitude":
+        return binned_fraction(values, counted["matched"], _edges(by, edges))
+    dark = np.isinf(values)
+    table = binned_fraction(values[~dark], counted["matched"][~dark], _edges(by, edges))
+    row = fractions(np.array([dark.sum()]), np.array([counted["matched"][dark].sum()]))
+    row.insert(0, "hi", np.inf)
+    row.insert(0, "lo", np.inf)
+    return pd.concat([table, row], ignore_index=True)
+
+
+def efficiency_table(
+    truth: pd.DataFrame,
+    magnitude_edges: Sequence[float] | None = None,
+    distance_edges: Sequence[float] | None = None,
+) -> pd.DataFrame:
+    """Return the completeness of one method in magnitude and neighbour distance at once.
+
+    Returns:
+        One row a cell: ``magnitude_lo``, ``magnitude_hi``, ``lo``, ``hi`` (neighbour distance
+        [arcsec]) and the columns of `fractions`.
+    """
+    magnitude_edges = check_edges(_edges("magnitude", magnitude_edges))
+    counted = _counted(truth)
+    which = _bin_numbers(counted["magnitude"].to_numpy(float), magnitude_edges)
+    tables = []
+    for number, (low, high) in enumerate(
+        zip(magnitude_edges[:-1], magnitude_edges[1:], strict=True)
+    ):
+        table = completeness_table(
+            counted[which == number], "neighbour_distance_arcsec", distance_edges
+        )
+        table.insert(0, "magnitude_hi", high)
+        table.insert(0, "magnitude_lo", low)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def count_matrix(truth: pd.DataFrame) -> np.ndarray:
+    """Return BTK's count matrix: the number of scenes with (found, true) sources that count.
+
+    Args:
+        truth: Rows of one method of the truth table; scenes without a source are not in it.
+
+    Returns:
+        Array of shape (most found + 1, most true + 1), int.
+    """
+    by_scene = _counted(truth).groupby("scene")["matched"]
+    true, found = by_scene.size().to_numpy(), by_scene.sum().to_numpy(int)
+    # Scenes of which no source counts have their own cell.
+    true = np.append(true, np.zeros(truth["scene"].nunique() - len(true), int))
+    found = np.append(found, np.zeros(len(true) - len(found), int))
+    return effmat(found, true).astype(int) if len(true) else np.zeros((1, 1), int)
+
+
+def column_fractions(counts: np.ndarray) -> np.ndarray:
+    """Return a count matrix divided by the sums of its columns; NaN in a column without counts."""
+    total = counts.sum(axis=0, keepdims=True)
+    return np.where(total > 0, counts / np.maximum(total, 1), np.nan)
+
+
+def merged_counts(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return one table from those of several batches: counts summed, then divided."""
+    if len(tables) == 0:
+        raise InputError("Nothing to aggregate: call the metric on a batch first.")
+    n = np.sum([table["n"] for table in tables], axis=0)
+    k = np.sum([table["k"] for table in tables], axis=0)
+    bins = tables[0].drop(columns=["n", "k", "value", "value_lo", "value_hi"])
+    return pd.concat([bins, fractions(n, k)], axis=1)
+
+
+class _CountMetric(Metric):
+    """A BTK metric that keeps counts, so that batches can be merged exactly.
+
+    Called as ``metric(blend_batch, deblend_batch, matching=None)`` on any BTK deblender's output;
+    returns the fraction over the whole batch (NaN without sources or detections).
+    """
+
+    by_options: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        batch_size: int | None = None,
+        edges: Sequence[float] | None = None,
+        by: str = "magnitude",
+    ):
+        super().__init__(batch_size)
+        self.by = _check_by(by, self.by_options)
+        self.edges = check_edges(_edges(by, edges))
+
+    def _get_data(
+        self,
+        blend_batch: BlendBatch,
+        deblend_batch: DeblendBatch,
+        matching: Matching | None = None,
+    ) -> dict:
+        truth, detections = batch_tables(
+            blend_batch,
+            {"method": deblend_batch},
+            matchings=None if matching is None else {"method": matching},
+            with_limit=self.by == "limit_snr",
+        )
+        return self._count(truth, detections)
+
+    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame) -> dict:
+        raise NotImplementedError
+
+    def _compute(self, data: dict) -> float:
+        n = data["total"]["n"].sum()
+        return float(data["total"]["k"].sum() / n) if n else float("nan")
+
+    def aggregate(self) -> pd.DataFrame:
+        """Return the table over all batches: ``lo, hi, n, k, value, value_lo, value_hi``."""
+        return merged_counts([data["table"] for data in self.all_data])
+
+    def total(self) -> pd.DataFrame:
+        """Return the figure over everything, bins left aside: one row, the columns as above."""
+        return merged_counts([data["total"] for data in self.all_data])
+
+
+class Completeness(_CountMetric):
+    """Completeness (recall): matched sources over the sources that count.
+
+    Args:
+        batch_size: Not used; BTK's metrics have it.
+        edges: Edges of the bins; `DEFAULT_EDGES` if None.
+        by: Column of the truth table to bin by, one of `COMPLETENESS_BY`.
+    """
+
+    by_options = COMPLETENESS_BY
+
+    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame) -> dict:
+        return {
+            "table": completeness_table(truth, self.by, self.edges),
+            "total": completeness_total(truth),
+        }
+
+
+class Purity(_CountMetric):
+    """Purity (precision): matched detections over detections.
+
+    Args:
+        batch_size: Not used; BTK's metrics have it.
+        edges: Edges of the bins; `DEFAULT_EDGES` if None.
+        by: ``"magnitude"`` (aperture) or ``"neighbour_distance_arcsec"`` (nearest detection).
+    """
+
+    by_options = PURITY_BY
+
+    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame) -> dict:
+        return {
+            "table": purity_table(detections, self.by, self.edges),
+            "total": purity_total(detections),
+        }
+
+
+class DetectionEfficiency(_CountMetric):
+    """Completeness in magnitude and neighbour distance at once, and BTK's count matrix.
+
+    Args:
+        batch_size: Not used; BTK's metrics have it.
+        edges: Edges of the neighbour distance [arcsec]; `DEFAULT_EDGES` if None.
+        magnitude_edges: Edges of the magnitude; `DEFAULT_EDGES` if None.
+    """
+
+    by_options = ("neighbour_distance_arcsec",)
+
+    def __init__(
+        self,
+        batch_size: int | None = None,
+        edges: Sequence[float] | None = None,
+        magnitude_edges: Sequence[float] | None = None,
+    ):
+        super().__init__(batch_size, edges, "neighbour_distance_arcsec")
+        self.magnitude_edges = check_edges(_edges("magnitude", magnitude_edges))
+
+    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame) -> dict:
+        return {
+            "table": efficiency_table(truth, self.magnitude_edges, self.edges),
+            "total": completeness_total(truth),
+            "count_matrix": count_matrix(truth),
+        }
+
+    def count_matrix(self) -> np.ndarray:
+        """Return the number of scenes with (found, true) sources that count, over all batches."""
+        matrices = [data["count_matrix"] for data in self.all_data]
+        shape = np.max([matrix.shape for matrix in matrices], axis=0) if matrices else (1, 1)
+        total = np.zeros(shape, int)
+        for matrix in matrices:
+            total[: matrix.shape[0], : matrix.shape[1]] += matrix
+        return total
+
+    def efficiency_matrix(self) -> np.ndarray:
+        """Return the count matrix divided by the sums of its columns."""
+        return column_fractions(self.count_matrix())
+
+
+def completeness_total(truth: pd.DataFrame) -> pd.DataFrame:
+    """Return the completeness of one method over everything: one row, the columns of `fractions`.
+
+    A set's information ceiling is that of ``truth.assign(matched=truth["limit_snr"] > 5)``.
+    """
+    counted = _counted(truth)
+    return fractions(np.array([len(counted)]), np.array([counted["matched"].sum()]))
+
+
+def purity_total(detections: pd.DataFrame) -> pd.DataFrame:
+    """Return the purity of one method over everything: one row, the columns of `fractions`."""
+    counted = detections[detections["in_bounds"]]
+    return fractions(np.array([len(counted)]), np.array([counted["matched"].sum()]))
+
+
+def check_edges(edges: Sequence[float]) -> np.ndarray:
+    """Return bin edges as an array, after checking that there are two or more, increasing."""
+    array = np.asarray(edges, float)
+    if array.ndim != 1 or len(array) < 2 or not (np.diff(array) > 0).all():
+        raise InputError(f"edges must be two or more increasing numbers, got {edges}.")
+    return array
+
+
+def _counted(truth: pd.DataFrame) -> pd.DataFrame:
+    return truth[truth["counts"]]
+
+
+def _edges(by: str, edges: Sequence[float] | None) -> Sequence[float]:
+    return DEFAULT_EDGES[by] if edges is None else edges
+
+
+def _check_by(by: str, options: Sequence[str]) -> str:
+    if by not in options:
+        raise InputError(f"by must be one of {list(options)}, got {by!r}.")
+    return by
+
+
+def _bin_numbers(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the number of the bin ``[lo, hi)`` of each value, -1 for none."""
+    number = np.searchsorted(edges, values, side="right") - 1
+    if np.isinf(edges[-1]):
+        number[np.isposinf(values)] = len(edges) - 2
+    return np.where((number >= 0) & (number < len(edges) - 1) & ~np.isnan(values), number, -1)

@@ -1,0 +1,301 @@
+"""Tidy tables: one row a source and method, one row a detection and method.
+
+Everything else of the evaluation is counted from these two tables.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import sep
+from astropy.table import Table
+from btk.blend_batch import BlendBatch, DeblendBatch
+from btk.match import Matching
+from btk.measure import get_blendedness
+from scipy.spatial import KDTree
+
+from btk_punet.errors import CatalogError, InputError
+from btk_punet.evaluation.limit import alone_snr, limit_snr
+from btk_punet.evaluation.matching import NEIGHBOUR_SNR, Matcher
+from btk_punet.simulation.catalog import half_light_radius_arcsec
+from btk_punet.simulation.labels import clean_real_galaxies
+from btk_punet.simulation.survey import background_variance, magnitude, pixel_scale_arcsec
+
+# A true source counts above this signal-to-noise ratio, if it were alone.
+COUNTS_SNR = 5.0
+# Sources and detections this close to the border of the image [pixel] do not count.
+EDGE_PIXELS = 2
+# The magnitude of a detection, the same for every method, is taken in this aperture.
+APERTURE_RADIUS_ARCSEC = 0.5
+
+_CATSIM_SIZES = ("a_d", "b_d", "a_b", "b_b", "fluxnorm_disk", "fluxnorm_bulge")
+
+
+def batch_tables(
+    blend_batch: BlendBatch,
+    deblend_batches: Mapping[str, DeblendBatch],
+    first_scene: int = 0,
+    radius_arcsec: float = 0.3,
+    band: int = 0,
+    matchings: Mapping[str, Matching] | None = None,
+    with_limit: bool = True,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tidy truth and detection tables of a batch.
+
+    Args:
+        blend_batch: The scenes.
+        deblend_batches: Output of each method, by its name.
+        first_scene: Number of the batch's first scene in the run.
+        radius_arcsec: Matching radius [arcsec].
+        band: Index of the band whose magnitude is used; noise is taken over all bands.
+        matchings: A matching for each method, instead of `Matcher`'s.
+        with_limit: Whether to compute ``limit_snr``, which takes most of the time; NaN if not.
+
+    Returns:
+        The truth, one row a source and method: ``scene``, ``source``, ``method``, ``x``, ``y``
+        [pixel], ``ra``, ``dec`` [arcsec], ``magnitude``, ``size_arcsec`` (half-light radius, NaN
+        if unknown), ``is_star``, ``alone_snr``, ``limit_snr``, ``blendedness`` (BTK's),
+        ``neighbour_distance_arcsec`` (infinite without a neighbour), ``in_bounds``, ``counts``
+        (in bounds and ``alone_snr > 5``), ``matched``, ``detection`` (-1 if none),
+        ``match_distance_arcsec`` (NaN if none).
+
+        The detections, one row each: ``scene``, ``detection``, ``method``, ``x``, ``y``, ``ra``,
+        ``dec``, ``aperture_flux`` [electron], ``magnitude`` (of that flux; infinite for <= 0),
+        ``neighbour_distance_arcsec`` (nearest other detection), ``in_bounds``, ``matched``,
+        ``source`` (-1 if none), ``p_detect`` (NaN where a method has none), ``flags``.
+
+    Raises:
+        InputError: if a method's output does not fit the batch.
+    """
+    for name, deblend_batch in deblend_batches.items():
+        if len(deblend_batch.catalog_list) != blend_batch.batch_size:
+            raise InputError(
+                f"{name!r} returned {len(deblend_batch.catalog_list)} catalogs for a batch of "
+                f"{blend_batch.batch_size} blends."
+            )
+    truth = [
+        scene_truth(blend_batch, scene, band, with_limit) for scene in range(blend_batch.batch_size)
+    ]
+    matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))
+    truth_rows, detection_rows = [], []
+    for method, deblend_batch in deblend_batches.items():
+        matching = None if matchings is None else matchings.get(method)
+        for scene in range(blend_batch.batch_size):
+            found = scene_detections(blend_batch, deblend_batch.catalog_list[scene], scene, band)
+            if matching is None:
+                pairs = _match(matcher, truth[scene], found)
+            else:
+                pairs = matching.true_matches[scene], matching.pred_matches[scene]
+            true_rows, found_rows = _with_pairs(
+                truth[scene], found, pairs, matcher.pixel_scale_arcsec
+            )
+            for rows, frames in [(true_rows, truth_rows), (found_rows, detection_rows)]:
+                rows.insert(0, "method", method)
+                rows.insert(0, "scene", first_scene + scene)
+                frames.append(rows)
+    return _joined(truth_rows), _joined(detection_rows)
+
+
+def scene_truth(
+    blend_batch: BlendBatch, scene: int, band: int = 0, with_limit: bool = True
+) -> pd.DataFrame:
+    """Return what is true of each source of a scene, whatever the method.
+
+    Args and columns are those of `batch_tables`.
+    """
+    catalog = blend_batch.catalog_list[scene]
+    survey = blend_batch.survey
+    n_sources = len(catalog)
+    x = np.asarray(catalog["x_peak"], float)
+    y = np.asarray(catalog["y_peak"], float)
+    isolated = blend_batch.isolated_images[scene][:n_sources]
+
+    alone, limit = np.zeros(n_sources), np.zeros(n_sources)
+    clean = np.zeros_like(isolated)
+    for index, name in enumerate(survey.available_filters):
+        background = background_variance(survey, survey.get_filter(name))
+        clean[:, index] = (
+            clean_real_galaxies(isolated[:, index], x, y, np.sqrt(background))
+            if is_real(catalog)
+            else isolated[:, index]
+        )
+        alone += alone_snr(clean[:, index], background) ** 2
+        if with_limit:
+            limit += limit_snr(clean[:, index], x, y, background) ** 2
+    alone, limit = np.sqrt(alone), np.sqrt(limit)
+
+    in_bounds = _in_bounds(x, y, blend_batch.image_size)
+    filter_name = survey.available_filters[band]
+    return pd.DataFrame(
+        {
+            "source": np.arange(n_sources),
+            "x": x,
+            "y": y,
+            "ra": np.asarray(catalog["ra"], float),
+            "dec": np.asarray(catalog["dec"], float),
+            "magnitude": true_magnitudes(catalog, survey.name, filter_name),
+            "size_arcsec": _true_sizes(catalog),
+            "is_star": (
+                np.asarray(catalog["is_star"], bool)
+                if "is_star" in catalog.colnames
+                else np.zeros(n_sources, bool)
+            ),
+            "alone_snr": alone,
+            "limit_snr": limit if with_limit else np.full(n_sources, np.nan),
+            "blendedness": (get_blendedness(clean[:, band]) if n_sources else np.zeros(0)),
+            "neighbour_distance_arcsec": nearest_distance(x, y, alone > NEIGHBOUR_SNR)
+            * pixel_scale_arcsec(survey),
+            "in_bounds": in_bounds,
+            "counts": in_bounds & (alone > COUNTS_SNR),
+        }
+    )
+
+
+def scene_detections(
+    blend_batch: BlendBatch, catalog: Table, scene: int, band: int = 0
+) -> pd.DataFrame:
+    """Return the detections of one method in a scene, with what is measured the same for all.
+
+    Columns are those of `batch_tables`. Positions come from ``x_peak`` and ``y_peak``, or from
+    ``ra`` and ``dec`` where a deblender gives no others.
+    """
+    survey = blend_batch.survey
+    ra = np.asarray(catalog["ra"], float)
+    ra = ra - 1_296_000.0 * np.round(ra / 1_296_000.0)  # BTK's SEP wraps negative ra at 360 deg
+    dec = np.asarray(catalog["dec"], float)
+    if "x_peak" in catalog.colnames:
+        x = np.asarray(catalog["x_peak"], float)
+        y = np.asarray(catalog["y_peak"], float)
+    else:
+        x, y = blend_batch.wcs.world_to_pixel_values(ra / 3600, dec / 3600)
+    flux = aperture_flux(blend_batch.blend_images[scene, band], x, y, pixel_scale_arcsec(survey))
+    n_found = len(catalog)
+    return pd.DataFrame(
+        {
+            "detection": np.arange(n_found),
+            "x": x,
+            "y": y,
+            "ra": ra,
+            "dec": dec,
+            "aperture_flux": flux,
+            "magnitude": magnitude(flux, survey.get_filter(survey.available_filters[band])),
+            "neighbour_distance_arcsec": nearest_distance(x, y, np.ones(n_found, bool))
+            * pixel_scale_arcsec(survey),
+            "in_bounds": _in_bounds(x, y, blend_batch.image_size),
+            "p_detect": (
+                np.asarray(catalog["p_detect"], float)
+                if "p_detect" in catalog.colnames
+                else np.full(n_found, np.nan)
+            ),
+            "flags": (
+                np.asarray(catalog["flags"], int)
+                if "flags" in catalog.colnames
+                else np.zeros(n_found, int)
+            ),
+        }
+    )
+
+
+def is_real(catalog: Table) -> bool:
+    """Tell whether the sources are real galaxies (of GalSim's catalogs), drawn with their noise."""
+    return "GAL_FILENAME" in catalog.colnames
+
+
+def true_magnitudes(catalog: Table, survey_name: str, filter_name: str) -> np.ndarray:
+    """Return the true AB magnitudes of a BTK catalog in one filter.
+
+    CatSim-like catalogs hold ``<filter>_ab``; BTK's COSMOS catalogs ``<survey>_<filter>`` or
+    ``MAG``.
+
+    Raises:
+        CatalogError: if the catalog has none of these columns.
+    """
+    names = (f"{filter_name}_ab", f"{survey_name}_{filter_name}", "MAG")
+    for name in names:
+        if name in catalog.colnames:
+            return np.asarray(catalog[name], float)
+    raise CatalogError(
+        f"The true catalog has no magnitude: expected a column {' or '.join(names)}, got "
+        f"{catalog.colnames}."
+    )
+
+
+def nearest_distance(x: np.ndarray, y: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """Return the distance from each point to the nearest other one that is in use.
+
+    Args:
+        x: Columns of the points, shape (n,).
+        y: Rows of the points.
+        use: Which of them may be neighbours, booleans of shape (n,).
+
+    Returns:
+        Distances in the unit of ``x``, infinite where there is no neighbour.
+    """
+    (used,) = np.nonzero(use)
+    if len(used) == 0:
+        return np.full(len(x), np.inf)
+    points = np.stack([x, y], axis=1)
+    # Of the nearest two, one is the point itself if that is in use, or else a twin at the very
+    # same place: in both cases the other one gives the distance.
+    near, which = KDTree(points[used]).query(points, k=2)
+    itself = np.append(used, -1)[which[:, 0]] == np.arange(len(x))
+    return np.where(itself, near[:, 1], near[:, 0])
+
+
+def aperture_flux(
+    image: np.ndarray, x: np.ndarray, y: np.ndarray, pixel_scale_arcsec: float
+) -> np.ndarray:
+    """Return the flux [electron] within 0.5 arcsec of each position; unusable pixels count as 0."""
+    if len(x) == 0:
+        return np.zeros(0)
+    image = np.ascontiguousarray(np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0), float)
+    flux, _, _ = sep.sum_circle(image, x, y, APERTURE_RADIUS_ARCSEC / pixel_scale_arcsec)
+    return flux
+
+
+def _in_bounds(x: np.ndarray, y: np.ndarray, image_size: int) -> np.ndarray:
+    low, high = EDGE_PIXELS, image_size - 1 - EDGE_PIXELS
+    return (x >= low) & (x <= high) & (y >= low) & (y <= high)
+
+
+def _true_sizes(catalog: Table) -> np.ndarray:
+    if all(name in catalog.colnames for name in _CATSIM_SIZES):
+        return half_light_radius_arcsec(catalog)
+    return np.full(len(catalog), np.nan)
+
+
+def _match(
+    matcher: Matcher, truth: pd.DataFrame, found: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    candidates = np.flatnonzero(truth["alone_snr"] > NEIGHBOUR_SNR)
+    pairs = matcher.match_positions(
+        truth["x"].to_numpy()[candidates], truth["y"].to_numpy()[candidates], found["x"], found["y"]
+    )
+    return candidates[pairs[0]], pairs[1]
+
+
+def _with_pairs(
+    truth: pd.DataFrame,
+    found: pd.DataFrame,
+    pairs: tuple[np.ndarray, np.ndarray],
+    pixel_scale_arcsec: float,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return copies of both tables with the columns that say what is matched to what."""
+    source, detection = (np.asarray(index, int) for index in pairs)
+    partner = np.full(len(truth), -1)
+    partner[source] = detection
+    distance = np.full(len(truth), np.nan)
+    distance[source] = pixel_scale_arcsec * np.hypot(
+        truth["x"].to_numpy()[source] - found["x"].to_numpy()[detection],
+        truth["y"].to_numpy()[source] - found["y"].to_numpy()[detection],
+    )
+    owner = np.full(len(found), -1)
+    owner[detection] = source
+    return (
+        truth.assign(matched=partner >= 0, detection=partner, match_distance_arcsec=distance),
+        found.assign(matched=owner >= 0, source=owner),
+    )
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

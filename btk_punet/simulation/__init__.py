@@ -1,0 +1,1 @@
+"""Scenes: survey, galaxy population, placing, drawing, and the labels of what was drawn."""

@@ -1,0 +1,413 @@
+"""BTK generators that draw every scene from a seed of its own, and Euclid galaxies fast.
+
+BTK's `DrawBlendsGenerator` runs through one random stream, so that batch 7 can only be had after
+the six before it, differs with the number of jobs, and has galaxy and background noise from one
+seed. Here scene ``s`` of a run depends on the seed and on ``s`` alone.
+"""
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import galsim
+import numpy as np
+from astropy.table import Table
+from btk.blend_batch import BlendBatch, MultiResolutionBlendBatch
+from btk.draw_blends import CosmosGenerator, DrawBlendsGenerator
+from btk.survey import Filter, Survey, make_wcs
+from btk.utils import DEFAULT_SEED
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from btk_punet.errors import CatalogError, InputError
+from btk_punet.simulation.rendering import StampRenderer, source_components
+from btk_punet.simulation.survey import background_variance, flux_electrons, pixel_scale_arcsec
+
+# Uses of the random numbers of a scene; each has a stream of its own.
+_SAMPLING, _ROTATION, _GALAXY_NOISE, _BACKGROUND_NOISE = range(4)
+# A stamp must hold the middle of the PSF at the least.
+SMALLEST_STAMP_FWHM = 2.0
+
+
+class SceneGenerator(DrawBlendsGenerator):
+    """Base of generators whose scenes each have a seed of their own.
+
+    Scene ``s`` is ``s % batch_size`` of batch ``s // batch_size``. It depends on ``seed``, on the
+    seed of the sampling function, and on ``s``; not on ``njobs``, ``batch_size`` or on what was
+    drawn before. The sampling function is copied, never changed: each scene gets a copy with a
+    fresh ``rng`` (and ``np.random`` is seeded while it runs, for those of BTK that use it).
+
+    Args:
+        catalog: A BTK catalog.
+        sampling_function: Any BTK sampling function.
+        surveys: A BTK survey, or several, which give a ``MultiResolutionBlendBatch``.
+        batch_size: Blends in a batch.
+        njobs: Processes that draw the scenes of a batch.
+        verbose: Whether BTK's parts print what they do.
+        use_bar: Whether to show a progress bar within a batch.
+        add_noise: ``"all"``, ``"background"``, ``"galaxy"`` or ``"none"``.
+        seed: Seed of everything that is random.
+        apply_shear: Whether to apply the columns ``g1`` and ``g2`` of the sampled table.
+        augment_data: Whether to rotate each galaxy at random (column ``btk_rotation``).
+        first_batch: Batch that ``next`` gives first.
+    """
+
+    def __init__(
+        self,
+        catalog,
+        sampling_function,
+        surveys,
+        batch_size: int = 8,
+        njobs: int = 1,
+        verbose: bool = False,
+        use_bar: bool = False,
+        add_noise: str = "all",
+        seed: int = DEFAULT_SEED,
+        apply_shear: bool = False,
+        augment_data: bool = False,
+        first_batch: int = 0,
+        **kwargs,
+    ):
+        for name, value in [("batch_size", batch_size), ("njobs", njobs)]:
+            if value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}.")
+        super().__init__(
+            catalog,
+            sampling_function,
+            surveys,
+            batch_size=batch_size,
+            njobs=njobs,
+            verbose=verbose,
+            use_bar=use_bar,
+            add_noise=add_noise,
+            seed=seed,
+            apply_shear=apply_shear,
+            augment_data=augment_data,
+            **kwargs,
+        )
+        if len(self.catalog.table) == 0:
+            raise CatalogError("The catalog is empty: at least one source is needed to draw.")
+        self.sampling_function = sampling_function
+        self.seed = seed
+        self.batch_number = first_batch
+        self._check_stamp()
+
+    def __next__(self) -> BlendBatch | MultiResolutionBlendBatch:
+        """Return the next batch."""
+        batch = self.draw_batch(self.batch_number)
+        self.batch_number += 1
+        return batch
+
+    def draw_batch(self, batch_number: int, size: int | None = None) -> BlendBatch:
+        """Return one batch, whatever was drawn before.
+
+        Args:
+            batch_number: Number of the batch, from 0.
+            size: Number of blends, if fewer than ``batch_size`` (the last batch of a run).
+
+        Returns:
+            BTK's ``BlendBatch`` (``MultiResolutionBlendBatch`` for several surveys). The catalogs
+            hold BTK's columns and ``outside_stamp``: the centre is not on the image, of which
+            only the light that reaches it was drawn.
+        """
+        first = batch_number * self.batch_size
+        size = self.batch_size if size is None else size
+        numbers = np.arange(first, first + size)
+        if self.njobs == 1:
+            parts = [self._draw_scenes(numbers)]
+        else:
+            parts = Parallel(n_jobs=self.njobs)(
+                delayed(self._draw_scenes)(part)
+                for part in np.array_split(numbers, min(self.njobs, size))
+            )
+        batches = []
+        for index, survey in enumerate(self.surveys.values()):
+            images, isolated, catalogs = zip(*(part[index] for part in parts), strict=True)
+            batch = BlendBatch(
+                size,
+                self.max_number,
+                self._btk_stamp_size(survey),
+                survey,
+                images[0] if len(parts) == 1 else np.concatenate(images),
+                isolated[0] if len(parts) == 1 else np.concatenate(isolated),
+                [catalog for part in catalogs for catalog in part],
+                self._get_psf_from_survey(survey),
+            )
+            batch.survey_name = survey.name  # MultiResolutionBlendBatch of BTK 1.0.9 asks for it
+            batches.append(batch)
+        return batches[0] if len(batches) == 1 else MultiResolutionBlendBatch(batches)
+
+    def scene_seed(self, scene_number: int, use: int = _SAMPLING) -> np.random.SeedSequence:
+        """Return the seed of one use of random numbers in one scene."""
+        rng = getattr(self.sampling_function, "rng", None)
+        sampling_seed = rng.bit_generator.seed_seq.entropy if rng is not None else 0
+        return np.random.SeedSequence([self.seed, sampling_seed], spawn_key=(scene_number, use))
+
+    def _draw_scenes(self, numbers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, list]]:
+        """Return images, isolated images and catalogs of some scenes, for each survey."""
+        drawn = []
+        several = len(self.surveys) > 1  # each adds columns of its own
+        for survey in self.surveys.values():
+            size, n_bands = self._get_pix_stamp_size(survey), len(survey.available_filters)
+            # Pages of np.zeros that no stamp touches cost nothing, so the arrays of the whole
+            # batch are made here and drawn into.
+            images = np.zeros((len(numbers), n_bands, size, size))
+            isolated = np.zeros((len(numbers), self.max_number, n_bands, size, size))
+            drawn.append((images, isolated, []))
+        for scene, number in enumerate(tqdm(numbers, "Drawing blends", disable=not self.use_bar)):
+            table = self._sample(int(number))
+            rotation = np.zeros(len(table))
+            if self.augment_data:
+                rng = np.random.default_rng(self.scene_seed(int(number), _ROTATION))
+                rotation = rng.uniform(0.0, 360.0, len(table))
+            table["btk_rotation"] = rotation
+            for index, survey in enumerate(self.surveys.values()):
+                images, isolated, catalogs = drawn[index]
+                seeds = [
+                    self.scene_seed(int(number), use).spawn(index + 1)[index]
+                    for use in (_GALAXY_NOISE, _BACKGROUND_NOISE)
+                ]
+                catalogs.append(
+                    self._draw_scene(
+                        table.copy() if several else table,
+                        survey,
+                        images[scene],
+                        isolated[scene],
+                        seeds,
+                    )
+                )
+        return drawn
+
+    def _sample(self, number: int) -> Table:
+        sampling = copy.copy(self.sampling_function)
+        seed = self.scene_seed(number, _SAMPLING)
+        if hasattr(sampling, "rng"):
+            sampling.rng = np.random.default_rng(seed)
+        with _numpy_global_seed(seed):
+            table = sampling(self.catalog.table)
+        self.blend_generator._check_n_sources(table)
+        return table
+
+    def _draw_scene(
+        self,
+        table: Table,
+        survey: Survey,
+        image: np.ndarray,
+        isolated: np.ndarray,
+        noise_seeds: list[np.random.SeedSequence],
+    ) -> Table:
+        """Draw a scene into empty arrays, and return its catalog with BTK's columns.
+
+        Args:
+            table: The sampled sources.
+            survey: Survey to draw.
+            image: The blend, shape (bands, H, W).
+            isolated: Each source alone, shape (max_number, bands, H, W).
+            noise_seeds: Seeds of galaxy and background noise.
+        """
+        size = image.shape[-1]
+        wcs = make_wcs(pixel_scale_arcsec(survey), (size, size))
+        x, y = wcs.world_to_pixel_values(
+            np.asarray(table["ra"], float) / 3600, np.asarray(table["dec"], float) / 3600
+        )
+        table["x_peak"], table["y_peak"] = x, y
+        middle = (size - 1) / 2
+        table["outside_stamp"] = np.maximum(np.abs(x - middle), np.abs(y - middle)) > size / 2
+
+        bands = survey.available_filters
+        galaxy_seeds, background_seeds = (seed.spawn(len(bands)) for seed in noise_seeds)
+        for band, (name, psf) in enumerate(
+            zip(bands, self._get_psf_from_survey(survey), strict=True)
+        ):
+            filt = survey.get_filter(name)
+            table[f"not_drawn_{name}"] = np.zeros(len(table))
+            for source, entry in enumerate(table):
+                where = self._draw_source(isolated[source, band], entry, filt, psf, survey)
+                if where is not None:
+                    image[band][where] += isolated[source, band][where]
+            if self.add_noise in ("galaxy", "all"):
+                photons = np.maximum(image[band], 0.0)
+                noise = np.random.default_rng(galaxy_seeds[band]).poisson(photons) - photons
+                image[band] += noise
+            if self.add_noise in ("background", "all"):
+                rng = np.random.default_rng(background_seeds[band])
+                image[band] += background_noise(survey, filt, image[band].shape, rng)
+        return table
+
+    def _draw_source(
+        self,
+        image: np.ndarray,
+        entry: Table.Row,
+        filt: Filter,
+        psf: galsim.GSObject,
+        survey: Survey,
+    ) -> tuple[slice, slice] | None:
+        """Draw one source on an empty image, shape (H, W); return the rows and columns it fills.
+
+        This is BTK's `render_single` for any generator; None where there is nothing to draw.
+        """
+        drawn = self.render_single(entry, filt, psf, survey)
+        if drawn is None:
+            return None
+        image[:] = drawn.array
+        return slice(None), slice(None)
+
+    def _get_pix_stamp_size(self, survey: Survey) -> int:
+        # BTK's int(8.2 / 0.1) is 81.
+        return math.floor(self.stamp_size / pixel_scale_arcsec(survey) + 1e-6)
+
+    def _btk_stamp_size(self, survey: Survey) -> float:
+        """Return the stamp size [arcsec] from which BTK computes the right number of pixels."""
+        size, scale = self._get_pix_stamp_size(survey), pixel_scale_arcsec(survey)
+        stamp_size = self.stamp_size
+        while int(stamp_size / scale) < size:
+            stamp_size = math.nextafter(stamp_size, math.inf)
+        return stamp_size
+
+    def _check_stamp(self) -> None:
+        for survey in self.surveys.values():
+            for name, psf in zip(
+                survey.available_filters, self._get_psf_from_survey(survey), strict=True
+            ):
+                fwhm = psf.calculateFWHM()
+                if self.stamp_size < SMALLEST_STAMP_FWHM * fwhm:
+                    raise InputError(
+                        f"The stamp of {self.stamp_size} arcsec is smaller than the PSF of "
+                        f"{survey.name} {name} (FWHM {fwhm:.2f} arcsec): expected at least "
+                        f"{SMALLEST_STAMP_FWHM:g} times the FWHM; give the sampling function a "
+                        "larger stamp_size."
+                    )
+
+
+class EuclidGenerator(SceneGenerator):
+    """Draws blends of an `EuclidCatalog`, or of a BTK ``CatsimCatalog`` with magnitudes for the
+    survey's filters (``IE_ab`` for Euclid).
+
+    Takes the arguments of BTK's ``CatsimGenerator`` and gives the same ``BlendBatch``. Each
+    source is drawn on the stamp it needs; `SceneGenerator` says how scenes are seeded.
+    """  # noqa: D205
+
+    compatible_catalogs = ("EuclidCatalog", "CatsimCatalog")
+
+    def __init__(self, *args, **kwargs):
+        self._renderers: dict[tuple[str, str], StampRenderer] = {}
+        super().__init__(*args, **kwargs)
+
+    def _check_compatibility(self, survey: Survey) -> None:
+        if self.catalog.name not in self.compatible_catalogs:
+            raise CatalogError(
+                f"{type(self).__name__} draws catalogs of type {self.compatible_catalogs}, got "
+                f"{self.catalog.name}. For real galaxies: RealGalaxyGenerator."
+            )
+        needed = [f"{band}_ab" for band in survey.available_filters]
+        needed += ["fluxnorm_disk", "fluxnorm_bulge", "fluxnorm_agn"]
+        needed += ["a_d", "b_d", "a_b", "b_b", "pa_disk", "pa_bulge"]
+        missing = [name for name in needed if name not in self.catalog.table.colnames]
+        if missing:
+            raise CatalogError(
+                f"The catalog lacks the column(s) {missing} that are needed to draw the filters "
+                f"{survey.available_filters} of {survey.name}; it has "
+                f"{self.catalog.table.colnames}."
+            )
+
+    def render_single(self, entry, filt, psf, survey) -> galsim.Image:
+        """Return the image of one source alone, of the stamp's size, as BTK defines it."""
+        size = self._get_pix_stamp_size(survey)
+        image = np.zeros((size, size))
+        self._draw_source(image, entry, filt, psf, survey)
+        return galsim.Image(image, scale=pixel_scale_arcsec(survey))
+
+    def _draw_source(self, image, entry, filt, psf, survey) -> tuple[slice, slice] | None:
+        source = dict(zip(entry.colnames, entry.values(), strict=True))
+        flux = float(flux_electrons(source[f"{filt.name}_ab"], filt))
+        parts = source_components(source, flux)
+        if flux <= 0 or not parts:
+            entry[f"not_drawn_{filt.name}"] = 1
+            return None
+        stamp = self._renderer(survey, filt, psf).draw(
+            parts, source["x_peak"], source["y_peak"], len(image), self._transform(source)
+        )
+        if stamp is None:
+            return None
+        pixels, rows, cols = stamp
+        image[rows, cols] = pixels
+        return rows, cols
+
+    def _renderer(self, survey: Survey, filt: Filter, psf: galsim.GSObject) -> StampRenderer:
+        renderer = self._renderers.get((survey.name, filt.name))
+        if renderer is None or renderer.psf != psf:  # a PSF may be drawn anew by a function
+            renderer = StampRenderer(
+                psf, pixel_scale_arcsec(survey), math.sqrt(background_variance(survey, filt))
+            )
+            self._renderers[survey.name, filt.name] = renderer
+        return renderer
+
+    def _transform(self, source: dict) -> np.ndarray | None:
+        """Return the matrix of the source's rotation and shear, None where it has neither."""
+        matrix = None
+        if source["btk_rotation"] != 0:
+            angle = math.radians(source["btk_rotation"])
+            cos, sin = math.cos(angle), math.sin(angle)
+            matrix = np.array([[cos, -sin], [sin, cos]])
+        if self.apply_shear:
+            if "g1" not in source or "g2" not in source:
+                raise CatalogError(
+                    "apply_shear=True needs the columns g1 and g2 in the table that the sampling "
+                    "function returns."
+                )
+            shear = galsim.Shear(g1=source["g1"], g2=source["g2"]).getMatrix()
+            matrix = shear if matrix is None else shear @ matrix
+        return matrix
+
+
+class RealGalaxyGenerator(SceneGenerator, CosmosGenerator):
+    """BTK's ``CosmosGenerator`` (real HST galaxies) with the scene seeds of `SceneGenerator`.
+
+    Takes, besides those of `SceneGenerator`, BTK's ``gal_type`` (``"real"`` or ``"parametric"``)
+    and ``noise_pad_size``.
+    """
+
+    def __init__(self, catalog, *args, **kwargs):
+        # The half-done rename in BTK's CosmosCatalog leaves a column that differs from another
+        # by case alone, which HDF5 tables, and so BlendBatch.save, do not take.
+        catalog = copy.copy(catalog)
+        catalog.table = _without_case_duplicates(catalog.table)
+        super().__init__(catalog, *args, **kwargs)
+
+
+def background_noise(
+    survey: Survey, filt: Filter, shape: tuple[int, ...], rng: np.random.Generator
+) -> np.ndarray:
+    """Return noise of the background [electron], of mean 0.
+
+    Poisson noise of the sky and Gaussian read noise of every exposure for a survey of
+    `get_euclid_survey`; Poisson noise of BTK's sky level for any other.
+    """
+    n_exposures = getattr(survey, "n_exposures", 1)
+    sky = background_variance(survey, filt)
+    read_variance = n_exposures * getattr(survey, "read_noise", 0.0) ** 2
+    sky -= read_variance
+    return rng.poisson(sky, shape) - sky + rng.normal(0.0, math.sqrt(read_variance), shape)
+
+
+def _without_case_duplicates(table: Table) -> Table:
+    seen: set[str] = set()
+    keep = []
+    # Lower-case names first: 'ra', which BTK's tools read, wins over 'RA'.
+    for name in sorted(table.colnames, key=lambda name: (name != name.lower(), name)):
+        if name.lower() not in seen:
+            seen.add(name.lower())
+            keep.append(name)
+    return table[[name for name in table.colnames if name in keep]]
+
+
+@contextmanager
+def _numpy_global_seed(seed: np.random.SeedSequence) -> Iterator[None]:
+    """Seed the global ``np.random``, on which some of BTK's samplings draw, and put it back."""
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed.generate_state(4))  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002

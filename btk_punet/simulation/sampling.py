@@ -1,0 +1,212 @@
+"""Which galaxies make a scene and where they stand: groups, pairs and fields.
+
+BTK's conventions: ``stamp_size`` [arcsec] first, ``ra`` and ``dec`` [arcsec] from the centre of
+the stamp. All randomness comes from ``self.rng``.
+"""
+
+import numpy as np
+from astropy.table import Table
+from btk.sampling_functions import SamplingFunction
+from btk.utils import DEFAULT_SEED
+
+from btk_punet.errors import CatalogError, InputError
+
+
+class EuclidSampling(SamplingFunction):
+    """Base of the three: a cut in magnitude, and galaxies drawn from it with replacement."""
+
+    def __init__(
+        self,
+        stamp_size: float,
+        max_number: int,
+        min_number: int,
+        min_mag: float,
+        max_mag: float,
+        mag_name: str,
+        seed: int,
+    ):
+        if not stamp_size > 0:
+            raise InputError(f"stamp_size must be above 0 arcsec, got {stamp_size}.")
+        if not 0 <= min_number <= max_number:
+            raise InputError(
+                f"Expected 0 <= min_number <= max_number, got {min_number} and {max_number}."
+            )
+        if not min_mag < max_mag:
+            raise InputError(f"Expected min_mag < max_mag, got {min_mag} and {max_mag}.")
+        super().__init__(stamp_size, max_number, min_number, seed)
+        self.min_mag, self.max_mag, self.mag_name = min_mag, max_mag, mag_name
+
+    def _draw(self, table: Table, number: int) -> Table:
+        """Return ``number`` rows within the magnitude limits, as a new table."""
+        if self.mag_name not in table.colnames:
+            raise CatalogError(
+                f"The catalog has no column '{self.mag_name}' to cut in magnitude; it has "
+                f"{table.colnames}. Give mag_name= one of them."
+            )
+        magnitude = np.asarray(table[self.mag_name])
+        (rows,) = np.where((magnitude >= self.min_mag) & (magnitude < self.max_mag))
+        if len(rows) == 0:
+            raise CatalogError(
+                f"No source of the catalog has {self.min_mag} <= {self.mag_name} < "
+                f"{self.max_mag}: widen min_mag and max_mag, or use another catalog."
+            )
+        return table[self.rng.choice(rows, size=number)]
+
+    def _place(self, scene: Table, x_arcsec: np.ndarray, y_arcsec: np.ndarray) -> Table:
+        scene["ra"], scene["dec"] = x_arcsec, y_arcsec
+        return scene
+
+
+class EuclidGroupSampling(EuclidSampling):
+    """Groups of galaxies, uniform in radius (so denser to the middle) around the stamp's centre.
+
+    Args:
+        stamp_size: Side of the stamp [arcsec].
+        max_number: Most galaxies in a group.
+        min_number: Fewest; every number between is as likely.
+        max_radius: Radius of the group [arcsec].
+        min_mag: Brightest magnitude.
+        max_mag: Faintest magnitude.
+        mag_name: Column of the magnitude.
+        seed: Seed of the random stream.
+    """
+
+    def __init__(
+        self,
+        stamp_size: float = 6.4,
+        max_number: int = 6,
+        min_number: int = 1,
+        max_radius: float = 1.6,
+        min_mag: float = 19.5,
+        max_mag: float = 25.3,
+        mag_name: str = "IE_ab",
+        seed: int = DEFAULT_SEED,
+    ):
+        super().__init__(stamp_size, max_number, min_number, min_mag, max_mag, mag_name, seed)
+        if not 0 < max_radius <= stamp_size / 2:
+            raise InputError(
+                f"max_radius must lie between 0 and half the stamp ({stamp_size / 2} arcsec), "
+                f"got {max_radius}."
+            )
+        self.max_radius = max_radius
+
+    def __call__(self, table: Table) -> Table:
+        """Return one group: rows of ``table`` with new ``ra`` and ``dec`` [arcsec]."""
+        number = self.rng.integers(self.min_number, self.max_number + 1)
+        scene = self._draw(table, number)
+        radius = self.rng.uniform(0.0, self.max_radius, number)
+        angle = self.rng.uniform(0.0, 2 * np.pi, number)
+        return self._place(scene, radius * np.cos(angle), radius * np.sin(angle))
+
+
+class EuclidPairSampling(EuclidSampling):
+    """Pairs at a controlled separation, uniform between two limits, at any angle.
+
+    The middle of the pair falls anywhere within a pixel or so of the stamp's centre, so that no
+    position in the pixel grid is preferred.
+
+    Args:
+        stamp_size: Side of the stamp [arcsec].
+        min_separation: Smallest separation [arcsec].
+        max_separation: Largest separation [arcsec].
+        min_mag: Brightest magnitude.
+        max_mag: Faintest magnitude.
+        mag_name: Column of the magnitude.
+        seed: Seed of the random stream.
+    """
+
+    MIDDLE_ARCSEC = 0.1  # half-width of the square in which the pair's middle falls
+
+    def __init__(
+        self,
+        stamp_size: float = 6.4,
+        min_separation: float = 0.2,
+        max_separation: float = 2.0,
+        min_mag: float = 19.5,
+        max_mag: float = 25.0,
+        mag_name: str = "IE_ab",
+        seed: int = DEFAULT_SEED,
+    ):
+        super().__init__(stamp_size, 2, 2, min_mag, max_mag, mag_name, seed)
+        if not 0 <= min_separation <= max_separation <= stamp_size - 2 * self.MIDDLE_ARCSEC:
+            raise InputError(
+                "Expected 0 <= min_separation <= max_separation, both inside the stamp "
+                f"({stamp_size} arcsec); got {min_separation} and {max_separation}."
+            )
+        self.min_separation, self.max_separation = min_separation, max_separation
+
+    def __call__(self, table: Table) -> Table:
+        """Return one pair: two rows of ``table`` with new ``ra`` and ``dec`` [arcsec]."""
+        scene = self._draw(table, 2)
+        separation = self.rng.uniform(self.min_separation, self.max_separation)
+        angle = self.rng.uniform(0.0, 2 * np.pi)
+        middle = self.rng.uniform(-self.MIDDLE_ARCSEC, self.MIDDLE_ARCSEC, 2)
+        half = 0.5 * separation * np.array([-1.0, 1.0])
+        return self._place(
+            scene, middle[0] + half * np.cos(angle), middle[1] + half * np.sin(angle)
+        )
+
+
+class EuclidFieldSampling(EuclidSampling):
+    """A field at a given density, of which a part is clustered around the other galaxies.
+
+    Args:
+        stamp_size: Side of the field [arcsec].
+        density: Mean number of galaxies per square arcminute, over all magnitudes drawn.
+        clustered_fraction: Fraction of the galaxies that is placed next to another one.
+        cluster_radius: Farthest that a clustered galaxy stands from its partner [arcsec]; the
+            distance is uniform.
+        max_number: Most galaxies in a field; by default 6 sigma above the mean.
+        min_number: Fewest galaxies in a field.
+        min_mag: Brightest magnitude.
+        max_mag: Faintest magnitude.
+        mag_name: Column of the magnitude.
+        seed: Seed of the random stream.
+    """
+
+    def __init__(
+        self,
+        stamp_size: float = 25.6,
+        density: float = 120.0,
+        clustered_fraction: float = 0.5,
+        cluster_radius: float = 1.6,
+        max_number: int | None = None,
+        min_number: int = 0,
+        min_mag: float = 19.5,
+        max_mag: float = 26.5,
+        mag_name: str = "IE_ab",
+        seed: int = DEFAULT_SEED,
+    ):
+        if not density >= 0:
+            raise InputError(f"density must be 0 or more per square arcmin, got {density}.")
+        if not 0 <= clustered_fraction <= 1:
+            raise InputError(f"clustered_fraction must lie in 0-1, got {clustered_fraction}.")
+        if not 0 < cluster_radius <= stamp_size / 2:
+            raise InputError(
+                f"cluster_radius must lie between 0 and half the field ({stamp_size / 2} "
+                f"arcsec), got {cluster_radius}."
+            )
+        self.mean_number = density * (stamp_size / 60.0) ** 2
+        if max_number is None:
+            max_number = max(min_number, int(np.ceil(self.mean_number + 6 * self.mean_number**0.5)))
+        super().__init__(stamp_size, max_number, min_number, min_mag, max_mag, mag_name, seed)
+        self.clustered_fraction, self.cluster_radius = clustered_fraction, cluster_radius
+
+    def __call__(self, table: Table) -> Table:
+        """Return one field: rows of ``table`` with new ``ra`` and ``dec`` [arcsec]."""
+        number = int(np.clip(self.rng.poisson(self.mean_number), self.min_number, self.max_number))
+        scene = self._draw(table, number)
+        half = self.stamp_size / 2
+        position = self.rng.uniform(-half, half, (number, 2))
+        # One at least stays where it is, for the others to stand next to.
+        clustered = min(self.rng.binomial(number, self.clustered_fraction), max(number - 1, 0))
+        partner = self.rng.integers(clustered, max(number, 1), clustered)
+        radius = self.rng.uniform(0.0, self.cluster_radius, clustered)
+        angle = self.rng.uniform(0.0, 2 * np.pi, clustered)
+        offset = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        position[:clustered] = position[partner] + offset
+        # Those that would fall outside are mirrored back in.
+        position = np.where(
+            np.abs(position) > half, 2 * half * np.sign(position) - position, position
+        )
+        return self._place(scene, position[:, 0], position[:, 1])
