@@ -21,7 +21,7 @@ _HOME = {
     "overlap_count": "simulation.labels",
     "DetectionFlag": "deblending.flags",
     "SepDeblender": "deblending.peers",
-    "SourceExtractorDeblender": "deblending.peers",
+    "SourceExtractorDeblender": "deblending.source_extractor",
     "alone_snr": "evaluation.limit",
     "limit_snr": "evaluation.limit",
     "Matcher": "evaluation.matching",

@@ -53,7 +53,7 @@ class IsophotalDeblender(Deblender):
       wrapped at 360 degrees.
     - `x_peak`, `y_peak` [pixel]: barycentre; 0-based, pixel centres at integers, x the column.
     - `x_err`, `y_err` [pixel]: one standard deviation of the barycentre, from the noise of the
-      background and of the source's photons. Always finite.
+      background and of the source's photons; what neighbours do to it is left out. Always finite.
     - `flux`, `flux_err` [electron]: sum over the footprint, and its standard deviation.
     - `mag_<band>` [AB mag]: of `flux`; NaN where `flux` is not positive.
     - `n_pixels`: number of pixels of the footprint.

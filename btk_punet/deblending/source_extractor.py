@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from scipy import ndimage
 
 from btk_punet.deblending.peers import Extraction, IsophotalDeblender
 from btk_punet.errors import InputError, MissingProgramError, ProgramFailedError
@@ -16,9 +17,9 @@ from btk_punet.errors import InputError, MissingProgramError, ProgramFailedError
 _PROGRAM_NAMES = ("source-extractor", "sex")
 
 # The program's default filter, and SEP's.
-_FILTER = "CONV NORM\n1 2 1\n2 4 2\n1 2 1\n"
+_FILTER = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])
 
-_COLUMNS = ("NUMBER", "X_IMAGE", "Y_IMAGE", "ERRX2_IMAGE", "ERRY2_IMAGE", "FLUX_ISO")
+_COLUMNS = ("NUMBER", "X_IMAGE", "Y_IMAGE", "FLUX_ISO")
 
 _MAX_NTHRESH = 64  # the program's own limit
 
@@ -107,11 +108,11 @@ class SourceExtractorDeblender(IsophotalDeblender):
         shape = images.shape[1:]
         with tempfile.TemporaryDirectory(prefix="btk_punet_") as folder:
             path = Path(folder)
-            (path / "filter.conv").write_text(_FILTER)
+            lines = ["CONV NORM", *(" ".join(map(str, row)) for row in _FILTER)]
+            (path / "filter.conv").write_text("\n".join(lines) + "\n")
             (path / "columns.param").write_text("\n".join(_COLUMNS) + "\n")
             (path / "config.sex").write_text(self._configuration(shape, sigma))
-            _write_image(path / "rms.fits", np.full(shape, sigma))
-            return [_extract_one(program, path, image) for image in images]
+            return [_extract_one(program, path, image, sigma) for image in images]
 
     def _configuration(self, shape: tuple[int, ...], sigma: float) -> str:
         """Return the text of the configuration file."""
@@ -125,8 +126,7 @@ class SourceExtractorDeblender(IsophotalDeblender):
             "VERBOSE_TYPE": "QUIET",
             "WRITE_XML": "N",
             "FILTER_NAME": "filter.conv",
-            # Absolute: a relative threshold drops at the border, where the program filters the
-            # variance without what lies outside.
+            # Not relative, as SExtractor would measure the noise on the image, sources included.
             "THRESH_TYPE": "ABSOLUTE",
             "DETECT_THRESH": f"{self.thresh * sigma:.9g}",
             "ANALYSIS_THRESH": f"{self.thresh * sigma:.9g}",
@@ -135,12 +135,6 @@ class SourceExtractorDeblender(IsophotalDeblender):
             "DEBLEND_MINCONT": f"{self.deblend_cont:.9g}",
             "BACK_TYPE": "MANUAL",
             "BACK_VALUE": 0.0,
-            # The map gives the errors their noise; without it they use the image's own scatter.
-            "WEIGHT_TYPE": "MAP_RMS",
-            "WEIGHT_IMAGE": "rms.fits",
-            "WEIGHT_GAIN": "N",
-            "INTERP_TYPE": "NONE",
-            "GAIN": 1.0,  # electrons
             # The pixel stack must hold the whole image: SExtractor drops pixels when it is full.
             # A larger one costs time, as it is filled in at every call.
             "MEMORY_PIXSTACK": max(2 * height * width, 1000),
@@ -150,38 +144,59 @@ class SourceExtractorDeblender(IsophotalDeblender):
         return "".join(f"{key} {value}\n" for key, value in values.items())
 
 
-def _extract_one(program: str, folder: Path, image: np.ndarray) -> Extraction:
+def _extract_one(program: str, folder: Path, image: np.ndarray, sigma: float) -> Extraction:
     """Run the program in a folder that holds its configuration."""
     catalog_path, segmentation_path = folder / "catalog.fits", folder / "segmentation.fits"
     # Else a call that writes nothing would leave the results of the image before.
     catalog_path.unlink(missing_ok=True)
     segmentation_path.unlink(missing_ok=True)
-    _write_image(folder / "image.fits", image)
+    image = image.astype(np.float32)  # the precision that the program works in
+    fits.PrimaryHDU(image).writeto(folder / "image.fits", overwrite=True)
     printed = _call([program, "image.fits", "-c", "config.sex"], folder)
     if not (catalog_path.exists() and segmentation_path.exists()):
         raise ProgramFailedError(f"{program} wrote no results. It printed: {printed}")
 
     # Not mapped into memory: a long batch would run out of open files.
+    labels = fits.getdata(segmentation_path, memmap=False).astype(np.int32)
     # A plain array, as astropy's FITS_rec is slow.
     rows = np.array(fits.getdata(catalog_path, 2, memmap=False))  # 1: header of the image
     rows = rows[np.argsort(rows["NUMBER"])]  # the labels: row i is marked i + 1
-    columns = {
-        "x": rows["X_IMAGE"] - 1.0,  # FITS counts from 1
-        "y": rows["Y_IMAGE"] - 1.0,
-        "errx2": rows["ERRX2_IMAGE"],
-        "erry2": rows["ERRY2_IMAGE"],
-        "flux": rows["FLUX_ISO"],
-    }
+    x, y = rows["X_IMAGE"] - 1.0, rows["Y_IMAGE"] - 1.0  # FITS counts from 1
+    columns = {"x": x, "y": y, "flux": rows["FLUX_ISO"]}
+    columns["errx2"], columns["erry2"] = _position_variances(image, labels, x, y, sigma)
     sources = np.zeros(len(rows), dtype=[(name, float) for name in columns])
     for name, values in columns.items():
         sources[name] = values
-    labels = fits.getdata(segmentation_path, memmap=False).astype(np.int32)
     return Extraction(sources, labels)
 
 
-def _write_image(path: Path, image: np.ndarray) -> None:
-    """Write an image in the single precision that the program works in."""
-    fits.PrimaryHDU(image.astype(np.float32)).writeto(path, overwrite=True)
+def _position_variances(
+    image: np.ndarray, labels: np.ndarray, x: np.ndarray, y: np.ndarray, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances of the barycentres in x and y [pixel^2], `(n,)` each.
+
+    They are ERRX2_IMAGE and ERRY2_IMAGE by SExtractor's formula, but with the survey's noise. The
+    program itself takes the scatter of the image, sources included, whatever weights it is given.
+
+    Args:
+        image: Image `(H, W)` [electron].
+        labels: Integer image `(H, W)`; `i + 1` marks the pixels of source `i`.
+        x: Barycentres along the columns `(n,)` [pixel].
+        y: Barycentres along the rows `(n,)` [pixel].
+        sigma: Standard deviation of the background of a pixel [electron].
+    """
+    of_source = np.arange(len(x)) + 1
+    smooth = ndimage.convolve(image, _FILTER / _FILTER.sum(), mode="constant")
+    noise = sigma**2 + np.maximum(smooth, 0)
+    flux2 = ndimage.sum_labels(smooth, labels, of_source) ** 2
+    # A footprint one pixel wide has no moment, but its pixels have a width.
+    least = ndimage.sum_labels(noise, labels, of_source) / 12
+    variances = []
+    for pixel, centre in zip(np.indices(image.shape)[::-1], (x, y), strict=True):
+        offset = pixel - np.concatenate([[0], centre])[labels]
+        moment = ndimage.sum_labels(noise * offset**2, labels, of_source)
+        variances.append(np.maximum(moment, least) / flux2)
+    return variances[0], variances[1]
 
 
 def _call(command: list[str], folder: Path | None = None) -> str:

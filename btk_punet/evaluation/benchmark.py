@@ -1,0 +1,154 @@
+"""The benchmark: six sets of scenes with fixed seeds, on which every method is measured alike.
+
+Nothing is ever tuned on these seeds, and training uses other seeds, galaxies and PSFs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from btk.sampling_functions import SamplingFunction
+
+from btk_punet.errors import CatalogError, InputError
+from btk_punet.simulation.catalog import EuclidCatalog
+from btk_punet.simulation.choices import make_generator, open_cosmos
+from btk_punet.simulation.generator import SceneGenerator
+from btk_punet.simulation.sampling import (
+    EuclidFieldSampling,
+    EuclidGroupSampling,
+    EuclidPairSampling,
+)
+from btk_punet.simulation.survey import get_euclid_survey
+
+CATALOG_SEED = 20_260_901
+BENCHMARK_GALAXIES = 50_000
+
+# The settings (thresh, minarea, deblend_cont) at which a detector is compared with SEP, from the
+# purest to the most complete but one; deblend_nthresh 64, default filter, true noise.
+SEP_SETTINGS = (
+    (1.5, 5, 0.005),
+    (1.5, 5, 5e-4),
+    (1.2, 5, 5e-4),
+    (1.0, 5, 1e-4),
+    (1.5, 3, 1e-4),
+)
+
+
+@dataclass(frozen=True)
+class BenchmarkSet:
+    """One set of scenes.
+
+    Attributes:
+        name: Its name.
+        description: What it holds, in a line.
+        sampling: Makes the sampling function.
+        seed: Seed of the scenes.
+        n_scenes: Number of scenes.
+        batch_size: Scenes in a batch; no scene depends on it.
+        n_exposures: Exposures of the survey.
+        read_noise: Read noise of one exposure [electron].
+        psf_fwhm_arcsec: FWHM of the PSF before the pixel.
+        real: Whether the galaxies are real, from a folder of the user's.
+    """
+
+    name: str
+    description: str
+    sampling: Callable[[], SamplingFunction]
+    seed: int
+    n_scenes: int = 2000
+    batch_size: int = 50
+    n_exposures: int = 1
+    read_noise: float = 0.0
+    psf_fwhm_arcsec: float = 0.16
+    real: bool = False
+
+    def generator(self, cosmos_dir: str | Path | None = None, njobs: int = 1) -> SceneGenerator:
+        """Return the generator of the set, of which the first ``n_scenes`` scenes count.
+
+        Args:
+            cosmos_dir: Folder of real galaxies in GalSim's format, for the set ``real``.
+            njobs: Processes that draw the scenes of a batch.
+
+        Raises:
+            CatalogError: if the set needs real galaxies and no folder is given.
+        """
+        survey = get_euclid_survey(self.n_exposures, self.read_noise, self.psf_fwhm_arcsec)
+        if self.real and cosmos_dir is None:
+            raise CatalogError(
+                f"The benchmark set {self.name!r} needs real galaxies: give cosmos_dir "
+                "(--cosmos-dir), a folder with a catalog in GalSim's real-galaxy format."
+            )
+        catalog = (
+            open_cosmos(str(cosmos_dir))
+            if self.real
+            else EuclidCatalog.simulate(BENCHMARK_GALAXIES, CATALOG_SEED)
+        )
+        return make_generator(
+            catalog,
+            self.sampling(),
+            survey,
+            batch_size=self.batch_size,
+            njobs=njobs,
+            seed=self.seed,
+            augment_data=self.real,  # few real galaxies: each is shown at any angle
+        )
+
+
+BENCHMARK_SETS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        BenchmarkSet(
+            "groups",
+            "1-6 galaxies inside 1.6 arcsec, one exposure, PSF 0.16 arcsec",
+            EuclidGroupSampling,
+            seed=20_260_911,
+        ),
+        BenchmarkSet(
+            "pairs",
+            "2 galaxies at 0.2-2.0 arcsec, to I_E = 25.0",
+            EuclidPairSampling,
+            seed=20_260_912,
+        ),
+        BenchmarkSet(
+            "fields",
+            "256 px, 120 galaxies per arcmin^2 to I_E = 26.5, half of them clustered",
+            EuclidFieldSampling,
+            seed=20_260_913,
+            n_scenes=100,
+            batch_size=5,
+        ),
+        BenchmarkSet(
+            "real",
+            "groups of real HST galaxies",
+            lambda: EuclidGroupSampling(mag_name="MAG"),
+            seed=20_260_914,
+            real=True,
+        ),
+        BenchmarkSet(
+            "deep",
+            "groups at the depth of the Euclid Wide Survey: 4 exposures with read noise",
+            EuclidGroupSampling,
+            seed=20_260_915,
+            n_exposures=4,
+            read_noise=4.4,
+        ),
+        BenchmarkSet(
+            "psf",
+            "groups with a PSF of 0.20 arcsec",
+            EuclidGroupSampling,
+            seed=20_260_916,
+            psf_fwhm_arcsec=0.20,
+        ),
+    )
+}
+
+
+def benchmark_set(name: str) -> BenchmarkSet:
+    """Return a set of the benchmark by its name.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    if name not in BENCHMARK_SETS:
+        raise InputError(f"Unknown benchmark set {name!r}: expected one of {list(BENCHMARK_SETS)}.")
+    return BENCHMARK_SETS[name]

@@ -1,0 +1,515 @@
+"""The main job: draw blends, run detectors on them, and write what each one finds and misses.
+
+A run is a folder. Its batches are written one by one, so that a run that was stopped goes on
+where it stopped; scenes are seeded one by one, so that it ends with the same tables.
+"""
+
+import json
+import os
+import platform
+import shutil
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+from btk.catalog import Catalog
+from btk.deblend import Deblender
+from btk.sampling_functions import SamplingFunction
+from btk.survey import Survey
+from tqdm.auto import tqdm
+
+from btk_punet.deblending.choices import choose_deblenders, default_deblenders
+from btk_punet.deblending.source_extractor import SourceExtractorDeblender
+from btk_punet.errors import BatchFailedError, BtkPunetWarning, InputError, RunExistsError
+from btk_punet.evaluation.benchmark import BENCHMARK_SETS, SEP_SETTINGS, benchmark_set
+from btk_punet.evaluation.report import write_results
+from btk_punet.evaluation.summary import summary_tables
+from btk_punet.evaluation.tables import batch_tables
+from btk_punet.simulation.choices import (
+    choose_catalog,
+    choose_sampling,
+    choose_survey,
+    make_generator,
+    reference_band,
+)
+from btk_punet.simulation.generator import SceneGenerator
+from btk_punet.simulation.survey import background_variance
+
+Deblenders = str | Deblender | Iterable[str | Deblender] | Mapping[str, Deblender]
+
+_PACKAGES = (
+    "btk_punet",
+    "blending_toolkit",
+    "GalSim",
+    "sep",
+    "astropy",
+    "numpy",
+    "scipy",
+    "pandas",
+    "surveycodex",
+)
+_NO_SOURCE_EXTRACTOR = (
+    "SExtractor is left out: the program source-extractor is not installed "
+    "(apt-get install source-extractor)."
+)
+
+
+@dataclass
+class Comparison:
+    """A finished run.
+
+    Attributes:
+        folder: Where it is.
+        truth: One row a source and method (see `batch_tables`).
+        detections: One row a detection and method.
+        run: What is in ``run.json``: parameters, versions, seconds.
+    """
+
+    folder: Path
+    truth: pd.DataFrame
+    detections: pd.DataFrame
+    run: dict
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Comparison":
+        """Read a finished run.
+
+        Raises:
+            InputError: if the folder holds no finished run.
+        """
+        folder = Path(folder)
+        run = _read_run(folder)
+        if run is None or run.get("status") != "finished":
+            raise InputError(
+                f"'{folder}' holds no finished comparison: run `btk-punet compare --output "
+                f"{folder}` (with the same options, if it was begun) to finish it."
+            )
+        return cls(
+            folder,
+            pd.read_parquet(folder / "truth.parquet"),
+            pd.read_parquet(folder / "detections.parquet"),
+            run,
+        )
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The efficiency tables, counted from ``truth`` and ``detections``."""
+        return summary_tables(self.truth, self.detections)
+
+    def __str__(self) -> str:
+        head = self.tables["headline"]
+        shown = pd.DataFrame({"method": head["method"]})
+        for name in ("completeness", "purity", "ceiling"):
+            shown[name] = [
+                f"{row[name]:.3f} ({row[f'{name}_lo']:.3f}-{row[f'{name}_hi']:.3f})"
+                for _, row in head.iterrows()
+            ]
+        return shown.to_string(index=False)
+
+
+def compare(
+    output: str | Path,
+    deblenders: Deblenders | None = None,
+    *,
+    survey: str | Survey = "euclid",
+    n_exposures: int = 4,
+    read_noise: float = 4.4,
+    psf: float = 0.16,
+    catalog: str | Path | Catalog = "simulate",
+    sampling: str | SamplingFunction = "groups",
+    n_blends: int = 1000,
+    batch_size: int = 50,
+    seed: int = 0,
+    njobs: int = 1,
+    max_n_sources: int | None = None,
+    radius_arcsec: float = 0.3,
+    generator: SceneGenerator | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Comparison:
+    """Compare detectors on blends, and write tables, plots and a report.
+
+    Called again with the same arguments on the folder of a run that was stopped, it goes on where
+    the run stopped, and ends with the same tables, bit for bit.
+
+    Args:
+        output: Folder of the run. Gets ``truth.parquet`` and ``detections.parquet`` (one row a
+            source, or detection, and method), ``tables/`` (ECSV, CSV, LaTeX), ``plots/`` (PNG),
+            ``report.html`` and ``run.json``.
+        deblenders: BTK deblenders, or names with settings (``"sep:thresh=1.5"``), or a dict of
+            name and deblender. SEP, and SExtractor where it is installed, if None.
+        survey: ``"euclid"``, the name of one of BTK's surveys, or a BTK survey.
+        n_exposures: Exposures of ``"euclid"``.
+        read_noise: Read noise of one exposure of ``"euclid"`` [electron].
+        psf: FWHM of the PSF of ``"euclid"`` before the pixel [arcsec].
+        catalog: ``"simulate"``, ``"cosmos:DIR"``, the path of a CatSim-like table, or a BTK
+            catalog.
+        sampling: ``"groups"``, ``"pairs"``, ``"fields"``, or a BTK sampling function.
+        n_blends: Number of scenes.
+        batch_size: Scenes in a batch; no figure depends on it.
+        seed: Seed of catalog, scenes and noise.
+        njobs: Processes; no figure depends on it.
+        max_n_sources: Most detections in an image for deblenders given by name; by default twice
+            the most true ones and 10 more.
+        radius_arcsec: Matching radius [arcsec].
+        generator: A generator of scenes, in place of survey, catalog, sampling and seed.
+        overwrite: Whether to throw away another run that the folder holds.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InputError: for arguments that cannot be used.
+        RunExistsError: if the folder holds another run, or other files.
+        BatchFailedError: if a detector fails on a batch. The batches before are kept.
+    """
+    output = Path(output)
+    for name, value in [("n_blends", n_blends), ("batch_size", batch_size), ("njobs", njobs)]:
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}.")
+    if generator is None:
+        chosen_survey = choose_survey(survey, n_exposures, read_noise, psf)
+        chosen_catalog = choose_catalog(catalog, chosen_survey, seed)
+        chosen_sampling = choose_sampling(sampling, chosen_catalog, chosen_survey)
+        generator = make_generator(
+            chosen_catalog, chosen_sampling, chosen_survey, batch_size=batch_size, seed=seed
+        )
+    notes = []
+    if deblenders is None:
+        deblenders = default_deblenders()
+        if not SourceExtractorDeblender.is_available():
+            notes.append(_NO_SOURCE_EXTRACTOR)
+    if max_n_sources is None:
+        max_n_sources = 2 * generator.max_number + 10
+    methods = choose_deblenders(deblenders, max_n_sources)
+
+    parameters = _describe(generator, n_blends, radius_arcsec)
+    run = {
+        "status": "running",
+        "parameters": parameters,
+        "methods": {name: _describe_deblender(method) for name, method in methods.items()},
+        "catalog": str(catalog) if isinstance(catalog, str | Path) else type(catalog).__name__,
+        "versions": _versions(methods),
+        "n_blends": n_blends,
+        "notes": notes,
+    }
+    finished = _open_run(output, run, overwrite)
+    if finished is not None:
+        return finished
+    _run_batches(output / "batches", generator, methods, n_blends, radius_arcsec, njobs, progress)
+    return _finish(output, run, generator, methods)
+
+
+def compare_benchmark(
+    output: str | Path,
+    benchmark: str = "all",
+    deblenders: Deblenders | None = None,
+    *,
+    n_blends: int | None = None,
+    cosmos_dir: str | Path | None = None,
+    njobs: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Compare detectors on sets of the benchmark.
+
+    Args:
+        output: Folder in which each set gets a folder of its own; ``benchmark.csv`` beside them
+            holds the headline tables.
+        benchmark: Name of a set, or ``"all"``.
+        deblenders: As for `compare`; SEP at the five settings of `SEP_SETTINGS` if None.
+        n_blends: Number of scenes of each set, if fewer than it has.
+        cosmos_dir: Folder of real galaxies, for the set ``real``, which ``"all"`` leaves out
+            (and says so) if None.
+        njobs: Processes.
+        overwrite: Whether to throw away other runs that the folders hold.
+        progress: Whether to show progress bars.
+
+    Returns:
+        One row a set and method: ``set``, ``method``, ``completeness``, ``purity``, ``ceiling``.
+        (The file has the counts and intervals too.)
+    """
+    names = list(BENCHMARK_SETS) if benchmark == "all" else [benchmark]
+    if deblenders is None:
+        deblenders = [
+            f"sep:thresh={thresh},minarea={minarea},deblend_cont={deblend_cont}"
+            for thresh, minarea, deblend_cont in SEP_SETTINGS
+        ]
+    heads = []
+    for name in names:
+        chosen = benchmark_set(name)
+        if chosen.real and cosmos_dir is None and benchmark == "all":
+            warnings.warn(
+                f"The benchmark set {name!r} is left out: it needs cosmos_dir (--cosmos-dir), a "
+                "folder of real galaxies in GalSim's format.",
+                BtkPunetWarning,
+                stacklevel=2,
+            )
+            continue
+        if progress:
+            tqdm.write(f"{name}: {chosen.description}")
+        result = compare(
+            Path(output) / name,
+            deblenders,
+            generator=chosen.generator(cosmos_dir),
+            n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
+            njobs=njobs,
+            overwrite=overwrite,
+            progress=progress,
+        )
+        head = result.tables["headline"]
+        head.insert(0, "set", name)
+        heads.append(head)
+    summary = pd.concat(heads, ignore_index=True)
+    summary.to_csv(Path(output) / "benchmark.csv", index=False)
+    columns = ["set", "method", "completeness", "purity", "ceiling"]
+    return summary[columns]
+
+
+def _run_batches(
+    folder: Path,
+    generator: SceneGenerator,
+    methods: dict[str, Deblender],
+    n_blends: int,
+    radius_arcsec: float,
+    njobs: int,
+    progress: bool,
+) -> None:
+    """Run the batches that are not in the folder yet."""
+    folder.mkdir(exist_ok=True)
+    sizes = {
+        number: min(generator.batch_size, n_blends - first)
+        for number, first in enumerate(range(0, n_blends, generator.batch_size))
+    }
+    todo = [number for number in sizes if not _batch_file(folder, number, "json").exists()]
+    parallel = joblib.Parallel(
+        n_jobs=min(njobs, max(len(todo), 1)), return_as="generator_unordered"
+    )
+    done = n_blends - sum(sizes[number] for number in todo)
+    with tqdm(total=n_blends, initial=done, unit="blend", disable=not progress) as bar:
+        for number in parallel(
+            joblib.delayed(_run_batch)(
+                folder, generator, methods, number, sizes[number], radius_arcsec
+            )
+            for number in todo
+        ):
+            bar.update(sizes[number])
+
+
+def _run_batch(
+    folder: Path,
+    generator: SceneGenerator,
+    methods: dict[str, Deblender],
+    number: int,
+    size: int,
+    radius_arcsec: float,
+) -> int:
+    """Draw a batch, run every method on it and write its tables; return its number."""
+    seconds: dict[str, float] = {}
+    running = "the generator"
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            start = time.perf_counter()
+            blend_batch = generator.draw_batch(number, size)
+            seconds["drawing"] = time.perf_counter() - start
+            found = {}
+            for name, method in methods.items():
+                running = name
+                start = time.perf_counter()
+                found[name] = method(blend_batch)
+                seconds[name] = time.perf_counter() - start
+            running = "the evaluation"
+            truth, detections = batch_tables(
+                blend_batch,
+                found,
+                number * generator.batch_size,
+                radius_arcsec,
+                reference_band(blend_batch.survey),
+            )
+    except Exception as error:
+        raise BatchFailedError(
+            f"Batch {number} failed in {running}: {type(error).__name__}: {error} -- Draw it again "
+            f"with generator.draw_batch({number}) (seed {generator.seed}). The batches that were "
+            "done are kept: once this is mended, the same command goes on from there."
+        ) from error
+    _write_parquet(truth, _batch_file(folder, number, "truth.parquet"))
+    _write_parquet(detections, _batch_file(folder, number, "detections.parquet"))
+    summary = {
+        "n_blends": size,
+        "seconds": seconds,
+        "warnings": sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
+    }
+    # Written last: it says that the batch is done.
+    _write_json(summary, _batch_file(folder, number, "json"))
+    return number
+
+
+def _finish(
+    output: Path, run: dict, generator: SceneGenerator, methods: dict[str, Deblender]
+) -> Comparison:
+    """Join the batches, write tables, plots and report, and leave a tidy folder."""
+    folder = output / "batches"
+    summaries = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    # Method by method, in the order that was asked for; the scenes of each in their order.
+    order = {method: place for place, method in enumerate(run["methods"])}
+    joined = {}
+    for name, row in [("truth", "source"), ("detections", "detection")]:
+        table = pd.concat(
+            [pd.read_parquet(path) for path in sorted(folder.glob(f"*.{name}.parquet"))],
+            ignore_index=True,
+        )
+        table["_order"] = table["method"].map(order)
+        table = table.sort_values(["_order", "scene", row]).drop(columns="_order")
+        joined[name] = table.reset_index(drop=True)
+        _write_parquet(joined[name], output / f"{name}.parquet")
+
+    total: dict[str, float] = {}
+    for summary in summaries:
+        for name, seconds in summary["seconds"].items():
+            total[name] = total.get(name, 0.0) + seconds
+    run["timing_ms_per_blend"] = {
+        name: round(1e3 * seconds / run["n_blends"], 3) for name, seconds in total.items()
+    }
+    run["notes"] = run["notes"] + sorted({w for summary in summaries for w in summary["warnings"]})
+    comparison = Comparison(output, joined["truth"], joined["detections"], run)
+    write_results(
+        comparison.folder, run, comparison.tables, joined["truth"], joined["detections"], generator
+    )
+    run["status"] = "finished"
+    _write_json(run, output / "run.json")
+    shutil.rmtree(folder)
+    return comparison
+
+
+def _open_run(output: Path, run: dict, overwrite: bool) -> Comparison | None:
+    """Make the folder of a run, or go on with the same one; return the run if it is finished.
+
+    Raises:
+        RunExistsError: if the folder holds another run, or files that are not of a run.
+    """
+    before = _read_run(output)
+    if before is not None and not overwrite:
+        differences = [
+            f"{key}: {before.get(part, {}).get(key)!r} there, {run[part].get(key)!r} now"
+            for part in ("parameters", "methods")
+            for key in sorted({*before.get(part, {}), *run[part]})
+            if before.get(part, {}).get(key) != run[part].get(key)
+        ]
+        if differences:
+            raise RunExistsError(
+                f"'{output}' holds another run ({'; '.join(differences)}). Choose another output "
+                "folder, or overwrite=True (--overwrite) to throw that run away."
+            )
+        if before.get("status") == "finished":
+            return Comparison.load(output)
+    elif output.exists() and any(output.iterdir()):
+        if before is None:
+            raise RunExistsError(
+                f"'{output}' is not empty and holds no run of btk-punet: choose another output "
+                "folder."
+            )
+        for name in ("batches", "tables", "plots"):
+            shutil.rmtree(output / name, ignore_errors=True)
+        for name in ("truth.parquet", "detections.parquet", "report.html", "run.json"):
+            (output / name).unlink(missing_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
+    _write_json(run, output / "run.json")
+    return None
+
+
+def _describe(generator: SceneGenerator, n_blends: int, radius_arcsec: float) -> dict:
+    """Return what the scenes of a run depend on, and nothing else, for ``run.json``."""
+    (survey,) = generator.surveys.values()
+    bands = {}
+    for name, psf in zip(
+        survey.available_filters, generator._get_psf_from_survey(survey), strict=True
+    ):
+        filt = survey.get_filter(name)
+        bands[name] = {
+            "zeropoint_mag": float(filt.zeropoint.to_value("mag")),
+            "full_exposure_time_s": float(filt.full_exposure_time.to_value("s")),
+            "background_variance_electron2": round(background_variance(survey, filt), 3),
+            "psf_fwhm_arcsec": round(psf.calculateFWHM(), 4),
+        }
+    sampling = generator.sampling_function
+    # The sources of one scene tell any other catalog, sampling or seed.
+    first = generator._sample(0).to_pandas().select_dtypes("number").round(6)
+    return {
+        "generator": type(generator).__name__,
+        "catalog": f"{generator.catalog.name}, {len(generator.catalog.table)} sources",
+        "sampling": {"class": type(sampling).__name__, **_plain_attributes(sampling)},
+        "survey": {
+            "name": survey.name,
+            "n_exposures": getattr(survey, "n_exposures", None),
+            "read_noise_electron": getattr(survey, "read_noise", None),
+            "bands": bands,
+        },
+        "add_noise": generator.add_noise,
+        "augment_data": generator.augment_data,
+        "seed": generator.seed,
+        "n_blends": n_blends,
+        "batch_size": generator.batch_size,
+        "radius_arcsec": radius_arcsec,
+        "first_scene": joblib.hash(first.to_csv(index=False)),
+    }
+
+
+def _describe_deblender(deblender: Deblender) -> dict:
+    kind = type(deblender)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "parameters": _plain_attributes(deblender),
+    }
+
+
+def _plain_attributes(thing: object) -> dict:
+    """Return the attributes of an object that JSON can hold."""
+    return {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in sorted(vars(thing).items())
+        if not key.startswith("_")
+        and isinstance(value, bool | int | float | str | np.generic | None)
+        and value not in (np.inf, -np.inf)
+    }
+
+
+def _versions(methods: dict[str, Deblender]) -> dict[str, str]:
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # run from a checkout
+            versions[package] = "not installed"
+    for method in methods.values():
+        if isinstance(method, SourceExtractorDeblender):
+            versions["source-extractor"] = method.version()
+    return versions
+
+
+def _read_run(folder: Path) -> dict | None:
+    path = folder / "run.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _batch_file(folder: Path, number: int, ending: str) -> Path:
+    return folder / f"{number:06d}.{ending}"
+
+
+def _write_json(content: dict, path: Path) -> None:
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(scratch, path)
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    scratch = path.with_name(path.name + ".part")
+    table.to_parquet(scratch, index=False)
+    os.replace(scratch, path)

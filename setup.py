@@ -1,0 +1,57 @@
+"""Package metadata and dependencies of btk_punet."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "btk_punet/__init__.py").read_text())[1]
+
+TEST = ["pytest>=8", "ruff>=0.8", "mypy>=1.13"]
+NOTEBOOKS = ["jupyterlab>=4", "nbmake>=1.5"]
+
+setup(
+    name="btk_punet",
+    version=VERSION,
+    description=(
+        "Detectors of blended galaxies on Euclid-like images, through the BlendingToolKit: "
+        "completeness, purity, and how far they are from what the pixels could tell"
+    ),
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["btk_punet", "btk_punet.*"]),
+    package_data={"btk_punet.evaluation": ["*.jinja"]},
+    python_requires=">=3.10,<3.13",
+    install_requires=[
+        # The interfaces that this plugin fills in are those of BTK 1.0.9.
+        "blending-toolkit==1.0.9",
+        # NumPy 2.4 breaks astropy 6, which BTK 1.0.9 requires.
+        "numpy>=2.0,<2.4",
+        "astropy>=6.1,<7",
+        "galsim>=2.5",
+        "jinja2>=3.1",
+        "joblib>=1.3",
+        "matplotlib>=3.8",
+        "pandas>=2.2",
+        "pyarrow>=15",
+        "scipy>=1.13",
+        "sep>=1.4",
+        "surveycodex>=1.0",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "test": TEST,
+        "notebooks": NOTEBOOKS,
+        "scarlet2": ["scarlet2"],
+        "dask": ["dask[distributed]"],
+    },
+    entry_points={"console_scripts": ["btk-punet = btk_punet.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Astronomy",
+    ],
+)
