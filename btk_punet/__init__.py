@@ -20,7 +20,7 @@ _HOME = {
     "class_map": "simulation.labels",
     "overlap_count": "simulation.labels",
     "DetectionFlag": "deblending.flags",
-    "SepDeblender": "deblending.peers",
+    "SepDeblender": "deblending.sep",
     "SourceExtractorDeblender": "deblending.source_extractor",
     "alone_snr": "evaluation.limit",
     "limit_snr": "evaluation.limit",
@@ -32,6 +32,8 @@ _HOME = {
     "BENCHMARK_SETS": "evaluation.benchmark",
     "benchmark_set": "evaluation.benchmark",
     "compare": "evaluation.compare",
+    "compare_benchmark": "evaluation.benchmark",
+    "Comparison": "evaluation.compare",
     "BtkPunetError": "errors",
     "BtkPunetWarning": "errors",
 }

@@ -96,7 +96,8 @@ def _add_compare(commands) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     # Imported here, so that --help and a mistyped option answer at once.
-    from btk_punet.evaluation.compare import compare, compare_benchmark
+    from btk_punet.evaluation.benchmark import compare_benchmark
+    from btk_punet.evaluation.compare import compare
 
     common = {
         "njobs": options.jobs,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from btk import deblend
 from btk.deblend import Deblender
 
-from btk_punet.deblending.peers import SepDeblender
+from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import InputError, InputTypeError
 

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from scipy import ndimage
 
-from btk_punet.deblending.peers import Extraction, IsophotalDeblender
+from btk_punet.deblending.isophotal import Extraction, IsophotalDeblender
 from btk_punet.errors import InputError, MissingProgramError, ProgramFailedError
 
 # Debian's name first, then the name in the program's own releases and on conda-forge.

@@ -3,13 +3,17 @@
 Nothing is ever tuned on these seeds, and training uses other seeds, galaxies and PSFs.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from btk.sampling_functions import SamplingFunction
+from tqdm.auto import tqdm
 
-from btk_punet.errors import CatalogError, InputError
+from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
+from btk_punet.evaluation.compare import Deblenders, compare
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.choices import make_generator, open_cosmos
 from btk_punet.simulation.generator import SceneGenerator
@@ -152,3 +156,69 @@ def benchmark_set(name: str) -> BenchmarkSet:
     if name not in BENCHMARK_SETS:
         raise InputError(f"Unknown benchmark set {name!r}: expected one of {list(BENCHMARK_SETS)}.")
     return BENCHMARK_SETS[name]
+
+
+def compare_benchmark(
+    output: str | Path,
+    benchmark: str = "all",
+    deblenders: Deblenders | None = None,
+    *,
+    n_blends: int | None = None,
+    cosmos_dir: str | Path | None = None,
+    njobs: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Compare detectors on sets of the benchmark.
+
+    Args:
+        output: Folder in which each set gets a folder of its own; ``benchmark.csv`` beside them
+            holds the headline tables.
+        benchmark: Name of a set, or ``"all"``.
+        deblenders: As for `compare`; SEP at the five settings of `SEP_SETTINGS` if None.
+        n_blends: Number of scenes of each set, if fewer than it has.
+        cosmos_dir: Folder of real galaxies, for the set ``real``, which ``"all"`` leaves out
+            (and says so) if None.
+        njobs: Processes.
+        overwrite: Whether to throw away other runs that the folders hold.
+        progress: Whether to show progress bars.
+
+    Returns:
+        One row a set and method: ``set``, ``method``, ``completeness``, ``purity``, ``ceiling``.
+        (The file has the counts and intervals too.)
+    """
+    names = list(BENCHMARK_SETS) if benchmark == "all" else [benchmark]
+    if deblenders is None:
+        deblenders = [
+            f"sep:thresh={thresh},minarea={minarea},deblend_cont={deblend_cont}"
+            for thresh, minarea, deblend_cont in SEP_SETTINGS
+        ]
+    heads = []
+    for name in names:
+        chosen = benchmark_set(name)
+        if chosen.real and cosmos_dir is None and benchmark == "all":
+            warnings.warn(
+                f"The benchmark set {name!r} is left out: it needs cosmos_dir (--cosmos-dir), a "
+                "folder of real galaxies in GalSim's format.",
+                BtkPunetWarning,
+                stacklevel=2,
+            )
+            continue
+        if progress:
+            tqdm.write(f"{name}: {chosen.description}")
+        result = compare(
+            Path(output) / name,
+            deblenders,
+            generator=chosen.generator(cosmos_dir),
+            n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
+            njobs=njobs,
+            overwrite=overwrite,
+            progress=progress,
+        )
+        head = result.tables["headline"]
+        head.insert(0, "set", name)
+        heads.append(head)
+    summary = pd.concat(heads, ignore_index=True)
+    summary.to_csv(Path(output) / "benchmark.csv", index=False)
+    columns = ["set", "method", "completeness", "purity", "ceiling"]
+    return summary[columns]

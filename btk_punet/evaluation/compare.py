@@ -5,18 +5,14 @@ where it stopped; scenes are seeded one by one, so that it ends with the same ta
 """
 
 import json
-import os
-import platform
 import shutil
 import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import joblib
-import numpy as np
 import pandas as pd
 from btk.catalog import Catalog
 from btk.deblend import Deblender
@@ -26,9 +22,18 @@ from tqdm.auto import tqdm
 
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
-from btk_punet.errors import BatchFailedError, BtkPunetWarning, InputError, RunExistsError
-from btk_punet.evaluation.benchmark import BENCHMARK_SETS, SEP_SETTINGS, benchmark_set
+from btk_punet.errors import BatchFailedError, InputError
 from btk_punet.evaluation.report import write_results
+from btk_punet.evaluation.run_folder import (
+    batch_file,
+    describe_deblender,
+    describe_scenes,
+    open_run,
+    package_versions,
+    read_run,
+    write_json,
+    write_parquet,
+)
 from btk_punet.evaluation.summary import summary_tables
 from btk_punet.evaluation.tables import batch_tables
 from btk_punet.simulation.choices import (
@@ -39,21 +44,9 @@ from btk_punet.simulation.choices import (
     reference_band,
 )
 from btk_punet.simulation.generator import SceneGenerator
-from btk_punet.simulation.survey import background_variance
 
 Deblenders = str | Deblender | Iterable[str | Deblender] | Mapping[str, Deblender]
 
-_PACKAGES = (
-    "btk_punet",
-    "blending_toolkit",
-    "GalSim",
-    "sep",
-    "astropy",
-    "numpy",
-    "scipy",
-    "pandas",
-    "surveycodex",
-)
 _NO_SOURCE_EXTRACTOR = (
     "SExtractor is left out: the program source-extractor is not installed "
     "(apt-get install source-extractor)."
@@ -84,7 +77,7 @@ class Comparison:
             InputError: if the folder holds no finished run.
         """
         folder = Path(folder)
-        run = _read_run(folder)
+        run = read_run(folder)
         if run is None or run.get("status") != "finished":
             raise InputError(
                 f"'{folder}' holds no finished comparison: run `btk-punet compare --output "
@@ -190,87 +183,20 @@ def compare(
         max_n_sources = 2 * generator.max_number + 10
     methods = choose_deblenders(deblenders, max_n_sources)
 
-    parameters = _describe(generator, n_blends, radius_arcsec)
+    parameters = describe_scenes(generator, n_blends, radius_arcsec)
     run = {
         "status": "running",
         "parameters": parameters,
-        "methods": {name: _describe_deblender(method) for name, method in methods.items()},
+        "methods": {name: describe_deblender(method) for name, method in methods.items()},
         "catalog": str(catalog) if isinstance(catalog, str | Path) else type(catalog).__name__,
-        "versions": _versions(methods),
+        "versions": package_versions(methods),
         "n_blends": n_blends,
         "notes": notes,
     }
-    finished = _open_run(output, run, overwrite)
-    if finished is not None:
-        return finished
+    if open_run(output, run, overwrite):
+        return Comparison.load(output)
     _run_batches(output / "batches", generator, methods, n_blends, radius_arcsec, njobs, progress)
     return _finish(output, run, generator, methods)
-
-
-def compare_benchmark(
-    output: str | Path,
-    benchmark: str = "all",
-    deblenders: Deblenders | None = None,
-    *,
-    n_blends: int | None = None,
-    cosmos_dir: str | Path | None = None,
-    njobs: int = 1,
-    overwrite: bool = False,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """Compare detectors on sets of the benchmark.
-
-    Args:
-        output: Folder in which each set gets a folder of its own; ``benchmark.csv`` beside them
-            holds the headline tables.
-        benchmark: Name of a set, or ``"all"``.
-        deblenders: As for `compare`; SEP at the five settings of `SEP_SETTINGS` if None.
-        n_blends: Number of scenes of each set, if fewer than it has.
-        cosmos_dir: Folder of real galaxies, for the set ``real``, which ``"all"`` leaves out
-            (and says so) if None.
-        njobs: Processes.
-        overwrite: Whether to throw away other runs that the folders hold.
-        progress: Whether to show progress bars.
-
-    Returns:
-        One row a set and method: ``set``, ``method``, ``completeness``, ``purity``, ``ceiling``.
-        (The file has the counts and intervals too.)
-    """
-    names = list(BENCHMARK_SETS) if benchmark == "all" else [benchmark]
-    if deblenders is None:
-        deblenders = [
-            f"sep:thresh={thresh},minarea={minarea},deblend_cont={deblend_cont}"
-            for thresh, minarea, deblend_cont in SEP_SETTINGS
-        ]
-    heads = []
-    for name in names:
-        chosen = benchmark_set(name)
-        if chosen.real and cosmos_dir is None and benchmark == "all":
-            warnings.warn(
-                f"The benchmark set {name!r} is left out: it needs cosmos_dir (--cosmos-dir), a "
-                "folder of real galaxies in GalSim's format.",
-                BtkPunetWarning,
-                stacklevel=2,
-            )
-            continue
-        if progress:
-            tqdm.write(f"{name}: {chosen.description}")
-        result = compare(
-            Path(output) / name,
-            deblenders,
-            generator=chosen.generator(cosmos_dir),
-            n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
-            njobs=njobs,
-            overwrite=overwrite,
-            progress=progress,
-        )
-        head = result.tables["headline"]
-        head.insert(0, "set", name)
-        heads.append(head)
-    summary = pd.concat(heads, ignore_index=True)
-    summary.to_csv(Path(output) / "benchmark.csv", index=False)
-    columns = ["set", "method", "completeness", "purity", "ceiling"]
-    return summary[columns]
 
 
 def _run_batches(
@@ -288,7 +214,7 @@ def _run_batches(
         number: min(generator.batch_size, n_blends - first)
         for number, first in enumerate(range(0, n_blends, generator.batch_size))
     }
-    todo = [number for number in sizes if not _batch_file(folder, number, "json").exists()]
+    todo = [number for number in sizes if not batch_file(folder, number, "json").exists()]
     parallel = joblib.Parallel(
         n_jobs=min(njobs, max(len(todo), 1)), return_as="generator_unordered"
     )
@@ -340,15 +266,15 @@ def _run_batch(
             f"with generator.draw_batch({number}) (seed {generator.seed}). The batches that were "
             "done are kept: once this is mended, the same command goes on from there."
         ) from error
-    _write_parquet(truth, _batch_file(folder, number, "truth.parquet"))
-    _write_parquet(detections, _batch_file(folder, number, "detections.parquet"))
+    write_parquet(truth, batch_file(folder, number, "truth.parquet"))
+    write_parquet(detections, batch_file(folder, number, "detections.parquet"))
     summary = {
         "n_blends": size,
         "seconds": seconds,
         "warnings": sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
     }
     # Written last: it says that the batch is done.
-    _write_json(summary, _batch_file(folder, number, "json"))
+    write_json(summary, batch_file(folder, number, "json"))
     return number
 
 
@@ -369,7 +295,7 @@ def _finish(
         table["_order"] = table["method"].map(order)
         table = table.sort_values(["_order", "scene", row]).drop(columns="_order")
         joined[name] = table.reset_index(drop=True)
-        _write_parquet(joined[name], output / f"{name}.parquet")
+        write_parquet(joined[name], output / f"{name}.parquet")
 
     total: dict[str, float] = {}
     for summary in summaries:
@@ -384,132 +310,6 @@ def _finish(
         comparison.folder, run, comparison.tables, joined["truth"], joined["detections"], generator
     )
     run["status"] = "finished"
-    _write_json(run, output / "run.json")
+    write_json(run, output / "run.json")
     shutil.rmtree(folder)
     return comparison
-
-
-def _open_run(output: Path, run: dict, overwrite: bool) -> Comparison | None:
-    """Make the folder of a run, or go on with the same one; return the run if it is finished.
-
-    Raises:
-        RunExistsError: if the folder holds another run, or files that are not of a run.
-    """
-    before = _read_run(output)
-    if before is not None and not overwrite:
-        differences = [
-            f"{key}: {before.get(part, {}).get(key)!r} there, {run[part].get(key)!r} now"
-            for part in ("parameters", "methods")
-            for key in sorted({*before.get(part, {}), *run[part]})
-            if before.get(part, {}).get(key) != run[part].get(key)
-        ]
-        if differences:
-            raise RunExistsError(
-                f"'{output}' holds another run ({'; '.join(differences)}). Choose another output "
-                "folder, or overwrite=True (--overwrite) to throw that run away."
-            )
-        if before.get("status") == "finished":
-            return Comparison.load(output)
-    elif output.exists() and any(output.iterdir()):
-        if before is None:
-            raise RunExistsError(
-                f"'{output}' is not empty and holds no run of btk-punet: choose another output "
-                "folder."
-            )
-        for name in ("batches", "tables", "plots"):
-            shutil.rmtree(output / name, ignore_errors=True)
-        for name in ("truth.parquet", "detections.parquet", "report.html", "run.json"):
-            (output / name).unlink(missing_ok=True)
-    output.mkdir(parents=True, exist_ok=True)
-    _write_json(run, output / "run.json")
-    return None
-
-
-def _describe(generator: SceneGenerator, n_blends: int, radius_arcsec: float) -> dict:
-    """Return what the scenes of a run depend on, and nothing else, for ``run.json``."""
-    (survey,) = generator.surveys.values()
-    bands = {}
-    for name, psf in zip(
-        survey.available_filters, generator._get_psf_from_survey(survey), strict=True
-    ):
-        filt = survey.get_filter(name)
-        bands[name] = {
-            "zeropoint_mag": float(filt.zeropoint.to_value("mag")),
-            "full_exposure_time_s": float(filt.full_exposure_time.to_value("s")),
-            "background_variance_electron2": round(background_variance(survey, filt), 3),
-            "psf_fwhm_arcsec": round(psf.calculateFWHM(), 4),
-        }
-    sampling = generator.sampling_function
-    # The sources of one scene tell any other catalog, sampling or seed.
-    first = generator._sample(0).to_pandas().select_dtypes("number").round(6)
-    return {
-        "generator": type(generator).__name__,
-        "catalog": f"{generator.catalog.name}, {len(generator.catalog.table)} sources",
-        "sampling": {"class": type(sampling).__name__, **_plain_attributes(sampling)},
-        "survey": {
-            "name": survey.name,
-            "n_exposures": getattr(survey, "n_exposures", None),
-            "read_noise_electron": getattr(survey, "read_noise", None),
-            "bands": bands,
-        },
-        "add_noise": generator.add_noise,
-        "augment_data": generator.augment_data,
-        "seed": generator.seed,
-        "n_blends": n_blends,
-        "batch_size": generator.batch_size,
-        "radius_arcsec": radius_arcsec,
-        "first_scene": joblib.hash(first.to_csv(index=False)),
-    }
-
-
-def _describe_deblender(deblender: Deblender) -> dict:
-    kind = type(deblender)
-    return {
-        "class": f"{kind.__module__}.{kind.__qualname__}",
-        "parameters": _plain_attributes(deblender),
-    }
-
-
-def _plain_attributes(thing: object) -> dict:
-    """Return the attributes of an object that JSON can hold."""
-    return {
-        key: value.item() if isinstance(value, np.generic) else value
-        for key, value in sorted(vars(thing).items())
-        if not key.startswith("_")
-        and isinstance(value, bool | int | float | str | np.generic | None)
-        and value not in (np.inf, -np.inf)
-    }
-
-
-def _versions(methods: dict[str, Deblender]) -> dict[str, str]:
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # run from a checkout
-            versions[package] = "not installed"
-    for method in methods.values():
-        if isinstance(method, SourceExtractorDeblender):
-            versions["source-extractor"] = method.version()
-    return versions
-
-
-def _read_run(folder: Path) -> dict | None:
-    path = folder / "run.json"
-    return json.loads(path.read_text()) if path.is_file() else None
-
-
-def _batch_file(folder: Path, number: int, ending: str) -> Path:
-    return folder / f"{number:06d}.{ending}"
-
-
-def _write_json(content: dict, path: Path) -> None:
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(scratch, path)
-
-
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    scratch = path.with_name(path.name + ".part")
-    table.to_parquet(scratch, index=False)
-    os.replace(scratch, path)

@@ -1,7 +1,6 @@
 """How well a source could be seen at best: alone in the image, and among unknown neighbours."""
 
 import numpy as np
-from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from btk_punet.errors import InputError
@@ -10,6 +9,13 @@ from btk_punet.simulation.labels import check_isolated
 # Smallest eigenvalue of the normalised Fisher matrix, relative to the largest, that is inverted:
 # what is below cannot be told from rounding.
 FISHER_CUTOFF = 1e-9
+# A matrix with a condition number below this has no eigenvalue near the cutoff.
+WELL_CONDITIONED = 1e8
+# Templates of one source: its image, two gradients, and three mixtures of these.
+N_TEMPLATES = 6
+
+# Rows and columns of the pixels that hold the light of one source.
+Box = tuple[slice, slice]
 
 
 def alone_snr(isolated: np.ndarray, background: float | np.ndarray) -> np.ndarray:
@@ -30,8 +36,11 @@ def alone_snr(isolated: np.ndarray, background: float | np.ndarray) -> np.ndarra
         InputError: for arrays of the wrong shape, or a background that is not above 0.
     """
     isolated, background = _check(isolated, background)
-    variance = background + np.maximum(isolated, 0.0)
-    return np.sqrt((isolated**2 / variance).sum(axis=(1, 2)))
+    snr = np.zeros(len(isolated))
+    for source, box in enumerate(_boxes(isolated)):
+        flux = isolated[source][box].astype(float)
+        snr[source] = np.sqrt((flux**2 / (background[box] + np.maximum(flux, 0.0))).sum())
+    return snr
 
 
 def limit_snr(
@@ -57,7 +66,8 @@ def limit_snr(
         0 where the source has no flux on the image.
 
     Raises:
-        InputError: for arrays of the wrong shape, or a background that is not above 0.
+        InputError: for arrays of the wrong shape, an image of fewer than 2 x 2 pixels (it has no
+            gradients), or a background that is not above 0.
     """
     isolated, background = _check(isolated, background)
     x, y = np.asarray(x, float), np.asarray(y, float)
@@ -66,95 +76,156 @@ def limit_snr(
             f"x and y must have one value for each of the {len(isolated)} sources, got the shapes "
             f"{x.shape} and {y.shape}."
         )
+    height, width = isolated.shape[1:]
+    if min(height, width) < 2:
+        raise InputError(f"Gradients need images of 2 x 2 pixels at least, got {height} x {width}.")
+    # The gradients reach one pixel beyond the flux, and look at one more.
+    boxes = _boxes(isolated, margin=2)
+    total = np.zeros((height, width))
+    for image, box in zip(isolated, boxes, strict=True):
+        total[box] += image[box]
+    weight = 1.0 / np.sqrt(background + np.maximum(total, 0.0))
+    lit = np.array([source for source, (rows, _) in enumerate(boxes) if rows.stop > 0], int)
+    templates = [
+        weight[boxes[source]]
+        * _templates(
+            isolated[source][boxes[source]].astype(float), x[source], y[source], *boxes[source]
+        )
+        for source in lit
+    ]
+    fisher = _fisher_matrix(templates, [boxes[source] for source in lit])
     limits = np.zeros(len(isolated))
-    if len(isolated) == 0:
-        return limits
-    weight = 1.0 / np.sqrt(background + np.maximum(isolated.sum(axis=0), 0.0))
-    for group in _overlapping_groups(isolated):
-        rows, cols = _bounding_box(isolated[group])
-        templates = _templates(isolated[group][:, rows, cols], x[group], y[group], rows, cols)
-        weighted = (templates * weight[rows, cols]).reshape(len(group) * 6, -1)
-        limits[group] = _limits_of_group(weighted @ weighted.T)
+    for group in _overlapping_groups(fisher):
+        of_group = fisher[group][:, :, group].reshape((len(group) * N_TEMPLATES,) * 2)
+        limits[lit[group]] = _limits_of_group(of_group)
     return limits
 
 
 def _limits_of_group(fisher: np.ndarray) -> np.ndarray:
     """Return the limits of sources that overlap, from the Fisher matrix of all their templates."""
-    n_sources = len(fisher) // 6
-    limits = np.zeros(n_sources)
-    for source in range(n_sources):
-        own = 6 * source
-        signal = fisher[own, own]
-        if signal <= 0:
-            continue
-        others = np.delete(np.arange(len(fisher)), np.s_[own : own + 6])
-        scale = np.sqrt(np.diag(fisher)[others])
-        others, scale = others[scale > 0], scale[scale > 0]
-        if len(others):
-            normalised = fisher[np.ix_(others, others)] / np.outer(scale, scale)
-            shared = fisher[others, own] / scale
-            inverse = np.linalg.pinv(normalised, rcond=FISHER_CUTOFF, hermitian=True)
-            signal -= shared @ inverse @ shared
-        limits[source] = np.sqrt(max(signal, 0.0))
+    limits = np.zeros(len(fisher) // N_TEMPLATES)
+    scale = np.sqrt(np.diag(fisher))
+    (used,) = np.nonzero(scale > 0)
+    scale = scale[used]
+    normalised = fisher[np.ix_(used, used)] / np.outer(scale, scale)
+    source, kind = np.divmod(used, N_TEMPLATES)
+    inverse = _safe_inverse(normalised)
+    for own in np.flatnonzero(kind == 0):
+        same = source == source[own]
+        if inverse is not None:
+            (changes,) = np.nonzero(same & (kind > 0))
+            remaining = _remaining_from_inverse(inverse, own, changes)
+        else:
+            (others,) = np.nonzero(~same)
+            remaining = _remaining_after_cut(normalised, own, others)
+        limits[source[own]] = scale[own] * np.sqrt(max(remaining, 0.0))
     return limits
 
 
-def _templates(
-    isolated: np.ndarray, x: np.ndarray, y: np.ndarray, rows: slice, cols: slice
-) -> np.ndarray:
-    """Return the six templates of each source, shape (n, 6, h, w), its own image first.
+def _safe_inverse(normalised: np.ndarray) -> np.ndarray | None:
+    """Return the inverse of the whole matrix, or None where an eigenvalue is near the cutoff.
+
+    The eigenvalues of a part of a matrix lie between the smallest and largest of the whole: where
+    the whole has none near the cutoff, no source's part has, and one inverse serves them all.
+    """
+    try:
+        inverse = np.linalg.inv(normalised)
+    except np.linalg.LinAlgError:
+        return None
+    # At least the ratio of the largest eigenvalue to the smallest.
+    condition = np.linalg.norm(normalised) * np.linalg.norm(inverse)
+    return inverse if condition < WELL_CONDITIONED else None
+
+
+def _remaining_after_cut(normalised: np.ndarray, own: int, others: np.ndarray) -> float:
+    """Return the share of the information on template ``own`` that ``others`` do not take."""
+    shared = normalised[others, own]
+    inverse = np.linalg.pinv(normalised[np.ix_(others, others)], FISHER_CUTOFF, hermitian=True)
+    return 1.0 - shared @ inverse @ shared
+
+
+def _remaining_from_inverse(inverse: np.ndarray, own: int, changes: np.ndarray) -> float:
+    """Return the same from the inverse of the whole matrix.
+
+    That holds the ``changes`` of the source itself (its position and shape) too, which are known
+    and have to be taken out: the inverse of a matrix without some rows and columns is a Schur
+    complement of its inverse.
+    """
+    coupled = inverse[changes, own]
+    known = coupled @ np.linalg.solve(inverse[np.ix_(changes, changes)], coupled)
+    return 1.0 / (inverse[own, own] - known)
+
+
+def _templates(image: np.ndarray, x: float, y: float, rows: slice, cols: slice) -> np.ndarray:
+    """Return the six templates of a source, shape (6, h, w), its own image first.
 
     To first order they change the flux, the position (2), the size and the ellipticity (2).
     """
-    gradient_y, gradient_x = np.gradient(isolated, axis=(1, 2))
-    dx = np.arange(cols.start, cols.stop) - x[:, None, None]
-    dy = np.arange(rows.start, rows.stop)[:, None] - y[:, None, None]
+    gradient_y, gradient_x = np.gradient(image)
+    dx = np.arange(cols.start, cols.stop) - x
+    dy = np.arange(rows.start, rows.stop)[:, None] - y
     return np.stack(
         [
-            isolated,
+            image,
             gradient_x,
             gradient_y,
             dx * gradient_x + dy * gradient_y,
             dx * gradient_x - dy * gradient_y,
             dx * gradient_y + dy * gradient_x,
-        ],
-        axis=1,
+        ]
     )
 
 
-def _overlapping_groups(isolated: np.ndarray) -> list[np.ndarray]:
-    """Return the numbers of the sources of each connected group; sources without flux are in none.
+def _fisher_matrix(templates: list[np.ndarray], boxes: list[Box]) -> np.ndarray:
+    """Return the products of all templates, over the pixels that their boxes share.
 
-    Two sources overlap where both have flux, or where the gradient of one reaches the other.
+    Args:
+        templates: Those of each source, over the noise, shape (6, h, w).
+        boxes: Where each source's lie in the image.
+
+    Returns:
+        Array of shape (n, 6, n, 6).
     """
-    touched = isolated != 0
-    reached = touched.copy()
-    reached[:, 1:] |= touched[:, :-1]
-    reached[:, :-1] |= touched[:, 1:]
-    reached[:, :, 1:] |= touched[:, :, :-1]
-    reached[:, :, :-1] |= touched[:, :, 1:]
-    flat = reached.reshape(len(isolated), -1).astype(np.float32)
-    first, second = np.nonzero(flat @ flat.T)
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(isolated),) * 2)
-    _, group_of = connected_components(graph, directed=False)
-    lit = touched.any(axis=(1, 2))
-    groups = (np.flatnonzero((group_of == group) & lit) for group in np.unique(group_of[lit]))
-    return list(groups)
+    n_sources = len(templates)
+    fisher = np.zeros((n_sources, N_TEMPLATES, n_sources, N_TEMPLATES))
+    for first in range(n_sources):
+        for second in range(first, n_sources):
+            parts = []
+            for a, b in ((first, second), (second, first)):
+                inside = [
+                    slice(max(p.start, q.start) - p.start, max(min(p.stop, q.stop) - p.start, 0))
+                    for p, q in zip(boxes[a], boxes[b], strict=True)
+                ]
+                parts.append(templates[a][:, inside[0], inside[1]].reshape(N_TEMPLATES, -1))
+            if parts[0].size:
+                product = parts[0] @ parts[1].T
+                fisher[first, :, second] = product
+                fisher[second, :, first] = product.T
+    return fisher
 
 
-def _bounding_box(isolated: np.ndarray) -> tuple[slice, slice]:
-    """Return the rows and columns, two at least, that hold all flux and its gradients."""
-    lit = (isolated != 0).any(axis=0)
-    slices = []
-    for axis, length in enumerate(lit.shape):
-        (lines,) = np.nonzero(lit.any(axis=1 - axis))
-        start, stop = max(lines[0] - 1, 0), min(lines[-1] + 2, length)
-        slices.append(slice(max(min(start, stop - 2), 0), max(stop, 2)))
-    return slices[0], slices[1]
+def _overlapping_groups(fisher: np.ndarray) -> list[np.ndarray]:
+    """Return the numbers of the sources of each group that hangs together by shared pixels."""
+    n_groups, group_of = connected_components((fisher != 0).any(axis=(1, 3)), directed=False)
+    return [np.flatnonzero(group_of == group) for group in range(n_groups)]
+
+
+def _boxes(isolated: np.ndarray, margin: int = 0) -> list[Box]:
+    """Return the smallest box around each source's flux and a margin; empty without flux."""
+    lit = isolated != 0
+    boxes = []
+    for lines in zip(lit.any(axis=2), lit.any(axis=1), strict=True):
+        box = []
+        for line in lines:
+            (inside,) = np.nonzero(line)
+            start, stop = (inside[0] - margin, inside[-1] + 1 + margin) if len(inside) else (0, 0)
+            box.append(slice(max(start, 0), min(stop, len(line))))
+        boxes.append((box[0], box[1]))
+    return boxes
 
 
 def _check(isolated: np.ndarray, background: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    isolated = check_isolated(isolated).astype(float)
+    isolated = check_isolated(isolated)
     background = np.broadcast_to(np.asarray(background, float), isolated.shape[1:])
     if not (background > 0).all():
         raise InputError(

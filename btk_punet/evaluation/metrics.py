@@ -108,7 +108,16 @@ def ceiling_table(
 
     Args are those of `completeness_table`; the rows of any one method will do.
     """
-    return completeness_table(truth.assign(matched=truth["limit_snr"] > CEILING_SNR), by, edges)
+    return completeness_table(at_ceiling(truth), by, edges)
+
+
+def at_ceiling(truth: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows as if just the sources with ``limit_snr > 5`` were matched.
+
+    Rows whose ``limit_snr`` was not computed (NaN) are left out: their ceiling is not known.
+    """
+    known = truth[truth["limit_snr"].notna()]
+    return known.assign(matched=known["limit_snr"] > CEILING_SNR)
 
 
 def purity_table(
@@ -164,11 +173,13 @@ def efficiency_table(
     return pd.concat(tables, ignore_index=True)
 
 
-def count_matrix(truth: pd.DataFrame) -> np.ndarray:
+def count_matrix(truth: pd.DataFrame, n_scenes: int | None = None) -> np.ndarray:
     """Return BTK's count matrix: the number of scenes with (found, true) sources that count.
 
     Args:
-        truth: Rows of one method of the truth table; scenes without a source are not in it.
+        truth: Rows of one method of the truth table.
+        n_scenes: Number of scenes. If None, those without any source, which are not in the truth
+            table, are left out; as BTK does it, they belong in the cell (0, 0).
 
     Returns:
         Array of shape (most found + 1, most true + 1), int.
@@ -176,7 +187,8 @@ def count_matrix(truth: pd.DataFrame) -> np.ndarray:
     by_scene = _counted(truth).groupby("scene")["matched"]
     true, found = by_scene.size().to_numpy(), by_scene.sum().to_numpy(int)
     # Scenes of which no source counts have their own cell.
-    true = np.append(true, np.zeros(truth["scene"].nunique() - len(true), int))
+    n_scenes = truth["scene"].nunique() if n_scenes is None else n_scenes
+    true = np.append(true, np.zeros(n_scenes - len(true), int))
     found = np.append(found, np.zeros(len(true) - len(found), int))
     return effmat(found, true).astype(int) if len(true) else np.zeros((1, 1), int)
 
@@ -228,9 +240,9 @@ class _CountMetric(Metric):
             matchings=None if matching is None else {"method": matching},
             with_limit=self.by == "limit_snr",
         )
-        return self._count(truth, detections)
+        return self._count(truth, detections, blend_batch.batch_size)
 
-    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame) -> dict:
+    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame, n_scenes: int) -> dict:
         raise NotImplementedError
 
     def _compute(self, data: dict) -> float:
@@ -257,7 +269,7 @@ class Completeness(_CountMetric):
 
     by_options = COMPLETENESS_BY
 
-    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame) -> dict:
+    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame, n_scenes: int) -> dict:
         return {
             "table": completeness_table(truth, self.by, self.edges),
             "total": completeness_total(truth),
@@ -275,7 +287,7 @@ class Purity(_CountMetric):
 
     by_options = PURITY_BY
 
-    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame) -> dict:
+    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame, n_scenes: int) -> dict:
         return {
             "table": purity_table(detections, self.by, self.edges),
             "total": purity_total(detections),
@@ -302,11 +314,11 @@ class DetectionEfficiency(_CountMetric):
         super().__init__(batch_size, edges, "neighbour_distance_arcsec")
         self.magnitude_edges = check_edges(_edges("magnitude", magnitude_edges))
 
-    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame) -> dict:
+    def _count(self, truth: pd.DataFrame, detections: pd.DataFrame, n_scenes: int) -> dict:
         return {
             "table": efficiency_table(truth, self.magnitude_edges, self.edges),
             "total": completeness_total(truth),
-            "count_matrix": count_matrix(truth),
+            "count_matrix": count_matrix(truth, n_scenes),
         }
 
     def count_matrix(self) -> np.ndarray:
@@ -326,7 +338,7 @@ class DetectionEfficiency(_CountMetric):
 def completeness_total(truth: pd.DataFrame) -> pd.DataFrame:
     """Return the completeness of one method over everything: one row, the columns of `fractions`.
 
-    A set's information ceiling is that of ``truth.assign(matched=truth["limit_snr"] > 5)``.
+    A set's information ceiling is that of ``at_ceiling(truth)``.
     """
     counted = _counted(truth)
     return fractions(np.array([len(counted)]), np.array([counted["matched"].sum()]))

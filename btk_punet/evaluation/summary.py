@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from btk_punet.errors import InputError
 from btk_punet.evaluation import metrics
 
 # How the information ceiling is named among the methods of a completeness table.
@@ -35,8 +36,14 @@ def summary_tables(truth: pd.DataFrame, detections: pd.DataFrame) -> dict[str, p
         magnitude and neighbour distance) and ``count_matrix`` (a row a method and cell of the
         numbers of sources found and true). Bins that are empty for all methods at either end
         are left out.
+
+    Raises:
+        InputError: if both tables are empty.
     """
-    methods = list(dict.fromkeys(truth["method"]))
+    # A method without a row in one table, as on scenes without sources, may have some in the other.
+    methods = list(dict.fromkeys([*truth.get("method", []), *detections.get("method", [])]))
+    if not methods:
+        raise InputError("There is nothing to sum up: both tables are empty.")
     of_truth = {method: truth[truth["method"] == method] for method in methods}
     of_found = {method: detections[detections["method"] == method] for method in methods}
     tables = {"headline": _headline(of_truth, of_found)}
@@ -56,11 +63,10 @@ def _headline(of_truth: dict[str, pd.DataFrame], of_found: dict[str, pd.DataFram
     rows = []
     for method, truth in of_truth.items():
         row: dict = {"method": method}
-        ceiling = truth.assign(matched=truth["limit_snr"] > metrics.CEILING_SNR)
         for name, total in [
             ("completeness", metrics.completeness_total(truth)),
             ("purity", metrics.purity_total(of_found[method])),
-            ("ceiling", metrics.completeness_total(ceiling)),
+            ("ceiling", metrics.completeness_total(metrics.at_ceiling(truth))),
         ]:
             for column in ("n", "k", "value", "value_lo", "value_hi"):
                 row[f"{name}_{column}".removesuffix("_value")] = total[column].iloc[0]

@@ -3,7 +3,7 @@
 Everything else of the evaluation is counted from these two tables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,6 @@ import sep
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.match import Matching
-from btk.measure import get_blendedness
 from scipy.spatial import KDTree
 
 from btk_punet.errors import CatalogError, InputError
@@ -73,27 +72,42 @@ def batch_tables(
                 f"{name!r} returned {len(deblend_batch.catalog_list)} catalogs for a batch of "
                 f"{blend_batch.batch_size} blends."
             )
-    truth = [
-        scene_truth(blend_batch, scene, band, with_limit) for scene in range(blend_batch.batch_size)
-    ]
-    matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))
-    truth_rows, detection_rows = [], []
-    for method, deblend_batch in deblend_batches.items():
-        matching = None if matchings is None else matchings.get(method)
-        for scene in range(blend_batch.batch_size):
-            found = scene_detections(blend_batch, deblend_batch.catalog_list[scene], scene, band)
-            if matching is None:
-                pairs = _match(matcher, truth[scene], found)
-            else:
-                pairs = matching.true_matches[scene], matching.pred_matches[scene]
-            true_rows, found_rows = _with_pairs(
-                truth[scene], found, pairs, matcher.pixel_scale_arcsec
+    for name, matching in (matchings or {}).items():
+        if len(matching.true_matches) != blend_batch.batch_size:
+            raise InputError(
+                f"The matching of {name!r} has {len(matching.true_matches)} scenes for a batch of "
+                f"{blend_batch.batch_size} blends."
             )
-            for rows, frames in [(true_rows, truth_rows), (found_rows, detection_rows)]:
-                rows.insert(0, "method", method)
-                rows.insert(0, "scene", first_scene + scene)
-                frames.append(rows)
-    return _joined(truth_rows), _joined(detection_rows)
+    scenes = range(blend_batch.batch_size)
+    truth = [scene_truth(blend_batch, scene, band, with_limit) for scene in scenes]
+    all_truth = _joined_scenes(truth, first_scene)
+    matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))
+    truth_tables, detection_tables = [], []
+    for method, deblend_batch in deblend_batches.items():
+        found = [
+            scene_detections(blend_batch, deblend_batch.catalog_list[scene], scene, band)
+            for scene in scenes
+        ]
+        given = None if matchings is None else matchings.get(method)
+        pairs = [
+            _match(matcher, truth[scene], found[scene])
+            if given is None
+            else (given.true_matches[scene], given.pred_matches[scene])
+            for scene in scenes
+        ]
+        of_truth, of_found = zip(
+            *(
+                _pair_columns(truth[scene], found[scene], pairs[scene], matcher.pixel_scale_arcsec)
+                for scene in scenes
+            ),
+            strict=True,
+        )
+        truth_table = all_truth.assign(**_joined_columns(of_truth))
+        detection_table = _joined_scenes(found, first_scene).assign(**_joined_columns(of_found))
+        for table, tables in [(truth_table, truth_tables), (detection_table, detection_tables)]:
+            table.insert(1, "method", method)
+            tables.append(table)
+    return _joined(truth_tables), _joined(detection_tables)
 
 
 def scene_truth(
@@ -111,17 +125,16 @@ def scene_truth(
     isolated = blend_batch.isolated_images[scene][:n_sources]
 
     alone, limit = np.zeros(n_sources), np.zeros(n_sources)
-    clean = np.zeros_like(isolated)
+    clean = []
     for index, name in enumerate(survey.available_filters):
         background = background_variance(survey, survey.get_filter(name))
-        clean[:, index] = (
-            clean_real_galaxies(isolated[:, index], x, y, np.sqrt(background))
-            if is_real(catalog)
-            else isolated[:, index]
-        )
-        alone += alone_snr(clean[:, index], background) ** 2
+        images = isolated[:, index]
+        if is_real(catalog):
+            images = clean_real_galaxies(images, x, y, np.sqrt(background))
+        alone += alone_snr(images, background) ** 2
         if with_limit:
-            limit += limit_snr(clean[:, index], x, y, background) ** 2
+            limit += limit_snr(images, x, y, background) ** 2
+        clean.append(images)
     alone, limit = np.sqrt(alone), np.sqrt(limit)
 
     in_bounds = _in_bounds(x, y, blend_batch.image_size)
@@ -142,7 +155,7 @@ def scene_truth(
             ),
             "alone_snr": alone,
             "limit_snr": limit if with_limit else np.full(n_sources, np.nan),
-            "blendedness": (get_blendedness(clean[:, band]) if n_sources else np.zeros(0)),
+            "blendedness": _blendedness(clean[band]),
             "neighbour_distance_arcsec": nearest_distance(x, y, alone > NEIGHBOUR_SNR)
             * pixel_scale_arcsec(survey),
             "in_bounds": in_bounds,
@@ -264,23 +277,34 @@ def _true_sizes(catalog: Table) -> np.ndarray:
     return np.full(len(catalog), np.nan)
 
 
+def _blendedness(isolated: np.ndarray) -> np.ndarray:
+    """Return BTK's ``get_blendedness`` of images of shape (n, H, W), without its large copies."""
+    flat = isolated.reshape(len(isolated), -1)
+    own = np.einsum("ij,ij->i", flat, flat)
+    blended = flat @ flat.sum(axis=0)
+    return 1.0 - np.divide(own, blended, out=np.ones_like(own), where=own != 0)
+
+
 def _match(
     matcher: Matcher, truth: pd.DataFrame, found: pd.DataFrame
 ) -> tuple[np.ndarray, np.ndarray]:
-    candidates = np.flatnonzero(truth["alone_snr"] > NEIGHBOUR_SNR)
-    pairs = matcher.match_positions(
-        truth["x"].to_numpy()[candidates], truth["y"].to_numpy()[candidates], found["x"], found["y"]
+    candidates = np.flatnonzero(truth["alone_snr"].to_numpy() > NEIGHBOUR_SNR)
+    sources, detections = matcher.match_positions(
+        truth["x"].to_numpy()[candidates],
+        truth["y"].to_numpy()[candidates],
+        found["x"].to_numpy(),
+        found["y"].to_numpy(),
     )
-    return candidates[pairs[0]], pairs[1]
+    return candidates[sources], detections
 
 
-def _with_pairs(
+def _pair_columns(
     truth: pd.DataFrame,
     found: pd.DataFrame,
     pairs: tuple[np.ndarray, np.ndarray],
     pixel_scale_arcsec: float,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return copies of both tables with the columns that say what is matched to what."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return, for both tables of a scene, the columns that say what is matched to what."""
     source, detection = (np.asarray(index, int) for index in pairs)
     partner = np.full(len(truth), -1)
     partner[source] = detection
@@ -292,10 +316,22 @@ def _with_pairs(
     owner = np.full(len(found), -1)
     owner[detection] = source
     return (
-        truth.assign(matched=partner >= 0, detection=partner, match_distance_arcsec=distance),
-        found.assign(matched=owner >= 0, source=owner),
+        {"matched": partner >= 0, "detection": partner, "match_distance_arcsec": distance},
+        {"matched": owner >= 0, "source": owner},
     )
 
 
-def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+def _joined_scenes(tables: list[pd.DataFrame], first_scene: int) -> pd.DataFrame:
+    """Return the tables of a batch's scenes as one, with the number of the scene first."""
+    joined = _joined(tables)
+    numbers = np.arange(first_scene, first_scene + len(tables))
+    joined.insert(0, "scene", np.repeat(numbers, [len(table) for table in tables]))
+    return joined
+
+
+def _joined_columns(columns: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([scene[name] for scene in columns]) for name in columns[0]}
+
+
+def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

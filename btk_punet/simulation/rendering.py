@@ -49,7 +49,13 @@ class Component(NamedTuple):
             profile = galsim.Sersic(self.sersic_n, half_light_radius=radius, flux=self.flux)
         if self.axis_ratio == 1:
             return profile
-        return profile.shear(q=self.axis_ratio, beta=self.angle_deg * galsim.degrees)
+        # The matrix of profile.shear(q=..., beta=...), at a fraction of the time: the long axis,
+        # at the angle from x, is stretched by q^-1/2, the short one by q^1/2.
+        cos, sin = math.cos(math.radians(self.angle_deg)), math.sin(math.radians(self.angle_deg))
+        short, long = math.sqrt(self.axis_ratio), 1 / math.sqrt(self.axis_ratio)
+        cross = cos * sin * (long - short)
+        matrix = (cos**2 * long + sin**2 * short, cross, cross, sin**2 * long + cos**2 * short)
+        return galsim.Transform(profile, jac=matrix)
 
     def radius_at(self, surface_brightness: float) -> float:
         """Return how far out [arcsec, on the long axis] it is brighter than electron/arcsec^2."""

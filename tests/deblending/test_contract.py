@@ -8,7 +8,7 @@ from btk.blend_batch import DeblendBatch, DeblendExample
 from btk.deblend import PeakLocalMax, SepMultiBand, SepSingleBand
 from scipy.ndimage import binary_dilation
 
-from btk_punet.deblending.peers import SepDeblender
+from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 
 from .conftest import SIGMA, make_batch, needs_source_extractor, random_scenes

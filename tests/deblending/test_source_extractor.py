@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from btk_punet.deblending import source_extractor
-from btk_punet.deblending.peers import SepDeblender
+from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import InputError, MissingProgramError, ProgramFailedError
 

@@ -9,7 +9,7 @@ import sep
 from btk.deblend import DeblendGenerator
 
 from btk_punet.deblending.flags import DetectionFlag
-from btk_punet.deblending.peers import SepDeblender
+from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 

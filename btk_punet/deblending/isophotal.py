@@ -1,8 +1,8 @@
-"""The methods that everybody knows, run with the survey's true noise: their base, and SEP.
+"""What SEP and SExtractor share: detection above a threshold, and the catalog that comes of it.
 
-SExtractor and SEP share one idea: smooth the image, take the connected pixels above a threshold,
-split them at saddles, measure each piece. `IsophotalDeblender` holds what follows from the idea
-and not from the program: noise, unusable pixels, the catalog, the flags.
+Both smooth the image, take the connected pixels above a threshold, split them at saddles and
+measure each piece. `IsophotalDeblender` holds what follows from that idea and not from the
+program: noise, unusable pixels, the catalog, the flags.
 """
 
 import inspect
@@ -12,16 +12,15 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import numpy as np
-import sep
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
 from btk.deblend import Deblender
 from btk.multiprocess import multiprocess
 from scipy.ndimage import binary_dilation
-from surveycodex.utilities import mean_sky_level
 
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
+from btk_punet.simulation.survey import background_variance, magnitude
 
 # Electrons.  Sums of larger values leave the single precision in which both programs work.
 _LARGEST_PIXEL_ELECTRONS = 1e25
@@ -194,7 +193,7 @@ class IsophotalDeblender(Deblender):
                 f"{self.use_band}. The bands are {', '.join(filters)}."
             )
         band = blend_batch.survey.get_filter(filters[self.use_band])
-        variance = mean_sky_level(blend_batch.survey, band).to_value("electron")
+        variance = background_variance(blend_batch.survey, band)
         if not 0 < variance < np.inf:
             raise InputError(
                 f"The background of band {band.name} must be positive to set a threshold, got "
@@ -245,54 +244,6 @@ class IsophotalDeblender(Deblender):
             )
 
 
-class SepDeblender(IsophotalDeblender):
-    """SEP (Barbary 2016, JOSS 1, 58), the library form of SExtractor, on one band.
-
-    Unlike `btk.deblend.SepSingleBand` it takes the noise from the survey and not from the image,
-    where a bright blend passes for noise; it takes the deblending parameters too, and keeps the
-    brightest of too many detections. Filter and cleaning are SEP's defaults.
-
-    SEP stops on images that fill its buffers. This class then enlarges them, once, for the whole
-    process (`sep.set_extract_pixstack`, `sep.set_sub_object_limit`), and runs again.
-
-    Catalog, segmentation, parameters and errors are those of `IsophotalDeblender`.
-    """
-
-    def _extract(self, images: np.ndarray, sigma: float) -> list[Extraction]:
-        return [Extraction(*self._extract_one(image, sigma)) for image in images]
-
-    def _extract_one(self, image: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-        """Run SEP, and again with larger buffers as long as these are what stops it."""
-        while True:
-            try:
-                return sep.extract(
-                    image,
-                    self.thresh,
-                    err=sigma,
-                    gain=1.0,  # electrons; enters the errors of the position only
-                    minarea=self.minarea,
-                    deblend_cont=self.deblend_cont,
-                    deblend_nthresh=self.deblend_nthresh,
-                    segmentation_map=True,
-                )
-            # SEP has no error class of its own, and tells what happened in words only.
-            except Exception as error:
-                if not _enlarge_sep_buffer(str(error), image.size):
-                    raise
-
-
-def _enlarge_sep_buffer(message: str, n_pixels: int) -> bool:
-    """Enlarge the buffer of SEP that an error message names; False if that cannot help."""
-    # Not larger than needed: SEP fills the whole stack in at every call (0.4 s for a huge one).
-    if "pixel buffer full" in message and sep.get_extract_pixstack() <= n_pixels:
-        sep.set_extract_pixstack(n_pixels + 1)
-        return True
-    if "deblending overflow" in message and sep.get_sub_object_limit() < n_pixels:
-        sep.set_sub_object_limit(min(8 * sep.get_sub_object_limit(), n_pixels))
-        return True
-    return False
-
-
 def _measure(
     sources: np.ndarray, footprints: np.ndarray, bad: np.ndarray, sigma: float, band: Any, wcs: Any
 ) -> Table:
@@ -329,17 +280,10 @@ def _measure(
         catalog[name] = np.where(usable, np.sqrt(np.where(usable, variance, 0)), fallback)
     catalog["flux"] = flux
     catalog["flux_err"] = np.sqrt(n_pixels * sigma**2 + np.maximum(flux, 0))
-    catalog[f"mag_{band.name}"] = _magnitude(flux, band)
+    catalog[f"mag_{band.name}"] = np.where(flux > 0, magnitude(flux, band), np.nan)
     catalog["n_pixels"] = n_pixels
     catalog["flags"] = flags
     return catalog
-
-
-def _magnitude(flux: np.ndarray, band: Any) -> np.ndarray:
-    """Return AB magnitudes of fluxes in electrons of the full exposure; NaN if not positive."""
-    rate = flux / band.full_exposure_time.to_value("s")
-    rate = np.where(rate > 0, rate, np.nan)
-    return band.zeropoint.to_value("mag") - 2.5 * np.log10(rate)
 
 
 def _is_real(value: object) -> bool:
