@@ -39,6 +39,7 @@ setup(
         "scipy>=1.13",
         "sep>=1.4",
         "surveycodex>=1.0",
+        "threadpoolctl>=3.1",
         "tqdm>=4.60",
     ],
     extras_require={

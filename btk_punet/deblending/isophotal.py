@@ -261,7 +261,7 @@ def _measure(
     n_pixels = footprints.sum(axis=(1, 2))
     ra, dec = wcs.pixel_to_world_values(x, y)
     # Where a program has no error: anywhere in a round footprint.
-    fallback = np.sqrt(n_pixels / (4 * np.pi))
+    fallback = np.sqrt(np.maximum(n_pixels, 1) / (4 * np.pi))
 
     flags = np.zeros(len(sources), dtype=int)
     near_bad = binary_dilation(bad, structure=np.ones((3, 3)))

@@ -195,7 +195,12 @@ def _position_variances(
     for pixel, centre in zip(np.indices(image.shape)[::-1], (x, y), strict=True):
         offset = pixel - np.concatenate([[0], centre])[labels]
         moment = ndimage.sum_labels(noise * offset**2, labels, of_source)
-        variances.append(np.maximum(moment, least) / flux2)
+        # A source all of whose pixels went to others has neither; NaN then says so.
+        variances.append(
+            np.divide(
+                np.maximum(moment, least), flux2, out=np.full(len(x), np.nan), where=flux2 > 0
+            )
+        )
     return variances[0], variances[1]
 
 

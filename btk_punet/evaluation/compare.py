@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import joblib
 import pandas as pd
@@ -18,12 +19,14 @@ from btk.catalog import Catalog
 from btk.deblend import Deblender
 from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import BatchFailedError, InputError
-from btk_punet.evaluation.report import write_results
+from btk_punet.evaluation.export import write_tables
+from btk_punet.evaluation.report import write_gallery, write_plots, write_report
 from btk_punet.evaluation.run_folder import (
     batch_file,
     describe_deblender,
@@ -45,7 +48,10 @@ from btk_punet.simulation.choices import (
 )
 from btk_punet.simulation.generator import SceneGenerator
 
-Deblenders = str | Deblender | Iterable[str | Deblender] | Mapping[str, Deblender]
+# How many scenes, the first of the run, are drawn in the report.
+GALLERY_SCENES = 6
+
+Deblenders: TypeAlias = str | Deblender | Iterable[str | Deblender] | Mapping[str, Deblender]
 
 _NO_SOURCE_EXTRACTOR = (
     "SExtractor is left out: the program source-extractor is not installed "
@@ -93,7 +99,7 @@ class Comparison:
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """The efficiency tables, counted from ``truth`` and ``detections``."""
-        return summary_tables(self.truth, self.detections)
+        return summary_tables(self.truth, self.detections, list(self.run["methods"]))
 
     def __str__(self) -> str:
         head = self.tables["headline"]
@@ -241,7 +247,9 @@ def _run_batch(
     seconds: dict[str, float] = {}
     running = "the generator"
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        # One thread each: the matrices are small, and the last digits of a sum may depend on the
+        # number of threads.
+        with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             start = time.perf_counter()
             blend_batch = generator.draw_batch(number, size)
@@ -305,11 +313,23 @@ def _finish(
         name: round(1e3 * seconds / run["n_blends"], 3) for name, seconds in total.items()
     }
     run["notes"] = run["notes"] + sorted({w for summary in summaries for w in summary["warnings"]})
-    comparison = Comparison(output, joined["truth"], joined["detections"], run)
-    write_results(
-        comparison.folder, run, comparison.tables, joined["truth"], joined["detections"], generator
-    )
     run["status"] = "finished"
+    comparison = Comparison(output, joined["truth"], joined["detections"], run)
+    tables = comparison.tables
+    write_tables(tables, output / "tables")
+    plots = write_plots(tables, output / "plots")
+    shown = generator.draw_batch(0, min(GALLERY_SCENES, run["n_blends"], generator.batch_size))
+    plots.append(
+        write_gallery(
+            shown,
+            joined["truth"],
+            joined["detections"],
+            output / "plots",
+            run["parameters"]["radius_arcsec"],
+        )
+    )
+    write_report(output, run, tables, plots)
+    # Written last: it says that the run is finished.
     write_json(run, output / "run.json")
     shutil.rmtree(folder)
     return comparison

@@ -16,66 +16,44 @@ import pandas as pd
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.metrics import COMPLETENESS_BY, PURITY_BY
+from btk_punet.evaluation.style import (
+    bin_label,
+    chosen_methods,
+    decimals_of,
+    method_colours,
+    method_markers,
+    methods_of,
+    new_axes,
+    new_figure,
+    panel_grid,
+    readable_on,
+    without_unknown_ceiling,
+)
 from btk_punet.evaluation.summary import CEILING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-# Okabe and Ito (2008), told apart with any colour vision; without its yellow, too pale for lines
-# on white, and its black, which is the ceiling's.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-# One more than there are colours, so that the pairs repeat only after 42 methods.
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
 # Quantity -> what the axis of a plot is called.
 COMPLETENESS_LABELS = {
-    "magnitude": r"True magnitude $I_\mathrm{E}$",
+    "magnitude": "True magnitude [AB mag]",
     "neighbour_distance_arcsec": "Distance to nearest neighbour [arcsec]",
     "size_arcsec": "Half-light radius [arcsec]",
     "alone_snr": "Signal-to-noise ratio if it were alone",
     "limit_snr": "Signal-to-noise ratio among unknown neighbours (information limit)",
     "blendedness": "Blendedness",
 }
+
 PURITY_LABELS = {
-    "magnitude": r"Aperture magnitude $I_\mathrm{E}$ (radius 0.5 arcsec)",
+    "magnitude": "Magnitude in an aperture of 0.5 arcsec radius [AB mag]",
     "neighbour_distance_arcsec": "Distance to nearest other detection [arcsec]",
 }
 
 # A matrix with more cells than this in a row has no numbers in its cells: nobody could read them.
 MAX_ANNOTATED = 13
+
 _GREY = "0.4"
-
-
-def method_colours(methods: Sequence[str]) -> dict[str, str]:
-    """Return the colour of each method of a comparison, by its place among all of them."""
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(methods)}
-
-
-def method_markers(methods: Sequence[str]) -> dict[str, str]:
-    """Return the marker of each method of a comparison, by its place among all of them."""
-    return {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(methods)}
-
-
-def methods_of(table: pd.DataFrame) -> list[str]:
-    """Return the names of the methods of a table in its order, without the information ceiling."""
-    return [name for name in dict.fromkeys(table["method"]) if name != CEILING]
-
-
-def bin_label(low: float, high: float, decimals: int | None = None) -> str:
-    """Return how a bin is written: ``22.0–22.5``, ``> 2``, ``< 18`` or ``flux ≤ 0``.
-
-    Args:
-        low: Lower edge; infinite, as is `high`, for detections without a positive flux.
-        high: Upper edge.
-        decimals: Number of decimals; as many as needed if None.
-    """
-    if np.isposinf(low):
-        return "flux ≤ 0"
-    text = [f"{edge:g}" if decimals is None else f"{edge:.{decimals}f}" for edge in (low, high)]
-    if np.isinf(high):
-        return f"> {text[0]}"
-    return f"< {text[1]}" if np.isinf(low) else f"{text[0]}–{text[1]}"
 
 
 class FractionDisplay:
@@ -125,15 +103,16 @@ class FractionDisplay:
         table = self.table
         if "method" not in table:
             table = table.assign(method="")
+        table = without_unknown_ceiling(table)
         everyone = methods_of(table)
-        drawn = _chosen(methods, everyone)
+        drawn = chosen_methods(methods, everyone)
         colours, markers = method_colours(everyone), method_markers(everyone)
         bins = _some_bins(table[table["method"] != CEILING])
         rows = {
             name: part.set_index(["lo", "hi"]).reindex(pd.MultiIndex.from_frame(bins))
             for name, part in table.groupby("method", sort=False)
         }
-        self.ax_ = _new_axes(self.size_inches) if ax is None else ax
+        self.ax_ = new_axes(self.size_inches) if ax is None else ax
         self.figure_ = self.ax_.figure
         left, right = self._draw_bins(bins, labels[self.by])
         dark = np.isposinf(bins["lo"].to_numpy())
@@ -151,10 +130,15 @@ class FractionDisplay:
                 "color": colours[name], "marker": markers[name],
                 "markersize": 5, "linewidth": 1.2, "elinewidth": 1.0, "capsize": 2,
             }  # fmt: skip
-            for part, extra in ((~dark, {"label": name}), (dark, {"linestyle": "none"})):
+            # No line leads to the detections that have no magnitude.
+            for part, line in ((~dark, "-"), (dark, "none")):
                 if part.any():
                     bars = self.ax_.errorbar(
-                        x[part], value[part], [below[part], above[part]], **style, **extra
+                        x[part],
+                        value[part],
+                        np.stack([below, above])[:, part],
+                        linestyle=line,
+                        **style,
                     )
                     self.errorbars_.setdefault(name, bars)
         self.ceiling_ = None
@@ -199,7 +183,8 @@ class FractionDisplay:
             width = (high[~dark] - low[~dark]).max()
             left = np.where(dark, high[~dark].max() + 1.5 * width, low)
             right = np.where(dark, left + width, high)
-            ticks = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(left.min(), high[~dark].max())
+            locator = MaxNLocator(8, steps=[1, 2, 5, 10])
+            ticks = np.asarray(locator.tick_values(left.min(), high[~dark].max()))
             ticks = ticks[(ticks >= left.min()) & (ticks <= high[~dark].max())]
             names = [f"{tick:g}" for tick in ticks]
             if dark.any():
@@ -266,7 +251,7 @@ class _MatrixDisplay:
         return self._size(len(methods_of(self.table)))
 
     def _size(self, n_panels: int) -> tuple[float, float]:
-        n_rows, n_columns = _grid(n_panels)
+        n_rows, n_columns = panel_grid(n_panels)
         names = self._ticks()
         width = np.clip(len(names[0]) * self.cell_inches[0], 2.2, 5.5)
         height = np.clip(len(names[1]) * self.cell_inches[1], 2.0, 5.5)
@@ -275,10 +260,10 @@ class _MatrixDisplay:
     def _plot(self, figure: Figure | SubFigure | None, methods: Sequence[str] | None) -> None:
         import matplotlib as mpl
 
-        drawn = _chosen(methods, methods_of(self.table))
+        drawn = chosen_methods(methods, methods_of(self.table))
         x_names, y_names = self._ticks()
-        self.figure_ = _new_figure(self._size(len(drawn))) if figure is None else figure
-        n_rows, n_columns = _grid(len(drawn))
+        self.figure_ = new_figure(self._size(len(drawn))) if figure is None else figure
+        n_rows, n_columns = panel_grid(len(drawn))
         grid = self.figure_.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
         for ax in grid.flat[len(drawn) :]:
             ax.set_visible(False)
@@ -295,7 +280,7 @@ class _MatrixDisplay:
                 edgecolor="white", linewidth=0.8 if annotated else 0.2,
             )  # fmt: skip
             for y, x in np.argwhere(np.isfinite(value)) if annotated else []:
-                colour = _readable_on(colour_map(value[y, x]))
+                colour = readable_on(colour_map(value[y, x]))
                 text: dict[str, Any] = {"ha": "center", "color": colour, "xy": (x, y)}
                 text["textcoords"] = "offset points"
                 ax.annotate(f"{value[y, x]:.2f}", va="bottom", xytext=(0, -1.5), fontsize="x-small",
@@ -361,10 +346,11 @@ class EfficiencyDisplay(_MatrixDisplay):
         return _some_bins(magnitudes), _some_bins(self.table)
 
     def _ticks(self) -> tuple[list[str], list[str]]:
-        magnitudes, distances = self._cells()
+        magnitudes, distances = (bins.to_numpy(float) for bins in self._cells())
+        decimals = decimals_of(magnitudes.ravel())
         return (
-            [bin_label(*edges) for edges in distances.itertuples(index=False)],
-            [bin_label(*edges, decimals=1) for edges in magnitudes.itertuples(index=False)],
+            [bin_label(low, high) for low, high in distances],
+            [bin_label(low, high, decimals) for low, high in magnitudes],
         )
 
     def _matrix(self, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -444,219 +430,6 @@ class CountMatrixDisplay(_MatrixDisplay):
         return np.where(number > 0, share, np.nan), number
 
 
-class SceneDisplay:
-    """A blend, its true sources, and what each method found in it.
-
-    The image is shown as ``arcsinh(image / (3 sigma))``, bright sources dark. A circle, of the
-    matching radius, is a true source that counts: in full where all methods drawn found it,
-    dashed where some did, dotted where none did. Dots are sources that do not count (too faint,
-    or at the edge). The coloured markers are detections.
-
-    Args:
-        image: Blend image of one band, shape (H, W).
-        truth: Rows of the scene of the truth table, all methods.
-        detections: Rows of the scene of the detection table, all methods.
-        sigma: Noise of the background, in the unit of `image`.
-        methods: Names of all methods of the comparison, which settle the colours; those of
-            `truth` if None.
-        radius_pixels: Matching radius [pixel].
-
-    Attributes:
-        figure_, ax_: The figure and axes drawn in.
-        image_: The image drawn.
-        sources_: The circles, by source number.
-        detections_: Markers of each method, by its name.
-    """
-
-    def __init__(
-        self,
-        image: np.ndarray,
-        truth: pd.DataFrame,
-        detections: pd.DataFrame,
-        sigma: float,
-        methods: Sequence[str] | None = None,
-        radius_pixels: float = 3.0,
-    ):
-        self.image = image
-        self.truth = truth
-        self.detections = detections
-        self.sigma = sigma
-        self.methods = methods
-        self.radius_pixels = radius_pixels
-
-    @classmethod
-    def from_tables(
-        cls,
-        image: np.ndarray,
-        truth: pd.DataFrame,
-        detections: pd.DataFrame,
-        sigma: float,
-        scene: int,
-        radius_pixels: float = 3.0,
-    ) -> SceneDisplay:
-        """Make the display of one scene from whole tables; arguments are those of the class."""
-        return cls(
-            image,
-            truth[truth["scene"] == scene],
-            detections[detections["scene"] == scene],
-            sigma,
-            methods_of(truth),
-            radius_pixels,
-        )
-
-    def plot(
-        self,
-        ax: Axes | None = None,
-        methods: Sequence[str] | None = None,
-        legend: bool = True,
-    ) -> SceneDisplay:
-        """Draw the scene.
-
-        Args:
-            ax: Axes to draw in; a new figure if None.
-            methods: Names of the methods to draw; all if None.
-            legend: Whether to explain the symbols below the image.
-
-        Returns:
-            The display itself.
-        """
-        from matplotlib.patches import Circle
-
-        everyone = list(methods_of(self.truth) if self.methods is None else self.methods)
-        drawn = _chosen(methods, everyone)
-        colours, markers = method_colours(everyone), _scene_markers(everyone)
-        self.ax_ = _new_axes(self.size_inches) if ax is None else ax
-        self.figure_ = self.ax_.figure
-        stretched = np.arcsinh(np.ma.masked_invalid(self.image) / (3 * self.sigma))
-        # From below the noise to the brightest pixel, or to 15 sigma where all are faint; no
-        # pixel is quite black, so that circles can be seen on each.
-        brightest = max(float(np.ma.filled(stretched.max(), 0.0)), np.arcsinh(5.0))
-        self.image_ = self.ax_.imshow(
-            stretched, cmap="gray_r", origin="lower", vmin=-0.6, vmax=1.4 * brightest
-        )
-        self.sources_: dict[int, Any] = {}
-        for number, rows in self.truth[self.truth["method"].isin(drawn)].groupby("source"):
-            place = float(rows["x"].iloc[0]), float(rows["y"].iloc[0])
-            if rows["counts"].iloc[0]:
-                style = _CIRCLES[_found_by(rows["matched"].to_numpy(bool))]
-                circle = Circle(place, self.radius_pixels, fill=False, edgecolor="black", **style)
-                self.sources_[int(number)] = self.ax_.add_patch(circle)
-            else:
-                self.ax_.plot(*place, ".", color="black", markersize=3)
-        self.detections_: dict[str, Any] = {}
-        for name in drawn:
-            rows = self.detections[self.detections["method"] == name]
-            (self.detections_[name],) = self.ax_.plot(
-                rows["x"].to_numpy(float), rows["y"].to_numpy(float),
-                linestyle="none", color=colours[name], **markers[name],
-            )  # fmt: skip
-        height, width = np.shape(self.image)
-        self.ax_.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
-        self.ax_.set(xlabel="x [pixel]", ylabel="y [pixel]")
-        if legend:
-            self.ax_.legend(
-                handles=self._legend_handles(drawn), loc="upper center",
-                bbox_to_anchor=(0.5, 0), borderaxespad=4.5, **_SCENE_LEGEND,
-            )  # fmt: skip
-        return self
-
-    @property
-    def size_inches(self) -> tuple[float, float]:
-        """Width and height of a new figure [inch]: large enough to tell markers apart."""
-        height, width = np.shape(self.image)
-        scale = np.clip(width / 30, 5.5, 9.0) / width
-        return float(width * scale), float(height * scale + 0.5)
-
-    def _legend_handles(self, drawn: Sequence[str]) -> list[Any]:
-        from matplotlib.lines import Line2D
-
-        everyone = list(methods_of(self.truth) if self.methods is None else self.methods)
-        colours, markers = method_colours(everyone), _scene_markers(everyone)
-        names = (
-            {"all": "source found", "none": "source missed"}
-            if len(drawn) == 1
-            else {"all": "found by all", "some": "found by some", "none": "found by none"}
-        )
-        handles = [
-            Line2D([], [], color="black", label=label, **_CIRCLES[key])
-            for key, label in names.items()
-        ]
-        handles.append(
-            Line2D([], [], color="black", marker=".", markersize=3, linestyle="none",
-                   label="does not count")
-        )  # fmt: skip
-        return handles + [
-            Line2D([], [], linestyle="none", color=colours[n], label=n, **markers[n]) for n in drawn
-        ]
-
-
-def gallery(
-    displays: Sequence[SceneDisplay],
-    titles: Sequence[str] | None = None,
-    methods: Sequence[str] | None = None,
-    n_columns: int = 3,
-    figure: Figure | None = None,
-) -> Figure:
-    """Draw several scenes side by side, with one legend.
-
-    Args:
-        displays: The scenes, one or more.
-        titles: A title a scene.
-        methods: Names of the methods to draw; all if None.
-        n_columns: Number of scenes in a row.
-        figure: Empty figure to draw in; a new one if None.
-
-    Returns:
-        The figure.
-
-    Raises:
-        InputError: without a scene, or if there is not one title a scene.
-    """
-    if not displays:
-        raise InputError("gallery needs one scene or more, got none.")
-    if titles is not None and len(titles) != len(displays):
-        raise InputError(f"Expected {len(displays)} titles, one a scene, got {len(titles)}.")
-    n_rows, n_columns = _grid(len(displays), n_columns)
-    if figure is None:
-        figure = _new_figure((3.1 * n_columns, 3.2 * n_rows + 0.9))
-    grid = figure.subplots(n_rows, n_columns, squeeze=False)
-    for ax in grid.flat[len(displays) :]:
-        ax.set_visible(False)
-    for i, (display, ax) in enumerate(zip(displays, grid.flat, strict=False)):
-        display.plot(ax, methods, legend=False)
-        ax.label_outer()
-        if titles is not None:
-            ax.set_title(titles[i], fontsize="medium")
-    drawn = list(displays[0].detections_)
-    figure.legend(
-        handles=displays[0]._legend_handles(drawn), loc="outside lower center", **_SCENE_LEGEND
-    )
-    return figure
-
-
-_CIRCLES: dict[str, dict[str, Any]] = {
-    "all": {"linestyle": "-", "linewidth": 1.0},
-    "some": {"linestyle": "--", "linewidth": 1.2},
-    "none": {"linestyle": ":", "linewidth": 1.6},
-}
-_SCENE_LEGEND: dict[str, Any] = {"ncols": 4, "fontsize": "small", "frameon": False}
-
-
-def _found_by(matched: np.ndarray) -> str:
-    if matched.all():
-        return "all"
-    return "some" if matched.any() else "none"
-
-
-def _scene_markers(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return open markers that grow from method to method, so that they can lie on each other."""
-    return {
-        name: {"marker": marker, "markersize": 4 + 2 * (i % 4), "fillstyle": "none",
-               "markeredgewidth": 1.3}
-        for i, (name, marker) in enumerate(method_markers(methods).items())
-    }  # fmt: skip
-
-
 def _some_bins(table: pd.DataFrame) -> pd.DataFrame:
     """Return edges of the bins, but for those at either end in which no method has entries."""
     bins = table.groupby(["lo", "hi"], as_index=False)["n"].sum().sort_values(["lo", "hi"])
@@ -668,31 +441,3 @@ def _some_bins(table: pd.DataFrame) -> pd.DataFrame:
         last = finite.loc[finite["n"] > 0, "lo"].max()
         bins = bins[(bins["lo"] <= last) | np.isposinf(bins["lo"])]
     return bins[["lo", "hi"]].reset_index(drop=True)
-
-
-def _chosen(methods: Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    unknown = [name for name in methods or [] if name not in known]
-    if unknown:
-        raise InputError(f"methods must be among {list(known)}, got {unknown}.")
-    return [name for name in known if methods is None or name in methods]
-
-
-def _grid(n_panels: int, n_columns: int = 3) -> tuple[int, int]:
-    n_columns = min(n_columns, max(n_panels, 1))
-    return max(-(-n_panels // n_columns), 1), n_columns
-
-
-def _readable_on(rgba: tuple[float, ...]) -> str:
-    """Return black or white, whichever can be read on a colour (luminance of Rec. 709)."""
-    return "black" if np.dot(rgba[:3], (0.2126, 0.7152, 0.0722)) > 0.5 else "white"
-
-
-def _new_figure(size_inches: tuple[float, float]) -> Figure:
-    # Through pyplot, because a plot without axes of the caller's is one that is to be looked at.
-    import matplotlib.pyplot as plt
-
-    return plt.figure(figsize=size_inches, layout="constrained")
-
-
-def _new_axes(size_inches: tuple[float, float]) -> Axes:
-    return _new_figure(size_inches).add_subplot()

@@ -6,14 +6,16 @@ The same tables give the same bytes, so that two runs can be compared with ``dif
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from astropy.table import Table
 
-from btk_punet.evaluation.display import MAX_ANNOTATED, bin_label, methods_of
+from btk_punet.evaluation.display import MAX_ANNOTATED
+from btk_punet.evaluation.style import bin_label, decimals_of, methods_of, without_unknown_ceiling
 from btk_punet.evaluation.summary import CEILING
 
 FRACTION_COLUMNS = {"method", "lo", "hi", "n", "k", "value", "value_lo", "value_hi"}
@@ -21,16 +23,16 @@ HEADLINE_COLUMNS = {"method", "completeness", "purity", "ceiling"}
 
 # Quantity, by its short name in the name of a table: unit, heading in LaTeX, what the bins are of.
 _QUANTITIES = {
-    "magnitude": ("mag", r"$I_\mathrm{E}$", "magnitude"),
+    "magnitude": ("mag", "Magnitude", "true magnitude"),
     "neighbour_distance": ("arcsec", "Distance [arcsec]", "distance to the nearest neighbour"),
-    "size": ("arcsec", "Half-light radius [arcsec]", "half-light radius"),
-    "alone_snr": ("", "Signal-to-noise ratio", "signal-to-noise ratio that it would have alone"),
-    "limit_snr": (
-        "",
-        "Signal-to-noise ratio",
-        "signal-to-noise ratio at which it can be told from unknown neighbours",
-    ),
+    "size": ("arcsec", r"$r_\mathrm{h}$ [arcsec]", r"half-light radius $r_\mathrm{h}$"),
+    "alone_snr": ("", "S/N", "signal-to-noise ratio that a source would have alone"),
+    "limit_snr": ("", "S/N", "signal-to-noise ratio of a source among unknown neighbours"),
     "blendedness": ("", "Blendedness", "blendedness"),
+}
+_OF_DETECTIONS = {
+    "magnitude": "magnitude in an aperture of 0.5 arcsec radius",
+    "neighbour_distance": "distance to the nearest other detection",
 }
 _DESCRIPTIONS = {
     "method": "method, or the information ceiling",
@@ -58,7 +60,19 @@ _SUFFIXES = {
     "hi": "upper end of the 68% Wilson interval",
 }
 _INTERVALS = "The intervals are 68\\% Wilson intervals."
+_CEILING = (
+    "The information ceiling is the completeness of finding just the sources that can be told "
+    "from unknown neighbours at $5\\sigma$. "
+)
 _NOTHING = "--"
+
+
+class _Part(NamedTuple):
+    """One LaTeX table: the method that it is of, what it shows, and its ``tabular``."""
+
+    title: str
+    caption: str
+    tabular: list[str]
 
 
 def write_tables(
@@ -112,16 +126,17 @@ def astropy_table(name: str, table: pd.DataFrame) -> Table:
     units = _units(name, table)
     for column in table.columns:
         values = table[column].to_numpy()
-        result[column] = values if values.dtype.kind in "biuf" else [str(v) for v in values]
-        if len(table) == 0 and values.dtype.kind not in "biuf":
-            result[column] = np.zeros(0, str)
+        is_number = values.dtype.kind in "biuf"
+        result[column] = values if is_number else np.array([str(v) for v in values], dtype=str)
         result[column].unit = units.get(column)
         result[column].description = _description(column)
     return result
 
 
 def latex_table(name: str, table: pd.DataFrame, caption: str | None = None) -> str:
-    """Return a table as a LaTeX ``table``; empty for count matrices too wide for a page.
+    """Return a table as a LaTeX ``table``, or as several where a page is needed for each method.
+
+    Empty for count matrices too wide for a page.
 
     Args:
         name: Name of the table, which says what it is binned by and becomes the label.
@@ -130,26 +145,31 @@ def latex_table(name: str, table: pd.DataFrame, caption: str | None = None) -> s
     """
     columns = set(table.columns)
     if columns >= HEADLINE_COLUMNS:
-        usual, body = _headline(table)
+        parts = _headline(table)
     elif columns >= FRACTION_COLUMNS | {"magnitude_lo", "magnitude_hi"}:
-        usual, body = _efficiency(table)
+        parts = _efficiency(table)
     elif columns >= FRACTION_COLUMNS:
-        usual, body = _fractions(name, table)
+        parts = _fractions(name, table)
     elif columns >= {"method", "n_matched", "n_true", "scenes"}:
-        usual, body = _count_matrix(table)
+        parts = _count_matrix(table)
     else:
-        usual, body = f"{escape_latex(name.replace('_', ' ').capitalize())}.", _plain(table)
-    if not body:
-        return ""
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{usual if caption is None else caption}}}",
-        rf"\label{{tab:{name}}}",
-        *body,
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+        parts = [_Part("", f"{escape_latex(name.replace('_', ' ').capitalize())}.", _plain(table))]
+    texts = []
+    for number, part in enumerate(parts, 1):
+        label = name if len(parts) == 1 else f"{name}:{number}"
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{part.title}{part.caption if caption is None else caption}}}",
+            rf"\label{{tab:{label}}}",
+            # Close columns, and rows high enough for errors above and below.
+            r"\setlength{\tabcolsep}{4pt}",
+            r"\renewcommand{\arraystretch}{1.2}",
+            *part.tabular,
+            r"\end{table}",
+        ]
+        texts.append("\n".join(lines) + "\n")
+    return "\n".join(texts)
 
 
 def escape_latex(text: str) -> str:
@@ -168,17 +188,17 @@ def latex_value(value: float, low: float, high: float, decimals: int | None = No
         value: The value.
         low: Lower end of its interval.
         high: Upper end.
-        decimals: Number of decimals; 2, or 3 where both errors are below 0.01, if None.
+        decimals: Number of decimals; 2, or 3 where both errors would then be 0.00, if None.
     """
     if np.isnan(value):
         return _NOTHING
     above, below = max(high - value, 0.0), max(value - low, 0.0)
     if decimals is None:
-        decimals = 2 if max(above, below) >= 0.01 else 3
+        decimals = 2 if max(above, below) >= 0.005 else 3
     return f"${value:.{decimals}f}^{{+{above:.{decimals}f}}}_{{-{below:.{decimals}f}}}$"
 
 
-def _headline(table: pd.DataFrame) -> tuple[str, list[str]]:
+def _headline(table: pd.DataFrame) -> list[_Part]:
     rows = []
     for _, row in table.iterrows():
         values = {
@@ -191,17 +211,18 @@ def _headline(table: pd.DataFrame) -> tuple[str, list[str]]:
         )  # fmt: skip
     head = ["Method", "Sources", "Completeness", "Ceiling", "Detections", "Purity"]
     caption = (
-        "Completeness (recall) and purity (precision) over all sources and detections. The "
-        "information ceiling is the completeness of finding just the sources that can be told "
-        f"from unknown neighbours at 5$\\sigma$. {_INTERVALS}"
+        "Completeness (recall) and purity (precision) over all sources and detections. "
+        f"{_CEILING}{_INTERVALS}"
     )
-    return caption, _tabular("lrrrrr", [head], rows)
+    return [_Part("", caption, _tabular("lrrrrr", [head], rows))]
 
 
-def _fractions(name: str, table: pd.DataFrame) -> tuple[str, list[str]]:
+def _fractions(name: str, table: pd.DataFrame) -> list[_Part]:
     quantity, _, by = name.partition("_by_")
     _, heading, words = _QUANTITIES.get(by, ("", escape_latex(by or "Bin"), escape_latex(by)))
-    decimals = 1 if by == "magnitude" else None
+    words = _OF_DETECTIONS.get(by, words) if quantity == "purity" else words
+    decimals = decimals_of(table[["lo", "hi"]].to_numpy().ravel()) if by == "magnitude" else None
+    table = without_unknown_ceiling(table)
     methods = list(dict.fromkeys(table["method"]))
     of_bin = list(table.groupby(["lo", "hi"], sort=True))
     same_n = all(rows["n"].nunique() == 1 for _, rows in of_bin)
@@ -216,7 +237,7 @@ def _fractions(name: str, table: pd.DataFrame) -> tuple[str, list[str]]:
                 line.append(_NOTHING if np.isnan(row["n"]) else f"{row['n']:.0f}")
             line.append(latex_value(row["value"], row["value_lo"], row["value_hi"]))
         body.append(line)
-    names = [escape_latex(m.capitalize() if m == CEILING else m) for m in methods]
+    names = ["Ceiling" if m == CEILING else escape_latex(m) for m in methods]
     if same_n:
         layout, head = "lr" + "r" * len(methods), [[heading, "$N$", *names]]
     else:
@@ -229,61 +250,59 @@ def _fractions(name: str, table: pd.DataFrame) -> tuple[str, list[str]]:
     counted = {"purity": "detections"}.get(quantity, "sources")
     caption = (
         f"{escape_latex(quantity).capitalize()}{means} by {words}, with the number $N$ of "
-        f"{counted}. {_INTERVALS}"
+        f"{counted}. {_CEILING if CEILING in methods else ''}{_INTERVALS}"
     )
-    return caption, _tabular(layout, head, body)
+    return [_Part("", caption, _tabular(layout, head, body))]
 
 
-def _efficiency(table: pd.DataFrame) -> tuple[str, list[str]]:
+def _efficiency(table: pd.DataFrame) -> list[_Part]:
+    """Return a table a method, and one of the numbers of sources, the same for all methods."""
     some = table[table["n"] > 0]
     if some.empty:
         some = table
     magnitudes = sorted(set(zip(some["magnitude_lo"], some["magnitude_hi"], strict=True)))
     distances = sorted(set(zip(some["lo"], some["hi"], strict=True)))
-    cells = table.set_index(["method", "magnitude_lo", "lo"])
-    body: list[list[str] | str] = []
+    decimals = decimals_of(edge for edges in magnitudes for edge in edges)
+    head = [["Magnitude", *(latex_bin(*edges) for edges in distances)]]
+    where = "by magnitude (rows) and distance to the nearest neighbour in arcsec (columns)."
+
+    def part(method: str, title: str, caption: str, text: Callable[[pd.Series], str]) -> _Part:
+        cells = table[table["method"] == method].set_index(["magnitude_lo", "lo"])
+        body = [
+            [latex_bin(low, high, decimals), *(text(cells.loc[(low, x)]) for x, _ in distances)]
+            for low, high in magnitudes
+        ]
+        return _Part(title, caption, _tabular("l" + "r" * len(distances), head, body))
+
+    caption = f"Completeness (recall) {where} {_INTERVALS}"
     methods = methods_of(table)
-    for method in [*methods, None]:
-        # The number of sources is the same for all methods, and has the last section.
-        title = "Number of sources" if method is None else escape_latex(method)
-        body += [r"\hline", rf"\multicolumn{{{len(distances) + 1}}}{{l}}{{{title}}} \\"]
-        for magnitude in magnitudes:
-            line = [latex_bin(*magnitude, decimals=1)]
-            for low, _ in distances:
-                cell = cells.loc[(method or methods[0], magnitude[0], low)]
-                line.append(
-                    f"{cell['n']:.0f}"
-                    if method is None
-                    else latex_value(cell["value"], cell["value_lo"], cell["value_hi"])
-                )
-            body.append(line)
-    head = [[r"$I_\mathrm{E}$", *(latex_bin(*edges) for edges in distances)]]
-    caption = (
-        "Completeness (recall) by magnitude (rows) and distance to the nearest neighbour in "
-        f"arcsec (columns). {_INTERVALS}"
-    )
-    return caption, _tabular("l" + "r" * len(distances), head, body)
+    parts = [
+        part(
+            method, f"{escape_latex(method)}. ", caption,
+            lambda cell: latex_value(cell["value"], cell["value_lo"], cell["value_hi"]),
+        )
+        for method in methods
+    ]  # fmt: skip
+    numbers = f"Number of true sources {where}"
+    return [*parts, *(part(m, "", numbers, lambda cell: f"{cell['n']:.0f}") for m in methods[:1])]
 
 
-def _count_matrix(table: pd.DataFrame) -> tuple[str, list[str]]:
+def _count_matrix(table: pd.DataFrame) -> list[_Part]:
     some = table[table["scenes"] > 0]
     if some.empty or some["n_true"].max() - some["n_true"].min() >= MAX_ANNOTATED:
-        return "", []
+        return []
     true = range(some["n_true"].min(), some["n_true"].max() + 1)
     found = range(some["n_matched"].min(), some["n_matched"].max() + 1)
-    body: list[list[str] | str] = []
+    caption = "Number of scenes by the number of true sources (columns) and of those found (rows)."
+    parts = []
     for method in methods_of(table):
         rows = table[table["method"] == method]
         counts = rows.pivot(index="n_matched", columns="n_true", values="scenes")
         counts = counts.reindex(index=found, columns=true).fillna(0).astype(int)
-        title = escape_latex(method)
-        body += [r"\hline", rf"\multicolumn{{{len(true) + 1}}}{{l}}{{{title}}} \\"]
-        body += [[str(k), *map(str, counts.loc[k])] for k in found]
-    caption = (
-        "Number of scenes by the number of true sources (columns) and of those found (rows)."
-    )
-    head = [["", *map(str, true)]]
-    return caption, _tabular("r" * (len(true) + 1), head, body)
+        body = [[k, *counts.loc[k]] for k in found]
+        tabular = _tabular("r" * (len(true) + 1), [["", *map(str, true)]], body)
+        parts.append(_Part(f"{escape_latex(method)}. ", caption, tabular))
+    return parts
 
 
 def _plain(table: pd.DataFrame) -> list[str]:
@@ -301,11 +320,12 @@ def _plain_cell(value: object) -> str:
         return _NOTHING
     if np.isinf(value):
         return r"$\infty$" if value > 0 else r"$-\infty$"
-    return f"${value:.4g}$" if "e" not in f"{value:.4g}" else rf"\texttt{{{value:.4g}}}"
+    mantissa, _, exponent = f"{value:.4g}".partition("e")
+    return rf"${mantissa}\times10^{{{int(exponent)}}}$" if exponent else f"${mantissa}$"
 
 
 def latex_bin(low: float, high: float, decimals: int | None = None) -> str:
-    """Return how LaTeX writes a bin: ``22.0--22.5``, ``$>2$`` or ``flux $\\le 0$``."""
+    r"""Return how LaTeX writes a bin: ``22.0--22.5``, ``$>2$`` or ``flux $\le 0$``."""
     text = bin_label(low, high, decimals).replace("–", "--")
     if "≤" in text:
         return r"flux $\le 0$"
@@ -313,15 +333,18 @@ def latex_bin(low: float, high: float, decimals: int | None = None) -> str:
 
 
 def _tabular(
-    layout: str, head: Sequence[Sequence[str]], body: Iterable[Sequence[object] | str]
+    layout: str, head: Iterable[Sequence[str]], body: Iterable[Sequence[object]]
 ) -> list[str]:
-    """Return the lines of a ``tabular``; strings in the body are whole lines of their own."""
-    lines = [rf"\begin{{tabular}}{{{layout}}}", r"\hline"]
-    lines += [" & ".join(row) + r" \\" for row in head]
-    rows = [row if isinstance(row, str) else " & ".join(map(str, row)) + r" \\" for row in body]
-    if not rows or rows[0] != r"\hline":
-        lines.append(r"\hline")
-    return [*lines, *rows, r"\hline", r"\end{tabular}"]
+    """Return the lines of a ``tabular``."""
+    return [
+        rf"\begin{{tabular}}{{{layout}}}",
+        r"\hline",
+        *(" & ".join(row) + r" \\" for row in head),
+        r"\hline",
+        *(" & ".join(map(str, row)) + r" \\" for row in body),
+        r"\hline",
+        r"\end{tabular}",
+    ]
 
 
 def _units(name: str, table: pd.DataFrame) -> dict[str, str]:

@@ -51,8 +51,9 @@ def limit_snr(
     The information limit: the profile of the source is known and its flux is fitted, while flux,
     position, size and ellipticity of every other source are fitted too. With ``F`` the Fisher
     matrix of the source's image (i) and of six templates for each other source (r), it is
-    ``sqrt(F_ii - F_ir F_rr^+ F_ri)``. No detector that knows less can do better; one that finds
-    every source above 5 and no other would reach the information ceiling.
+    ``sqrt(F_ii - F_ir F_rr^+ F_ri)``. Finding every source above 5, and no other, is the
+    information ceiling. It is a yardstick and not a strict bound: of two sources that cannot be
+    told apart neither is above 5, and yet one detection matches one of them.
 
     Args:
         isolated: Each source alone, noiseless [electron], one scene and band, shape (n, H, W).

@@ -72,9 +72,15 @@ class Matcher(BtkMatcher):
 
         Returns:
             Indices of the paired sources, and of their detections, in the order of the sources.
+
+        Raises:
+            InputError: if a position is not finite.
         """
         truth = np.stack([np.asarray(true_x, float), np.asarray(true_y, float)], axis=1)
         found = np.stack([np.asarray(x, float), np.asarray(y, float)], axis=1)
+        for name, positions in [("source", truth), ("detection", found)]:
+            if not np.isfinite(positions).all():
+                raise InputError(f"Every {name} must have a finite position, got {positions}.")
         none = np.zeros(0, int)
         if len(truth) == 0 or len(found) == 0:
             return none, none

@@ -23,8 +23,9 @@ CONFIDENCE = 0.6827  # of the Wilson intervals: one sigma
 # A method that found every source above this `limit_snr`, and no other, is at the ceiling.
 CEILING_SNR = 5.0
 
+Edges = Sequence[float] | np.ndarray
 # Quantity -> edges of its bins [lo, hi).
-MAGNITUDE_EDGES = tuple(np.arange(18.0, 28.01, 0.5))
+MAGNITUDE_EDGES = tuple(np.arange(18.0, 28.01, 0.5).tolist())
 NEIGHBOUR_DISTANCE_EDGES = (0.0, 0.3, 0.5, 0.8, 1.2, 2.0, np.inf)
 SNR_EDGES = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 40.0, 80.0, np.inf)
 DEFAULT_EDGES: dict[str, tuple[float, ...]] = {
@@ -57,9 +58,7 @@ def fractions(n: np.ndarray, k: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"n": n, "k": k, "value": value, "value_lo": low, "value_hi": high})
 
 
-def binned_fraction(
-    values: np.ndarray, success: np.ndarray, edges: Sequence[float]
-) -> pd.DataFrame:
+def binned_fraction(values: np.ndarray, success: np.ndarray, edges: Edges) -> pd.DataFrame:
     """Return the fraction of successes in bins ``[lo, hi)``.
 
     A last edge of infinity takes in infinite values; what lies outside of all bins is not
@@ -86,7 +85,7 @@ def binned_fraction(
 
 
 def completeness_table(
-    truth: pd.DataFrame, by: str = "magnitude", edges: Sequence[float] | None = None
+    truth: pd.DataFrame, by: str = "magnitude", edges: Edges | None = None
 ) -> pd.DataFrame:
     """Return the completeness of one method: the fraction of the sources that count and are found.
 
@@ -102,7 +101,7 @@ def completeness_table(
 
 
 def ceiling_table(
-    truth: pd.DataFrame, by: str = "magnitude", edges: Sequence[float] | None = None
+    truth: pd.DataFrame, by: str = "magnitude", edges: Edges | None = None
 ) -> pd.DataFrame:
     """Return the information ceiling: the completeness if just ``limit_snr > 5`` were found.
 
@@ -121,7 +120,7 @@ def at_ceiling(truth: pd.DataFrame) -> pd.DataFrame:
 
 
 def purity_table(
-    detections: pd.DataFrame, by: str = "magnitude", edges: Sequence[float] | None = None
+    detections: pd.DataFrame, by: str = "magnitude", edges: Edges | None = None
 ) -> pd.DataFrame:
     """Return the purity of one method: the fraction of its detections that match a source.
 
@@ -148,8 +147,8 @@ def purity_table(
 
 def efficiency_table(
     truth: pd.DataFrame,
-    magnitude_edges: Sequence[float] | None = None,
-    distance_edges: Sequence[float] | None = None,
+    magnitude_edges: Edges | None = None,
+    distance_edges: Edges | None = None,
 ) -> pd.DataFrame:
     """Return the completeness of one method in magnitude and neighbour distance at once.
 
@@ -221,7 +220,7 @@ class _CountMetric(Metric):
     def __init__(
         self,
         batch_size: int | None = None,
-        edges: Sequence[float] | None = None,
+        edges: Edges | None = None,
         by: str = "magnitude",
     ):
         super().__init__(batch_size)
@@ -308,8 +307,8 @@ class DetectionEfficiency(_CountMetric):
     def __init__(
         self,
         batch_size: int | None = None,
-        edges: Sequence[float] | None = None,
-        magnitude_edges: Sequence[float] | None = None,
+        edges: Edges | None = None,
+        magnitude_edges: Edges | None = None,
     ):
         super().__init__(batch_size, edges, "neighbour_distance_arcsec")
         self.magnitude_edges = check_edges(_edges("magnitude", magnitude_edges))
@@ -350,7 +349,7 @@ def purity_total(detections: pd.DataFrame) -> pd.DataFrame:
     return fractions(np.array([len(counted)]), np.array([counted["matched"].sum()]))
 
 
-def check_edges(edges: Sequence[float]) -> np.ndarray:
+def check_edges(edges: Edges) -> np.ndarray:
     """Return bin edges as an array, after checking that there are two or more, increasing."""
     array = np.asarray(edges, float)
     if array.ndim != 1 or len(array) < 2 or not (np.diff(array) > 0).all():
@@ -362,7 +361,7 @@ def _counted(truth: pd.DataFrame) -> pd.DataFrame:
     return truth[truth["counts"]]
 
 
-def _edges(by: str, edges: Sequence[float] | None) -> Sequence[float]:
+def _edges(by: str, edges: Edges | None) -> Edges:
     return DEFAULT_EDGES[by] if edges is None else edges
 
 

@@ -1,7 +1,7 @@
 """The folder of a run: what it holds, and whether it is the same run."""
 
+import io
 import json
-import os
 import platform
 import shutil
 from importlib import metadata
@@ -14,6 +14,7 @@ from btk.deblend import Deblender
 
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import RunExistsError
+from btk_punet.evaluation.export import write_file
 from btk_punet.simulation.generator import SceneGenerator
 from btk_punet.simulation.survey import background_variance
 
@@ -92,7 +93,7 @@ def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: flo
             "zeropoint_mag": float(filt.zeropoint.to_value("mag")),
             "full_exposure_time_s": float(filt.full_exposure_time.to_value("s")),
             "background_variance_electron2": round(background_variance(survey, filt), 3),
-            "psf_fwhm_arcsec": round(psf.calculateFWHM(), 4),
+            "psf_fwhm_arcsec": round(float(psf.calculateFWHM()), 3),
         }
     sampling = generator.sampling_function
     # The sources of one scene tell any other catalog, sampling or seed.
@@ -164,13 +165,11 @@ def batch_file(folder: Path, number: int, ending: str) -> Path:
 
 def write_json(content: dict, path: Path) -> None:
     """Write a JSON file, whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(scratch, path)
+    write_file(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
     """Write a Parquet file, whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
-    table.to_parquet(scratch, index=False)
-    os.replace(scratch, path)
+    content = io.BytesIO()
+    table.to_parquet(content, index=False)
+    write_file(path, content.getvalue())

@@ -1,6 +1,6 @@
 """All tables of a comparison, counted from its tidy truth and detection tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,16 @@ SHORT = {
 }
 
 
-def summary_tables(truth: pd.DataFrame, detections: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def summary_tables(
+    truth: pd.DataFrame, detections: pd.DataFrame, methods: Sequence[str] | None = None
+) -> dict[str, pd.DataFrame]:
     """Return every table of a comparison by its name.
 
     Args:
         truth: Truth table of `batch_tables`, all methods.
         detections: Detection table, all methods.
+        methods: Names of the methods, in the order wanted; by default those in the two tables. On
+            scenes without sources a method that found nothing has no row in either.
 
     Returns:
         ``headline`` (a row a method: completeness, purity and ceiling over everything),
@@ -38,12 +42,12 @@ def summary_tables(truth: pd.DataFrame, detections: pd.DataFrame) -> dict[str, p
         are left out.
 
     Raises:
-        InputError: if both tables are empty.
+        InputError: if both tables are empty and no method is named.
     """
-    # A method without a row in one table, as on scenes without sources, may have some in the other.
-    methods = list(dict.fromkeys([*truth.get("method", []), *detections.get("method", [])]))
-    if not methods:
-        raise InputError("There is nothing to sum up: both tables are empty.")
+    if methods is None:
+        methods = list(dict.fromkeys([*truth.get("method", []), *detections.get("method", [])]))
+    if len(methods) == 0:
+        raise InputError("There is nothing to sum up: both tables are empty, and no method named.")
     of_truth = {method: truth[truth["method"] == method] for method in methods}
     of_found = {method: detections[detections["method"] == method] for method in methods}
     tables = {"headline": _headline(of_truth, of_found)}

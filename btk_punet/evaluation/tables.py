@@ -64,7 +64,8 @@ def batch_tables(
         ``source`` (-1 if none), ``p_detect`` (NaN where a method has none), ``flags``.
 
     Raises:
-        InputError: if a method's output does not fit the batch.
+        InputError: if a method's output or matching does not fit the batch, or a detection has no
+            finite position.
     """
     for name, deblend_batch in deblend_batches.items():
         if len(deblend_batch.catalog_list) != blend_batch.batch_size:
@@ -82,7 +83,8 @@ def batch_tables(
     truth = [scene_truth(blend_batch, scene, band, with_limit) for scene in scenes]
     all_truth = _joined_scenes(truth, first_scene)
     matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))
-    truth_tables, detection_tables = [], []
+    truth_tables: list[pd.DataFrame] = []
+    detection_tables: list[pd.DataFrame] = []
     for method, deblend_batch in deblend_batches.items():
         found = [
             scene_detections(blend_batch, deblend_batch.catalog_list[scene], scene, band)
@@ -181,6 +183,8 @@ def scene_detections(
         y = np.asarray(catalog["y_peak"], float)
     else:
         x, y = blend_batch.wcs.world_to_pixel_values(ra / 3600, dec / 3600)
+    if not (np.isfinite(x) & np.isfinite(y)).all():
+        raise InputError(f"A detection of scene {scene} has no finite position: x {x}, y {y}.")
     flux = aperture_flux(blend_batch.blend_images[scene, band], x, y, pixel_scale_arcsec(survey))
     n_found = len(catalog)
     return pd.DataFrame(
@@ -279,9 +283,8 @@ def _true_sizes(catalog: Table) -> np.ndarray:
 
 def _blendedness(isolated: np.ndarray) -> np.ndarray:
     """Return BTK's ``get_blendedness`` of images of shape (n, H, W), without its large copies."""
-    flat = isolated.reshape(len(isolated), -1)
-    own = np.einsum("ij,ij->i", flat, flat)
-    blended = flat @ flat.sum(axis=0)
+    own = np.einsum("nyx,nyx->n", isolated, isolated)
+    blended = np.einsum("nyx,yx->n", isolated, isolated.sum(axis=0))
     return 1.0 - np.divide(own, blended, out=np.ones_like(own), where=own != 0)
 
 

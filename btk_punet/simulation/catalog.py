@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from astropy.table import Table
+from astropy.table import Column, Table
 from btk.catalog import Catalog
 from scipy.special import gammainc
 from scipy.stats import skewnorm
@@ -24,6 +24,8 @@ SERSIC_MEDIAN, SERSIC_SIGMA_LN, SERSIC_RANGE = 1.2, 0.4, (0.3, 4.5)
 # A galaxy is drawn from a table of its profile that GalSim makes once for each Sersic index.
 SERSIC_STEP = 0.05
 ELLIPTICITY_RAYLEIGH_SCALE, ELLIPTICITY_MAX = 0.25, 0.9
+# The Sersic indices that GalSim draws.
+SERSIC_DRAWABLE = (0.3, 6.2)
 
 # b_n of the Sersic law for n = 1 and n = 4 (half of the light inside the half-light radius).
 _B_EXPONENTIAL, _B_DE_VAUCOULEURS = 1.67834699, 7.66924944
@@ -85,6 +87,11 @@ class EuclidCatalog(Catalog):
         for name, default in _DEFAULTS.items():
             if name not in table.colnames:
                 table[name] = np.full(len(table), default)
+        for name in ("IE_ab", *_DEFAULTS):
+            if name == "is_star":
+                table[name] = _as_bool(table[name])
+            else:
+                table[name] = _as_float(table[name])
         if "i_ab" not in table.colnames:
             table["i_ab"] = np.array(table["IE_ab"])
         _check_drawable(table)
@@ -243,6 +250,29 @@ def half_light_radius_arcsec(table: Table) -> np.ndarray:
     return np.where(both, composite, np.where(bulge_flux > 0, bulge, disk))
 
 
+def _as_float(column: Column) -> np.ndarray:
+    """Return a column as floats, NaN where a value is missing."""
+    try:
+        values = np.ma.asarray(column).astype(float)
+    except (TypeError, ValueError) as error:
+        raise CatalogError(f"The column {column.name} must hold numbers: {error}.") from error
+    return values.filled(np.nan)
+
+
+def _as_bool(column: Column) -> np.ndarray:
+    """Return a column as booleans, which a text file holds as words."""
+    values = np.ma.asarray(column).filled(False)
+    if values.dtype.kind in "biuf":
+        return values.astype(bool)
+    words = np.char.lower(values.astype(str))
+    unknown = ~np.isin(words, ["true", "false"])
+    if unknown.any():
+        raise CatalogError(
+            f"The column {column.name} must hold True or False, got '{values[unknown][0]}'."
+        )
+    return words == "true"
+
+
 def _draw_magnitudes(
     number: int, min_mag: float, max_mag: float, rng: np.random.Generator
 ) -> np.ndarray:
@@ -278,13 +308,26 @@ def _check_drawable(table: Table) -> None:
     disk = np.asarray(table["fluxnorm_disk"]) > 0
     bulge = np.asarray(table["fluxnorm_bulge"]) > 0
     point = np.asarray(table["fluxnorm_agn"]) > 0
-    sersic = np.asarray(table["sersic_n"]) > 0
-    no_disk = ~((np.asarray(table["a_d"]) > 0) & (np.asarray(table["b_d"]) > 0))
-    no_bulge = ~((np.asarray(table["a_b"]) > 0) & (np.asarray(table["b_b"]) > 0))
+    index = np.asarray(table["sersic_n"])
+    sersic = index > 0
+    disk_drawn, bulge_drawn = ~star & (disk | sersic), ~star & ~sersic & bulge
+    low, high = SERSIC_DRAWABLE
+
+    def bad_axes(part: str) -> np.ndarray:
+        a, b = np.asarray(table[f"a_{part[0]}"]), np.asarray(table[f"b_{part[0]}"])
+        return ~((b > 0) & (b <= a) & np.isfinite(a) & np.isfinite(table[f"pa_{part}"]))
+
     for wrong, what in [
-        (~np.isfinite(np.asarray(table["IE_ab"], float)), "IE_ab is not a finite magnitude"),
-        (~star & (disk | sersic) & no_disk, "the disk has flux, and a_d or b_d is not above 0"),
-        (~star & ~sersic & bulge & no_bulge, "the bulge has flux, and a_b or b_b is not above 0"),
+        (~np.isfinite(table["IE_ab"]), "IE_ab is not a finite magnitude"),
+        (disk_drawn & bad_axes("disk"), "the disk has flux, and not a_d >= b_d > 0 and a pa_disk"),
+        (
+            bulge_drawn & bad_axes("bulge"),
+            "the bulge has flux, and not a_b >= b_b > 0 and a pa_bulge",
+        ),
+        (
+            ~star & ~((index == 0) | ((index >= low) & (index <= high))),
+            f"sersic_n is neither 0 nor between {low} and {high}",
+        ),
         (~(star | disk | bulge | point), "no part has a flux: all fluxnorm_* are 0"),
     ]:
         if wrong.any():

@@ -15,19 +15,23 @@ import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, MultiResolutionBlendBatch
 from btk.draw_blends import CosmosGenerator, DrawBlendsGenerator
+from btk.sampling_functions import SamplingFunction
 from btk.survey import Filter, Survey, make_wcs
 from btk.utils import DEFAULT_SEED
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from btk_punet.errors import CatalogError, InputError
-from btk_punet.simulation.rendering import StampRenderer, source_components
+from btk_punet.errors import CatalogError, InputError, InputTypeError
+from btk_punet.simulation.rendering import StampRenderer, source_components, stamp_renderer
 from btk_punet.simulation.survey import background_variance, flux_electrons, pixel_scale_arcsec
 
 # Uses of the random numbers of a scene; each has a stream of its own.
 _SAMPLING, _ROTATION, _GALAXY_NOISE, _BACKGROUND_NOISE = range(4)
 # A stamp must hold the middle of the PSF at the least.
 SMALLEST_STAMP_FWHM = 2.0
+# A PSF whose Fourier modes reach this many pixel grids (FWHM below about a quarter of a pixel)
+# cannot be drawn in a sensible time.
+SHARPEST_PSF_GRIDS = 12
 
 
 class SceneGenerator(DrawBlendsGenerator):
@@ -36,7 +40,8 @@ class SceneGenerator(DrawBlendsGenerator):
     Scene ``s`` is ``s % batch_size`` of batch ``s // batch_size``. It depends on ``seed``, on the
     seed of the sampling function, and on ``s``; not on ``njobs``, ``batch_size`` or on what was
     drawn before. The sampling function is copied, never changed: each scene gets a copy with a
-    fresh ``rng`` (and ``np.random`` is seeded while it runs, for those of BTK that use it).
+    fresh ``rng`` (and ``np.random`` is seeded while it runs, for those of BTK that use it). So do
+    sampling functions that it holds, alone or in a list, and calls.
 
     Args:
         catalog: A BTK catalog.
@@ -70,8 +75,18 @@ class SceneGenerator(DrawBlendsGenerator):
         **kwargs,
     ):
         for name, value in [("batch_size", batch_size), ("njobs", njobs)]:
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}.")
+            if value < 1 or value != int(value):
+                raise InputError(f"{name} must be a whole number of at least 1, got {value}.")
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise InputTypeError(f"seed must be a whole number, got {seed!r}.")
+        if seed < 0:
+            raise InputError(f"seed must be 0 or more, got {seed}.")
+        names = [survey.name for survey in surveys] if isinstance(surveys, list | tuple) else None
+        if names is not None and (not names or len(set(names)) < len(names)):
+            raise InputError(
+                "Expected one survey or several with different names (BTK tells them apart by "
+                f"name), got {names}. Set survey.name to draw one survey in two ways."
+            )
         super().__init__(
             catalog,
             sampling_function,
@@ -111,14 +126,21 @@ class SceneGenerator(DrawBlendsGenerator):
             hold BTK's columns and ``outside_stamp``: the centre is not on the image, of which
             only the light that reaches it was drawn.
         """
-        first = batch_number * self.batch_size
         size = self.batch_size if size is None else size
+        if batch_number < 0 or not 1 <= size <= self.batch_size:
+            raise InputError(
+                f"Expected a batch number of 0 or more and a size of 1 to {self.batch_size} "
+                f"(batch_size), got {batch_number} and {size}."
+            )
+        first = batch_number * self.batch_size
+        # Once for the batch: a survey may have a function that gives another PSF at each call.
+        psfs = [self._get_psf_from_survey(survey) for survey in self.surveys.values()]
         numbers = np.arange(first, first + size)
         if self.njobs == 1:
-            parts = [self._draw_scenes(numbers)]
+            parts = [self._draw_scenes(numbers, psfs)]
         else:
             parts = Parallel(n_jobs=self.njobs)(
-                delayed(self._draw_scenes)(part)
+                delayed(self._draw_scenes)(part, psfs)
                 for part in np.array_split(numbers, min(self.njobs, size))
             )
         batches = []
@@ -132,7 +154,7 @@ class SceneGenerator(DrawBlendsGenerator):
                 images[0] if len(parts) == 1 else np.concatenate(images),
                 isolated[0] if len(parts) == 1 else np.concatenate(isolated),
                 [catalog for part in catalogs for catalog in part],
-                self._get_psf_from_survey(survey),
+                psfs[index],
             )
             batch.survey_name = survey.name  # MultiResolutionBlendBatch of BTK 1.0.9 asks for it
             batches.append(batch)
@@ -141,12 +163,20 @@ class SceneGenerator(DrawBlendsGenerator):
     def scene_seed(self, scene_number: int, use: int = _SAMPLING) -> np.random.SeedSequence:
         """Return the seed of one use of random numbers in one scene."""
         rng = getattr(self.sampling_function, "rng", None)
-        sampling_seed = rng.bit_generator.seed_seq.entropy if rng is not None else 0
+        seeds = getattr(getattr(rng, "bit_generator", None), "seed_seq", None)
+        sampling_seed = getattr(seeds, "entropy", 0)
         return np.random.SeedSequence([self.seed, sampling_seed], spawn_key=(scene_number, use))
 
-    def _draw_scenes(self, numbers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, list]]:
-        """Return images, isolated images and catalogs of some scenes, for each survey."""
-        drawn = []
+    def _draw_scenes(
+        self, numbers: np.ndarray, psfs: list[list[galsim.GSObject]]
+    ) -> list[tuple[np.ndarray, np.ndarray, list]]:
+        """Return images, isolated images and catalogs of some scenes, for each survey.
+
+        Args:
+            numbers: Numbers of the scenes, counted through the run.
+            psfs: The PSF of each filter, for each survey.
+        """
+        drawn: list[tuple[np.ndarray, np.ndarray, list]] = []
         several = len(self.surveys) > 1  # each adds columns of its own
         for survey in self.surveys.values():
             size, n_bands = self._get_pix_stamp_size(survey), len(survey.available_filters)
@@ -172,6 +202,7 @@ class SceneGenerator(DrawBlendsGenerator):
                     self._draw_scene(
                         table.copy() if several else table,
                         survey,
+                        psfs[index],
                         images[scene],
                         isolated[scene],
                         seeds,
@@ -180,19 +211,18 @@ class SceneGenerator(DrawBlendsGenerator):
         return drawn
 
     def _sample(self, number: int) -> Table:
-        sampling = copy.copy(self.sampling_function)
         seed = self.scene_seed(number, _SAMPLING)
-        if hasattr(sampling, "rng"):
-            sampling.rng = np.random.default_rng(seed)
+        sampling = _reseeded(self.sampling_function, seed)
         with _numpy_global_seed(seed):
             table = sampling(self.catalog.table)
         self.blend_generator._check_n_sources(table)
-        return table
+        return table.copy()  # it may be a table that the sampling function keeps
 
     def _draw_scene(
         self,
         table: Table,
         survey: Survey,
+        psfs: list[galsim.GSObject],
         image: np.ndarray,
         isolated: np.ndarray,
         noise_seeds: list[np.random.SeedSequence],
@@ -202,6 +232,7 @@ class SceneGenerator(DrawBlendsGenerator):
         Args:
             table: The sampled sources.
             survey: Survey to draw.
+            psfs: The PSF of each filter.
             image: The blend, shape (bands, H, W).
             isolated: Each source alone, shape (max_number, bands, H, W).
             noise_seeds: Seeds of galaxy and background noise.
@@ -217,9 +248,7 @@ class SceneGenerator(DrawBlendsGenerator):
 
         bands = survey.available_filters
         galaxy_seeds, background_seeds = (seed.spawn(len(bands)) for seed in noise_seeds)
-        for band, (name, psf) in enumerate(
-            zip(bands, self._get_psf_from_survey(survey), strict=True)
-        ):
+        for band, (name, psf) in enumerate(zip(bands, psfs, strict=True)):
             filt = survey.get_filter(name)
             table[f"not_drawn_{name}"] = np.zeros(len(table))
             for source, entry in enumerate(table):
@@ -260,7 +289,7 @@ class SceneGenerator(DrawBlendsGenerator):
     def _btk_stamp_size(self, survey: Survey) -> float:
         """Return the stamp size [arcsec] from which BTK computes the right number of pixels."""
         size, scale = self._get_pix_stamp_size(survey), pixel_scale_arcsec(survey)
-        stamp_size = self.stamp_size
+        stamp_size = max(self.stamp_size, size * scale)
         while int(stamp_size / scale) < size:
             stamp_size = math.nextafter(stamp_size, math.inf)
         return stamp_size
@@ -270,6 +299,14 @@ class SceneGenerator(DrawBlendsGenerator):
             for name, psf in zip(
                 survey.available_filters, self._get_psf_from_survey(survey), strict=True
             ):
+                grids = psf.maxk * pixel_scale_arcsec(survey) / math.pi
+                if grids > SHARPEST_PSF_GRIDS:
+                    raise InputError(
+                        f"The PSF of {survey.name} {name} is far sharper than the pixels of "
+                        f"{pixel_scale_arcsec(survey):g} arcsec: its Fourier modes reach "
+                        f"{grids:.3g} times those of the pixel grid, at most "
+                        f"{SHARPEST_PSF_GRIDS} can be drawn. Give a PSF with a larger FWHM."
+                    )
                 fwhm = psf.calculateFWHM()
                 if self.stamp_size < SMALLEST_STAMP_FWHM * fwhm:
                     raise InputError(
@@ -291,8 +328,13 @@ class EuclidGenerator(SceneGenerator):
     compatible_catalogs = ("EuclidCatalog", "CatsimCatalog")
 
     def __init__(self, *args, **kwargs):
-        self._renderers: dict[tuple[str, str], StampRenderer] = {}
+        # The PSF and its renderer, for each survey and filter.
+        self._renderers: dict[tuple[str, str], tuple[galsim.GSObject, StampRenderer]] = {}
         super().__init__(*args, **kwargs)
+
+    def __getstate__(self) -> dict:
+        """Return what is pickled: all but the renderers, which are large and quickly made."""
+        return {**self.__dict__, "_renderers": {}}
 
     def _check_compatibility(self, survey: Survey) -> None:
         if self.catalog.name not in self.compatible_catalogs:
@@ -321,8 +363,9 @@ class EuclidGenerator(SceneGenerator):
     def _draw_source(self, image, entry, filt, psf, survey) -> tuple[slice, slice] | None:
         source = dict(zip(entry.colnames, entry.values(), strict=True))
         flux = float(flux_electrons(source[f"{filt.name}_ab"], filt))
-        parts = source_components(source, flux)
-        if flux <= 0 or not parts:
+        # Without a magnitude in this filter (NaN) there is nothing to draw either.
+        parts = source_components(source, flux) if flux > 0 else []
+        if not parts:
             entry[f"not_drawn_{filt.name}"] = 1
             return None
         stamp = self._renderer(survey, filt, psf).draw(
@@ -335,12 +378,11 @@ class EuclidGenerator(SceneGenerator):
         return rows, cols
 
     def _renderer(self, survey: Survey, filt: Filter, psf: galsim.GSObject) -> StampRenderer:
-        renderer = self._renderers.get((survey.name, filt.name))
-        if renderer is None or renderer.psf != psf:  # a PSF may be drawn anew by a function
-            renderer = StampRenderer(
-                psf, pixel_scale_arcsec(survey), math.sqrt(background_variance(survey, filt))
-            )
-            self._renderers[survey.name, filt.name] = renderer
+        known, renderer = self._renderers.get((survey.name, filt.name), (None, None))
+        if renderer is None or known is not psf:
+            sigma = math.sqrt(background_variance(survey, filt))
+            renderer = stamp_renderer(psf, pixel_scale_arcsec(survey), sigma)
+            self._renderers[survey.name, filt.name] = psf, renderer
         return renderer
 
     def _transform(self, source: dict) -> np.ndarray | None:
@@ -374,6 +416,23 @@ class RealGalaxyGenerator(SceneGenerator, CosmosGenerator):
         catalog = copy.copy(catalog)
         catalog.table = _without_case_duplicates(catalog.table)
         super().__init__(catalog, *args, **kwargs)
+
+
+def _reseeded(sampling, seed: np.random.SeedSequence):
+    """Return a copy of a sampling function, and of those that it holds, with fresh streams."""
+    fresh = copy.copy(sampling)
+    for name, value in vars(sampling).items():
+        if isinstance(value, np.random.Generator):
+            setattr(fresh, name, np.random.default_rng(seed))
+        elif isinstance(value, SamplingFunction):
+            setattr(fresh, name, _reseeded(value, seed.spawn(1)[0]))
+        elif isinstance(value, list | tuple):
+            items = [
+                _reseeded(item, seed.spawn(1)[0]) if isinstance(item, SamplingFunction) else item
+                for item in value
+            ]
+            setattr(fresh, name, items)
+    return fresh
 
 
 def background_noise(

@@ -31,9 +31,11 @@ def overlap_count(
         Number of sources in each pixel, int, shape (H, W).
 
     Raises:
-        InputError: for arrays of the wrong shape.
+        InputError: for arrays of the wrong shape, or ``x`` without ``y``.
     """
     isolated = check_isolated(isolated)
+    if (x is None) != (y is None):
+        raise InputError("x and y hold the centres together: give both or neither.")
     covered = isolated > k * np.asarray(sigma)
     if x is not None and y is not None:
         for mask, column, row in zip(covered, x, y, strict=True):

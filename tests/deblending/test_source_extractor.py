@@ -10,7 +10,14 @@ from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import InputError, MissingProgramError, ProgramFailedError
 
-from .conftest import add_noise, gaussian, make_batch, needs_source_extractor, random_scenes
+from .conftest import (
+    SIGMA,
+    add_noise,
+    gaussian,
+    make_batch,
+    needs_source_extractor,
+    random_scenes,
+)
 
 
 def write_program(path, script):
@@ -119,3 +126,15 @@ def test_an_image_does_not_depend_on_the_others():
             np.testing.assert_array_equal(
                 alone.catalog_list[0][name], together.catalog_list[ii][name]
             )
+
+
+def test_source_without_pixels_of_its_own_has_finite_errors():
+    """SExtractor lists now and then a source all of whose pixels it gave to others."""
+    image = np.zeros((8, 8), np.float32)
+    image[2:4, 2:4] = 100.0
+    labels = (image > 0).astype(int)  # of the two sources only the first has pixels
+    in_x, in_y = source_extractor._position_variances(
+        image, labels, np.array([2.5, 6]), np.array([2.5, 6]), SIGMA
+    )
+    assert np.isfinite([in_x[0], in_y[0]]).all()
+    assert np.isnan([in_x[1], in_y[1]]).all()

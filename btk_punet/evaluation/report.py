@@ -1,0 +1,401 @@
+"""The report of a comparison: plots as files, and one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from btk.blend_batch import BlendBatch
+from jinja2 import Environment, PackageLoader
+
+from btk_punet.evaluation.display import CountMatrixDisplay, EfficiencyDisplay, FractionDisplay
+from btk_punet.evaluation.export import write_file
+from btk_punet.evaluation.scene_display import SceneDisplay, gallery
+from btk_punet.evaluation.style import bin_label, decimals_of, methods_of, without_unknown_ceiling
+from btk_punet.evaluation.summary import CEILING, SHORT
+from btk_punet.simulation.choices import reference_band
+from btk_punet.simulation.survey import background_variance, pixel_scale_arcsec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MATCHING_RADIUS_ARCSEC = 0.3
+DOTS_PER_INCH = 150
+
+DEFINITIONS = (
+    ("Completeness", "Recall: matched true sources divided by true sources that count."),
+    ("Purity", "Precision: matched detections divided by detections, away from the edge."),
+    (
+        "A source that counts",
+        "It would have a signal-to-noise ratio above 5 if it were alone in the image, and lies at "
+        "least 2 pixels from the edge. Stars are sources. Fainter sources may be matched (above "
+        "2), so that finding one is not a false detection, but missing one is not an error.",
+    ),
+    (
+        "Match",
+        "A true source and a detection closer than {radius} arcsec, one to one: as many pairs as "
+        "possible, and of those the closest.",
+    ),
+    (
+        "Information ceiling",
+        "The completeness of a method that finds exactly the sources that can be told to be there "
+        "at 5 sigma (limit SNR above 5): its own profile is known, but flux, position, size and "
+        "shape of all its neighbours are not. A method below it leaves information in the image "
+        "unused. It is a yardstick and no bound: a method that accepts less than 5 sigma can lie "
+        "above it, usually at a cost in purity.",
+    ),
+    (
+        "Neighbour distance",
+        "Completeness: from a true source to the nearest other with a signal-to-noise ratio above "
+        "2. Purity: from a detection to the nearest other detection.",
+    ),
+    (
+        "Magnitude",
+        "Completeness: the true one. Purity: in an aperture of 0.5 arcsec radius at the "
+        "detection, the same for every method.",
+    ),
+    (
+        "Intervals",
+        "68% Wilson intervals. All methods see the same scenes, so a difference between two of "
+        "them is known better than the intervals of each suggest.",
+    ),
+)
+
+_TABLES = (
+    ("completeness_by_neighbour_distance", "Completeness by distance to the nearest neighbour"),
+    ("completeness_by_magnitude", "Completeness by magnitude"),
+    ("purity_by_neighbour_distance", "Purity by distance to the nearest other detection"),
+    ("purity_by_magnitude", "Purity by magnitude"),
+)
+_FIRST_COLUMN = {"neighbour_distance": "Distance [arcsec]", "magnitude": "Magnitude"}
+_READ_CEILING = (
+    "Higher is better; the dashed line is the information ceiling, reached by finding just the "
+    "sources that can be told from their neighbours at 5 sigma, and the grey numbers on top are "
+    "those of the true sources."
+)
+_READ_PURITY = "Higher is better; the grey numbers on top are those of the detections"
+_FRACTION_PLOTS = (
+    ("completeness", "magnitude", "Completeness by magnitude", _READ_CEILING),
+    (
+        "completeness",
+        "neighbour_distance_arcsec",
+        "Completeness by distance to the nearest neighbour",
+        _READ_CEILING,
+    ),
+    (
+        "completeness",
+        "limit_snr",
+        "Completeness by information limit",
+        "Higher is better; above 5, where the dashed line is 1, a method below it misses sources "
+        "that can be told from their neighbours.",
+    ),
+    ("purity", "magnitude", "Purity by magnitude", f"{_READ_PURITY}."),
+    (
+        "purity",
+        "neighbour_distance_arcsec",
+        "Purity by distance to the nearest other detection",
+        f"{_READ_PURITY}, and low purity at small distances means shredded galaxies.",
+    ),
+)
+
+
+class Plot(NamedTuple):
+    """A plot that was written: its title, one sentence on how to read it, and its PNG file."""
+
+    title: str
+    how_to_read: str
+    path: Path
+
+
+def write_plots(
+    tables: Mapping[str, pd.DataFrame],
+    folder: str | Path,
+    formats: Sequence[str] = ("png",),
+) -> list[Plot]:
+    """Draw the main plots of a comparison into files.
+
+    The same tables give the same bytes, whatever the user's matplotlib settings are.
+
+    Args:
+        tables: Tables of `summary_tables`. Plots of missing and empty tables are left out.
+        folder: Folder to write to; made if it does not exist.
+        formats: File formats, such as ``"pdf"``; PNG is always written, for the report.
+
+    Returns:
+        The plots, in the order of the report.
+    """
+    jobs: list[tuple[str, str, str, Any]] = []
+    for quantity, by, title, how_to_read in _FRACTION_PLOTS:
+        name = f"{quantity}_by_{SHORT[by]}"
+        if name in tables and (tables[name]["n"] > 0).any():
+            jobs.append((name, title, how_to_read, FractionDisplay(tables[name], quantity, by)))
+    if "efficiency" in tables and (tables["efficiency"]["n"] > 0).any():
+        title = "Completeness by magnitude and neighbour distance"
+        how_to_read = (
+            "Bright is better; each cell holds the completeness and, below it, the number of true "
+            "sources, and is hatched where there are none."
+        )
+        jobs.append(("efficiency", title, how_to_read, EfficiencyDisplay(tables["efficiency"])))
+    if "count_matrix" in tables and tables["count_matrix"].query("scenes > 0")["n_true"].any():
+        title = "How many of the sources of a scene are found"
+        how_to_read = (
+            "An ideal method has all scenes in the outlined cells; each cell holds the fraction "
+            "of the scenes of its column, with the number of scenes where there is room."
+        )
+        jobs.append(
+            ("count_matrix", title, how_to_read, CountMatrixDisplay(tables["count_matrix"]))
+        )
+    plots = []
+    for name, title, how_to_read, display in jobs:
+        for ending in sorted({"png", *formats}):
+            path = Path(folder) / f"{name}.{ending}"
+            _write_figure(partial(_draw, display), display.size_inches, path)
+        plots.append(Plot(title, how_to_read, Path(folder) / f"{name}.png"))
+    return plots
+
+
+def write_report(
+    folder: str | Path,
+    run: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    plots: Sequence[tuple[str, str, Path]] = (),
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write ``report.html``: one page that can be read, printed and sent around by itself.
+
+    Args:
+        folder: Folder to write to; made if it does not exist.
+        run: What was run, all keys optional: ``title``, ``status`` (``"finished"`` unless the run
+            is partial), ``n_blends``, ``parameters``, ``methods`` (name -> ``class``,
+            ``parameters``), ``versions``, ``timing_ms_per_blend`` (name -> ms), ``notes``.
+        tables: Tables of `summary_tables`.
+        plots: Title, one sentence on how to read it and PNG file of each plot, as `write_plots`
+            returns them.
+        notes: What the reader must know before the figures, a sentence each.
+
+    Returns:
+        The path of the page.
+    """
+    environment = Environment(
+        loader=PackageLoader("btk_punet.evaluation", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    parameters = dict(run.get("parameters") or {})
+    radius = parameters.get("radius_arcsec", MATCHING_RADIUS_ARCSEC)
+    methods = run.get("methods") or {}
+    page = environment.get_template("report.html.jinja").render(
+        title=run.get("title") or "Comparison of detectors of blended galaxies",
+        lead=_lead(run, tables),
+        unfinished="" if run.get("status", "finished") == "finished" else run["status"],
+        notes=[*(run.get("notes") or []), *notes],
+        headline=_headline(tables, run.get("timing_ms_per_blend") or {}),
+        tables=[
+            _pivoted(name, title, tables[name])
+            for name, title in _TABLES
+            if name in tables and (tables[name]["n"] > 0).any()
+        ],
+        plots=[_embedded(Plot(*plot)) for plot in plots],
+        definitions=[(term, text.format(radius=radius)) for term, text in DEFINITIONS],
+        methods=[(name, _method(values)) for name, values in methods.items()],
+        parameters=list(_flat(parameters)),
+        versions=list(_flat(run.get("versions") or {})),
+    )
+    path = Path(folder) / "report.html"
+    write_file(path, page.encode())
+    return path
+
+
+def write_gallery(
+    blend_batch: BlendBatch,
+    truth: pd.DataFrame,
+    detections: pd.DataFrame,
+    folder: str | Path,
+    radius_arcsec: float = MATCHING_RADIUS_ARCSEC,
+) -> Plot:
+    """Draw the scenes of a batch, the first of a run, with what each method found in them.
+
+    Args:
+        blend_batch: The scenes.
+        truth: Truth table of the run, all methods; scene 0 is the first of the batch.
+        detections: Detection table of the run.
+        folder: Folder to write ``scenes.png`` to; made if it does not exist.
+        radius_arcsec: Matching radius, that of the circles [arcsec].
+
+    Returns:
+        The plot, for the report.
+    """
+    survey = blend_batch.survey
+    band = reference_band(survey)
+    sigma = background_variance(survey, survey.get_filter(survey.available_filters[band])) ** 0.5
+    radius = radius_arcsec / pixel_scale_arcsec(survey)
+    scenes = range(blend_batch.batch_size)
+    displays = [
+        SceneDisplay.from_tables(
+            blend_batch.blend_images[scene, band], truth, detections, sigma, scene, radius
+        )
+        for scene in scenes
+    ]
+    path = Path(folder) / "scenes.png"
+    width = 3.1 if blend_batch.image_size <= 128 else 6.0
+    n_columns = min(len(displays), 3 if blend_batch.image_size <= 128 else 2)
+    n_rows = -(-len(displays) // n_columns)
+    _write_figure(
+        lambda figure: gallery(displays, [f"Scene {n}" for n in scenes], None, n_columns, figure),
+        (max(width * n_columns, 5.0), (width + 0.1) * n_rows + 0.9),
+        path,
+    )
+    return Plot(
+        "Scenes",
+        "Circles are true sources that count, in full where every method found them, dashed where "
+        "some did, and dotted where none did; coloured markers are detections, and a detection "
+        "without a circle or dot is a false one.",
+        path,
+    )
+
+
+def _write_figure(draw: Callable[[Figure], Any], size: tuple[float, float], path: Path) -> None:
+    """Write what a function draws; the format is that of the file's name."""
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    # Dates and versions would make the bytes differ from day to day.
+    undated: dict[str, dict[str, Any]] = {
+        ".png": {"Software": None},
+        ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        ".svg": {"Date": None, "Creator": None},
+    }
+    content = io.BytesIO()
+    with matplotlib.style.context("default"):
+        # Journals want fonts that are embedded as TrueType.
+        matplotlib.rcParams["pdf.fonttype"] = 42
+        matplotlib.rcParams["svg.hashsalt"] = "btk_punet"
+        # Not through pyplot, which would keep the figure and could show it.
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        figure.savefig(
+            content, format=path.suffix[1:], dpi=DOTS_PER_INCH, metadata=undated.get(path.suffix)
+        )
+    write_file(path, content.getvalue())
+
+
+def _draw(display: Any, figure: Figure) -> None:
+    display.plot(figure.subplots() if isinstance(display, FractionDisplay) else figure)
+
+
+def _embedded(plot: Plot) -> dict[str, Any]:
+    content = Path(plot.path).read_bytes()
+    # Where PNG has its size; with it the page does not jump while it is laid out.
+    width, height = struct.unpack(">II", content[16:24])
+    return {
+        "title": plot.title,
+        "how_to_read": plot.how_to_read,
+        "content": base64.b64encode(content).decode(),
+        "width": width,
+        "height": height,
+    }
+
+
+def _lead(run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
+    """Return one line that says what was compared on what."""
+    names = list(run.get("methods") or {})
+    if not names and "headline" in tables:
+        names = methods_of(tables["headline"])
+    parts = []
+    if names:
+        parts.append(", ".join(map(str, names)))
+    if run.get("n_blends") is not None:
+        parts.append(f"{run['n_blends']} blends")
+    if "headline" in tables and len(tables["headline"]):
+        parts.append(f"{tables['headline']['completeness_n'].iloc[0]:,} sources that count")
+    return " · ".join(parts)
+
+
+def _headline(
+    tables: Mapping[str, pd.DataFrame], timing: Mapping[str, float]
+) -> dict[str, Any] | None:
+    table = tables.get("headline")
+    if table is None or table.empty:
+        return None
+    head = ["Method", "Completeness", "Purity", "Of the ceiling", "Detections"]
+    head += ["ms per blend"] if timing else []
+    rows = []
+    for _, row in table.iterrows():
+        # The ceiling is 0 where no source can be told, and NaN where no source counts.
+        share = row["completeness"] / row["ceiling"] if row["ceiling"] > 0 else np.nan
+        cells = [
+            _cell(row["completeness"], row["completeness_lo"], row["completeness_hi"], 3),
+            _cell(row["purity"], row["purity_lo"], row["purity_hi"], 3),
+            {"value": "–" if np.isnan(share) else f"{share:.0%}"},
+            {"value": f"{row['purity_n']:,}"},
+        ]
+        if timing:
+            time = timing.get(row["method"])
+            cells.append({"value": "–" if time is None else f"{time:,.{0 if time >= 100 else 1}f}"})
+        rows.append({"name": row["method"], "cells": cells})
+    first = table.iloc[0]
+    if not np.isnan(first["ceiling"]):
+        ceiling = _cell(first["ceiling"], first["ceiling_lo"], first["ceiling_hi"], 3)
+        rest: list[dict[str, str]] = [{"value": ""}] * (len(head) - 2)
+        rows.append({"name": CEILING.capitalize(), "cells": [ceiling, *rest], "ceiling": True})
+    return {"title": "Completeness and purity of each method", "head": head, "rows": rows}
+
+
+def _pivoted(name: str, title: str, table: pd.DataFrame) -> dict[str, Any]:
+    """Return a table of fractions with the methods as columns and a row a bin."""
+    quantity, _, by = name.partition("_by_")
+    table = without_unknown_ceiling(table)
+    methods = list(dict.fromkeys(table["method"]))
+    of_bin = list(table.groupby(["lo", "hi"], sort=True))
+    same_n = all(rows["n"].nunique() == 1 for _, rows in of_bin)
+    decimals = decimals_of(table[["lo", "hi"]].to_numpy().ravel()) if by == "magnitude" else None
+    lines = []
+    for (low, high), rows in of_bin:
+        rows = rows.set_index("method").reindex(methods)
+        cells = [{"value": f"{rows['n'].iloc[0]:,}"}] if same_n else []
+        cells += [_cell(r["value"], r["value_lo"], r["value_hi"], 2) for _, r in rows.iterrows()]
+        lines.append({"name": bin_label(low, high, decimals), "cells": cells})
+    head = [_FIRST_COLUMN[by], *(["Sources"] if same_n and quantity == "completeness" else [])]
+    head += ["Detections"] if same_n and quantity == "purity" else []
+    head += [m.capitalize() if m == CEILING else m for m in methods]
+    return {"title": title, "head": head, "rows": lines}
+
+
+def _cell(value: float, low: float, high: float, decimals: int) -> dict[str, str]:
+    if np.isnan(value):
+        return {"value": "–", "interval": ""}
+    interval = f"({low:.{decimals}f}–{high:.{decimals}f})"
+    return {"value": f"{value:.{decimals}f}", "interval": interval}
+
+
+def _method(values: Any) -> str:
+    """Return how a method is written down: ``SepDeblender(thresh=1.2, minarea=5)``."""
+    if not isinstance(values, Mapping):
+        return _shown(values)
+    arguments = values.get("parameters") or {}
+    listed = ", ".join(f"{name}={_shown(value)}" for name, value in arguments.items())
+    return f"{str(values.get('class', '')).rpartition('.')[2]}({listed})"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Return name and value of each entry, those of inner mappings as ``outer.inner``."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, default=str, ensure_ascii=False)

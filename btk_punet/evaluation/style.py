@@ -1,0 +1,102 @@
+"""What all plots and tables share: colours and markers of methods, names of bins, empty figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from btk_punet.errors import InputError
+from btk_punet.evaluation.summary import CEILING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito (2008), told apart with any colour vision; without its yellow, too pale for lines
+# on white, and its black, which is the ceiling's.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+# One more than there are colours, so that the pairs repeat only after 42 methods.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def method_colours(methods: Sequence[str]) -> dict[str, str]:
+    """Return the colour of each method of a comparison, by its place among all of them."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(methods)}
+
+
+def method_markers(methods: Sequence[str]) -> dict[str, str]:
+    """Return the marker of each method of a comparison, by its place among all of them."""
+    return {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(methods)}
+
+
+def methods_of(table: pd.DataFrame) -> list[str]:
+    """Return the names of the methods of a table in its order, without the information ceiling."""
+    return [name for name in dict.fromkeys(table["method"]) if name != CEILING]
+
+
+def without_unknown_ceiling(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the information ceiling if that was not computed (its n are 0)."""
+    of_ceiling = table["method"] == CEILING
+    return table if table.loc[of_ceiling, "n"].any() else table[~of_ceiling]
+
+
+def bin_label(low: float, high: float, decimals: int | None = None) -> str:
+    """Return how a bin is written: ``22.0–22.5``, ``> 2``, ``< 18`` or ``flux ≤ 0``.
+
+    Args:
+        low: Lower edge; infinite, as is `high`, for detections without a positive flux.
+        high: Upper edge.
+        decimals: Number of decimals; as many as needed if None.
+    """
+    if np.isposinf(low):
+        return "flux ≤ 0"
+    text = [f"{edge:g}" if decimals is None else f"{edge:.{decimals}f}" for edge in (low, high)]
+    if np.isinf(high):
+        return f"> {text[0]}"
+    return f"< {text[1]}" if np.isinf(low) else f"{text[0]}–{text[1]}"
+
+
+def decimals_of(edges: Iterable[float]) -> int:
+    """Return how many decimals, one or more, tell the finite edges of bins exactly."""
+    finite = np.array([edge for edge in edges if np.isfinite(edge)])
+    return next(d for d in range(1, 10) if d == 9 or np.allclose(finite, finite.round(d), 0, 1e-9))
+
+
+def chosen_methods(methods: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    """Return the known methods that are wanted, in the order of the known ones; all if None.
+
+    Raises:
+        InputError: if one that is wanted is not known.
+    """
+    unknown = [name for name in methods or [] if name not in known]
+    if unknown:
+        raise InputError(f"methods must be among {list(known)}, got {unknown}.")
+    return [name for name in known if methods is None or name in methods]
+
+
+def panel_grid(n_panels: int, n_columns: int = 3) -> tuple[int, int]:
+    """Return the numbers of rows and columns of a grid of panels."""
+    n_columns = min(n_columns, max(n_panels, 1))
+    return max(-(-n_panels // n_columns), 1), n_columns
+
+
+def readable_on(rgba: tuple[float, ...]) -> str:
+    """Return black or white, whichever can be read on a colour (luminance of Rec. 709)."""
+    return "black" if np.dot(rgba[:3], (0.2126, 0.7152, 0.0722)) > 0.5 else "white"
+
+
+def new_figure(size_inches: tuple[float, float]) -> Figure:
+    """Return an empty figure of pyplot's, which a notebook shows."""
+    # Through pyplot, because a plot without axes of the caller's is one that is to be looked at.
+    import matplotlib.pyplot as plt
+
+    return plt.figure(figsize=size_inches, layout="constrained")
+
+
+def new_axes(size_inches: tuple[float, float]) -> Axes:
+    """Return the only axes of a new figure of pyplot's."""
+    return new_figure(size_inches).add_subplot()

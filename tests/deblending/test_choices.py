@@ -1,0 +1,60 @@
+import pytest
+from btk.deblend import PeakLocalMax, SepSingleBand
+
+from btk_punet import SepDeblender
+from btk_punet.deblending.choices import choose_deblenders, default_deblenders
+from btk_punet.errors import InputError, InputTypeError
+
+
+@pytest.mark.parametrize("nothing", [[], {}, ()])
+def test_no_deblender(nothing):
+    with pytest.raises(InputError, match="No deblender given: expected some of"):
+        choose_deblenders(nothing, 10)
+
+
+def test_names_with_settings():
+    chosen = choose_deblenders(["sep", "sep:thresh=1.5,minarea=3,deblend_cont=1e-4"], 10)
+    first, second = chosen.values()
+    assert list(chosen) == ["sep", "sep:thresh=1.5,minarea=3,deblend_cont=1e-4"]
+    assert (first.max_n_sources, second.max_n_sources) == (10, 10)
+    assert (second.thresh, second.minarea, second.deblend_cont) == (1.5, 3, 1e-4)
+    assert isinstance(second.minarea, int)
+
+
+def test_instances_and_dicts_are_taken_as_they_are():
+    deblender = SepDeblender(7)
+    assert choose_deblenders(deblender, 10) == {repr(deblender): deblender}
+    assert choose_deblenders({"mine": deblender}, 10) == {"mine": deblender}
+
+
+def test_btk_classes():
+    chosen = choose_deblenders(["btk-sep-single-band", "btk-peak-local-max:sky_level=155.57"], 10)
+    single, peaks = chosen.values()
+    assert isinstance(single, SepSingleBand)
+    assert single.use_band == 0
+    assert isinstance(peaks, PeakLocalMax)
+    assert peaks.sky_level == 155.57
+
+
+def test_defaults_exist():
+    assert set(choose_deblenders(default_deblenders(), 10)) >= {"sep"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "message"),
+    [
+        ("scarlett", InputError, "Unknown deblender 'scarlett': expected one of .*'sep'"),
+        (
+            "sep:treshold=1",
+            InputError,
+            r"'sep' has no setting 'treshold': expected some of .*thresh",
+        ),
+        ("sep:thresh=high", InputError, "Expected a number, true or false in 'thresh=high'"),
+        (["sep", "sep"], InputError, "'sep' is given twice"),
+        ("btk-peak-local-max", InputError, r"needs the setting\(s\) \['sky_level'\]"),
+        ({"mine": object()}, InputTypeError, "'mine' is not a btk.deblend.Deblender but object"),
+    ],
+)
+def test_bad_choice(choice, error, message):
+    with pytest.raises(error, match=message):
+        choose_deblenders(choice, 10)

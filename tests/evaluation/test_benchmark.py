@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from btk_punet import BENCHMARK_SETS, benchmark_set, compare_benchmark
+from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
+from btk_punet.simulation.survey import background_variance
+
+# What benchmark_set("groups").generator()._sample(0)["IE_ab"] gave when the set was made.
+FIRST_GROUP_MAGNITUDES = [25.196303, 20.964461, 23.016563]
+SIMULATED = [name for name, chosen in BENCHMARK_SETS.items() if not chosen.real]
+
+
+@pytest.fixture(scope="module")
+def generators():
+    return {name: benchmark_set(name).generator() for name in SIMULATED}
+
+
+def test_unknown_set():
+    with pytest.raises(InputError, match="Unknown benchmark set 'group': expected one of"):
+        benchmark_set("group")
+
+
+def test_real_set_needs_a_folder():
+    with pytest.raises(CatalogError, match="'real' needs real galaxies: give cosmos_dir"):
+        benchmark_set("real").generator()
+
+
+def test_seeds_differ():
+    seeds = [chosen.seed for chosen in BENCHMARK_SETS.values()]
+    assert len(set(seeds)) == len(seeds) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "variance", "fwhm_arcsec", "size", "n_scenes"),
+    [
+        ("groups", 155.57, 0.16, 64, 2000),
+        ("pairs", 155.57, 0.16, 64, 2000),
+        ("fields", 155.57, 0.16, 256, 100),
+        ("deep", 4 * (155.57 + 4.4**2), 0.16, 64, 2000),
+        ("psf", 155.57, 0.20, 64, 2000),
+    ],
+)
+def test_depth_psf_and_size(generators, name, variance, fwhm_arcsec, size, n_scenes):
+    (survey,) = generators[name].surveys.values()
+    filt = survey.get_filter("IE")
+    assert background_variance(survey, filt) == pytest.approx(variance, abs=0.005)
+    assert filt.psf.calculateFWHM() == pytest.approx(fwhm_arcsec, abs=1e-3)
+    assert benchmark_set(name).n_scenes == n_scenes
+    assert generators[name].draw_batch(0, 1).blend_images.shape == (1, 1, size, size)
+
+
+def test_population(generators):
+    magnitudes, numbers, radii = [], [], []
+    for scene in range(200):
+        table = generators["groups"]._sample(scene)
+        magnitudes.extend(table["IE_ab"])
+        numbers.append(len(table))
+        radii.extend(np.hypot(table["ra"], table["dec"]))
+    assert 19.5 <= min(magnitudes) and max(magnitudes) < 25.3
+    assert set(numbers) == {1, 2, 3, 4, 5, 6}
+    assert max(radii) <= 1.6
+    pairs = [generators["pairs"]._sample(scene) for scene in range(100)]
+    separations = [np.hypot(*(np.ptp(pair[c]) for c in ("ra", "dec"))) for pair in pairs]
+    assert 0.2 <= min(separations) and max(separations) <= 2.0
+    assert max(pair["IE_ab"].max() for pair in pairs) < 25.0
+    fields = [len(generators["fields"]._sample(scene)) for scene in range(100)]
+    expected = 120 * (25.6 / 60) ** 2
+    assert np.mean(fields) == pytest.approx(expected, abs=4 * np.sqrt(expected / 100))
+
+
+def test_first_scene_stays_the_same(generators):
+    """A change of this figure makes every published benchmark figure another one."""
+    table = generators["groups"]._sample(0)
+    np.testing.assert_allclose(table["IE_ab"], FIRST_GROUP_MAGNITUDES, atol=1e-6)
+
+
+def test_all_leaves_out_real_galaxies_without_a_folder(tmp_path):
+    with pytest.warns(BtkPunetWarning, match="'real' is left out: it needs cosmos_dir"):
+        summary = compare_benchmark(tmp_path, "all", ["sep"], n_blends=2, progress=False)
+    assert list(summary["set"]) == SIMULATED
+    assert (tmp_path / "benchmark.csv").is_file()
+    assert (tmp_path / "deep" / "report.html").is_file()
+
+
+def test_real_galaxies(tmp_path, cosmos_dir):
+    summary = compare_benchmark(
+        tmp_path, "real", "sep", n_blends=3, cosmos_dir=cosmos_dir, progress=False
+    )
+    assert list(summary["set"]) == ["real"]
+    assert 0.3 < summary["completeness"].iloc[0] < 1.0
+    assert 0.5 < summary["purity"].iloc[0] <= 1.0

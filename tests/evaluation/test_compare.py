@@ -1,0 +1,272 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from btk.deblend import Deblender, SepSingleBand
+from btk.sampling_functions import DefaultSampling
+
+from btk_punet import Comparison, EuclidCatalog, EuclidGroupSampling, SepDeblender, compare
+from btk_punet.errors import BatchFailedError, CatalogError, InputError, RunExistsError
+
+TABLES = ["truth.parquet", "detections.parquet"]
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return EuclidCatalog.simulate(500, seed=1)
+
+
+def small_run(folder, catalog, **options):
+    """Compare two settings of SEP on six blends in three batches."""
+    settings = {"n_blends": 6, "batch_size": 2, "progress": False, **options}
+    deblenders = settings.pop("deblenders", {"sep": SepDeblender(20), "pure": SepDeblender(20, 3)})
+    return compare(folder, deblenders, catalog=catalog, **settings)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, catalog):
+    return small_run(tmp_path_factory.mktemp("runs") / "run", catalog)
+
+
+def contents(folder):
+    """Return the bytes of everything that must be the same: the tidy and the efficiency tables."""
+    paths = [folder / name for name in TABLES] + sorted((folder / "tables").iterdir())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_empty_scenes_and_no_detection(tmp_path, catalog):
+    class Nothing(EuclidGroupSampling):
+        def __call__(self, table):
+            return super().__call__(table)[:0]
+
+    result = small_run(
+        tmp_path / "run", catalog, sampling=Nothing(min_number=0), deblenders="sep:thresh=50"
+    )
+    assert len(result.truth) == len(result.detections) == 0
+    head = result.tables["headline"]
+    assert head["completeness_n"].tolist() == [0]
+    assert np.isnan(head["completeness"]).all()
+
+
+def test_files(run):
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {*TABLES, "run.json", "report.html", "tables", "plots"}
+    assert {path.suffix for path in (run.folder / "tables").iterdir()} == {".ecsv", ".csv", ".tex"}
+    assert {path.suffix for path in (run.folder / "plots").iterdir()} == {".png"}
+
+
+def test_tables_are_tidy_and_count(run):
+    assert list(dict.fromkeys(run.truth["method"])) == ["sep", "pure"]
+    assert not run.truth.duplicated(["method", "scene", "source"]).any()
+    assert not run.detections.duplicated(["method", "scene", "detection"]).any()
+    assert set(run.truth["scene"]) == set(range(6))
+    of_sep = run.truth[(run.truth["method"] == "sep") & run.truth["counts"]]
+    head = run.tables["headline"].set_index("method")
+    assert head.loc["sep", "completeness"] == of_sep["matched"].mean()
+    assert head.loc["sep", "ceiling"] == (of_sep["limit_snr"] > 5).mean()
+
+
+def test_run_json(run):
+    saved = json.loads((run.folder / "run.json").read_text())
+    assert saved["status"] == "finished"
+    assert saved["parameters"]["seed"] == 0
+    assert saved["parameters"]["survey"]["n_exposures"] == 4
+    assert saved["methods"]["pure"]["parameters"]["thresh"] == 3
+    assert saved["versions"]["blending_toolkit"] == "1.0.9"
+    assert set(saved["timing_ms_per_blend"]) == {"drawing", "sep", "pure"}
+
+
+def test_load_and_print(run):
+    loaded = Comparison.load(run.folder)
+    pd.testing.assert_frame_equal(loaded.truth, run.truth)
+    pd.testing.assert_frame_equal(loaded.detections, run.detections)
+    value = run.tables["headline"]["completeness"][0]
+    assert f"{value:.3f} (" in str(loaded)
+
+
+def test_load_of_no_run(tmp_path):
+    with pytest.raises(InputError, match="holds no finished comparison: run `btk-punet compare"):
+        Comparison.load(tmp_path)
+
+
+def test_same_seed_same_tables_whatever_the_number_of_jobs(run, tmp_path, catalog):
+    again = small_run(tmp_path / "run", catalog, njobs=2)
+    assert contents(again.folder) == contents(run.folder)
+
+
+def test_figures_do_not_depend_on_the_batch_size(run, tmp_path, catalog):
+    again = small_run(tmp_path / "run", catalog, batch_size=4)
+    pd.testing.assert_frame_equal(again.truth, run.truth)
+    pd.testing.assert_frame_equal(again.detections, run.detections)
+
+
+def test_other_seed_other_scenes(run, tmp_path, catalog):
+    other = small_run(tmp_path / "run", catalog, seed=1)
+    assert not other.truth["x"].equals(run.truth["x"])
+
+
+def test_finished_run_is_not_run_again(run, catalog):
+    before = (run.folder / "run.json").stat().st_mtime_ns
+    again = small_run(run.folder, catalog)
+    pd.testing.assert_frame_equal(again.truth, run.truth)
+    assert (run.folder / "run.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 5}, "holds another run .*seed: 0 there, 5 now"),
+        ({"n_blends": 8}, "n_blends: 6 there, 8 now"),
+        ({"psf": 0.2}, r"survey: .*'psf_fwhm_arcsec': 0.16\b.*'psf_fwhm_arcsec': 0.2\b"),
+        ({"deblenders": {"sep": SepDeblender(20, 1.5)}}, "sep: .*'thresh': 1.5.*now"),
+        ({"sampling": EuclidGroupSampling(max_radius=1.0)}, "sampling: .*'max_radius': 1.0"),
+    ],
+)
+def test_folder_of_another_run(run, catalog, change, message):
+    before = contents(run.folder)
+    with pytest.raises(RunExistsError, match=message):
+        small_run(run.folder, catalog, **change)
+    assert contents(run.folder) == before
+
+
+def test_other_catalog_is_another_run(run):
+    with pytest.raises(RunExistsError, match="first_scene"):
+        small_run(run.folder, EuclidCatalog.simulate(500, seed=2))
+
+
+def test_folder_with_other_files_is_never_touched(tmp_path, catalog):
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    for overwrite in (False, True):
+        with pytest.raises(RunExistsError, match="is not empty and holds no run of btk-punet"):
+            small_run(tmp_path, catalog, overwrite=overwrite)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_overwrite(tmp_path, catalog):
+    small_run(tmp_path / "run", catalog, n_blends=2)
+    result = small_run(tmp_path / "run", catalog, n_blends=4, overwrite=True)
+    assert set(result.truth["scene"]) == set(range(4))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"n_blends": 0}, InputError, "n_blends must be at least 1, got 0"),
+        ({"njobs": 0}, InputError, "njobs must be at least 1, got 0"),
+        ({"deblenders": "sextractr"}, InputError, "Unknown deblender 'sextractr': expected"),
+        ({"sampling": "clusters"}, InputError, "Unknown sampling 'clusters'"),
+        ({"survey": "Roamn"}, InputError, "Unknown survey 'Roamn'"),
+        (
+            {"sampling": EuclidGroupSampling(0.3, max_radius=0.1)},
+            InputError,
+            "stamp of 0.3 arcsec is smaller than the PSF",
+        ),
+        ({"sampling": EuclidGroupSampling(min_mag=5, max_mag=6)}, CatalogError, "No source of"),
+    ],
+)
+def test_bad_arguments_leave_no_folder(tmp_path, catalog, change, error, message):
+    with pytest.raises(error, match=message):
+        small_run(tmp_path / "run", catalog, **change)
+    assert not (tmp_path / "run").exists()
+
+
+class FailsOnce(SepDeblender):
+    """Fails on the third batch as long as a file is there."""
+
+    def __init__(self, trigger):
+        super().__init__(20)
+        self._trigger = trigger
+        self._calls = 0
+
+    def batch_call(self, blend_batch, njobs=1):
+        self._calls += 1
+        if self._calls == 3 and self._trigger.exists():
+            raise ZeroDivisionError("broken")
+        return super().batch_call(blend_batch, njobs)
+
+
+def test_failing_deblender_is_named_and_nothing_is_lost(tmp_path, catalog):
+    trigger = tmp_path / "fail"
+    trigger.touch()
+    folder = tmp_path / "run"
+    with pytest.raises(
+        BatchFailedError, match=r"Batch 2 failed in mine: ZeroDivisionError: broken"
+    ):
+        small_run(folder, catalog, deblenders={"mine": FailsOnce(trigger)})
+    done = sorted(path.name for path in (folder / "batches").glob("*.json"))
+    assert done == ["000000.json", "000001.json"]
+    trigger.unlink()
+    kept = (folder / "batches" / "000001.json").stat().st_mtime_ns
+    assert kept
+    result = small_run(folder, catalog, deblenders={"mine": FailsOnce(trigger)})
+    assert set(result.truth["scene"]) == set(range(6))
+
+
+def test_killed_run_goes_on_to_the_same_tables(tmp_path):
+    """A real kill -9 of the real command, in the middle of its work."""
+    command = [sys.executable, "-m", "btk_punet.cli", "compare", "-d", "sep", "-n", "24"]
+    command += ["--batch-size", "2", "--quiet", "--jobs"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, "2", "-o", whole], check=True, env=environment, capture_output=True)
+
+    with subprocess.Popen(
+        [*command, "1", "-o", killed], env=environment, stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 120
+        while len(list(killed.glob("batches/*.json"))) < 3:
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    done = {path: path.stat().st_mtime_ns for path in killed.glob("batches/*.json")}
+    assert 3 <= len(done) < 12
+    # What a kill in the middle of writing leaves behind must not be taken for a result.
+    (killed / "batches" / "000011.truth.parquet.part").write_bytes(b"half")
+
+    subprocess.run([*command, "1", "-o", killed], check=True, env=environment, capture_output=True)
+    assert contents(killed) == contents(whole)
+
+
+def test_btk_deblender_and_sampling(tmp_path, catalog):
+    result = small_run(
+        tmp_path / "run",
+        catalog,
+        deblenders={"btk": SepSingleBand(30, use_band=0)},
+        sampling=DefaultSampling(6.4, 2, max_shift=1.0),
+    )
+    assert result.tables["headline"]["method"].tolist() == ["btk"]
+    assert result.detections["p_detect"].isna().all()
+
+
+def test_warnings_of_deblenders_are_kept_as_notes(tmp_path, catalog):
+    result = small_run(tmp_path / "run", catalog, deblenders={"one": SepDeblender(1)})
+    assert any("more detections than max_n_sources=1" in note for note in result.run["notes"])
+    assert (result.detections["flags"] == 1).any()
+
+
+def test_missing_source_extractor_is_said_in_a_line(tmp_path, catalog, monkeypatch):
+    found = shutil.which
+    monkeypatch.setattr(
+        shutil,
+        "which",
+        lambda name, *a: None if name in ("source-extractor", "sex") else found(name),
+    )
+    result = small_run(tmp_path / "run", catalog, deblenders=None)
+    assert list(result.run["methods"]) == ["sep"]
+    (note,) = result.run["notes"]
+    assert "SExtractor is left out" in note and "apt-get install source-extractor" in note
+
+
+def test_not_a_deblender(tmp_path, catalog):
+    assert not issubclass(int, Deblender)
+    with pytest.raises(TypeError, match="'number' is not a btk.deblend.Deblender but int"):
+        small_run(tmp_path / "run", catalog, deblenders={"number": 3})

@@ -1,0 +1,215 @@
+import numpy as np
+import pytest
+
+from btk_punet.evaluation.limit import alone_snr, limit_snr
+from tests.evaluation.conftest import BACKGROUND, gaussian, limit_by_brute_force
+
+NOTHING = np.zeros((0, 20, 20))
+
+
+def scene(sources, shape=(40, 40), cut=np.inf):
+    """Return isolated images, x and y of Gaussians (x, y, flux, sigma)."""
+    isolated = np.array([gaussian(*source, shape, cut) for source in sources])
+    x, y = np.array(sources)[:, :2].T
+    return isolated, x, y
+
+
+def random_sources(rng, number, size=40, margin=0.0):
+    x, y = rng.uniform(margin, size - 1 - margin, (2, number))
+    return np.stack([x, y, 10 ** rng.uniform(2, 5, number), rng.uniform(1, 4, number)], axis=1)
+
+
+class TestAloneSnr:
+    def test_no_sources(self):
+        assert alone_snr(NOTHING, BACKGROUND).shape == (0,)
+
+    def test_one_pixel(self):
+        assert alone_snr(np.array([[[30.0]]]), 70.0) == pytest.approx(30 / np.sqrt(100))
+
+    def test_gaussian_on_a_bright_background(self):
+        flux, sigma, background = 1000.0, 2.0, 1e7
+        snr = alone_snr(gaussian(30, 30, flux, sigma)[None], background)
+        assert snr == pytest.approx(flux / np.sqrt(4 * np.pi * sigma**2 * background), rel=1e-5)
+
+    def test_source_without_flux_has_none(self):
+        isolated = np.array([np.zeros((9, 9)), gaussian(4, 4, 100, 1, (9, 9))])
+        snr = alone_snr(isolated, BACKGROUND)
+        assert snr[0] == 0
+        assert snr[1] > 0
+
+    def test_neighbours_do_not_matter(self):
+        isolated, *_ = scene([(20, 20, 1e4, 2), (22, 20, 1e5, 2)])
+        both = alone_snr(isolated, BACKGROUND)
+        assert both == pytest.approx([alone_snr(image[None], BACKGROUND)[0] for image in isolated])
+
+    def test_background_map_is_taken_pixel_by_pixel(self):
+        isolated = np.zeros((2, 4, 6))
+        isolated[0, 1, 1], isolated[1, 2, 5] = 10.0, 10.0
+        background = np.full((4, 6), 90.0)
+        background[2, 5] = 390.0
+        assert alone_snr(isolated, background) == pytest.approx([1.0, 0.5])
+
+    def test_single_precision_images_give_double_precision(self):
+        isolated = np.full((1, 300, 300), 0.1, np.float32)
+        expected = np.sqrt(300**2 * np.float32(0.1).astype(float) ** 2 / (5 + np.float32(0.1)))
+        assert alone_snr(isolated, 5.0)[0] == pytest.approx(expected, rel=1e-7)
+
+    @pytest.mark.parametrize("background", [0.0, -1.0, np.nan, np.zeros((20, 20))])
+    def test_background_must_be_above_zero(self, background):
+        with pytest.raises(ValueError, match="background.*above 0"):
+            alone_snr(NOTHING, background)
+
+    def test_a_batch_is_refused(self):
+        with pytest.raises(ValueError, match=r"isolated must have the shape \(n, H, W\)"):
+            alone_snr(np.zeros((2, 1, 20, 20)), BACKGROUND)
+
+
+class TestLimitSnr:
+    def test_no_sources(self):
+        assert limit_snr(NOTHING, [], [], BACKGROUND).shape == (0,)
+
+    def test_one_source_is_limited_by_noise_alone(self):
+        isolated, x, y = scene([(20.3, 19.8, 5000, 2)])
+        assert limit_snr(isolated, x, y, BACKGROUND) == pytest.approx(
+            alone_snr(isolated, BACKGROUND)
+        )
+
+    def test_one_pixel_source(self):
+        isolated = np.zeros((1, 5, 5))
+        isolated[0, 2, 2] = 30.0
+        assert limit_snr(isolated, [2], [2], 70.0) == pytest.approx([3.0])
+
+    def test_sources_without_a_common_pixel_do_not_matter_to_each_other(self):
+        isolated, x, y = scene([(8, 8, 5000, 2), (30, 30, 900, 2)], cut=6)
+        assert limit_snr(isolated, x, y, BACKGROUND) == pytest.approx(
+            alone_snr(isolated, BACKGROUND)
+        )
+
+    def test_same_image_twice_cannot_be_told_to_be_two(self):
+        isolated, x, y = scene([(20, 20, 1e4, 2), (20, 20, 1e4, 2)])
+        assert limit_snr(isolated, x, y, BACKGROUND) == pytest.approx([0, 0], abs=1e-3)
+
+    def test_of_three_the_twins_alone_are_lost(self):
+        isolated, x, y = scene([(20, 20, 1e4, 2), (20, 20, 1e4, 2), (26, 20, 1e4, 2)])
+        limits = limit_snr(isolated, x, y, BACKGROUND)
+        assert limits[:2] == pytest.approx([0, 0], abs=1e-3)
+        assert limits[2] > 5
+        assert limits == pytest.approx(
+            limit_by_brute_force(isolated, x, y, BACKGROUND), rel=1e-6, abs=1e-3
+        )
+
+    @pytest.mark.parametrize("seed", range(40))
+    def test_definition_by_brute_force(self, seed):
+        rng = np.random.default_rng(seed)
+        isolated, x, y = scene(random_sources(rng, rng.integers(2, 6)))
+        limits = limit_snr(isolated, x, y, BACKGROUND)
+        expected = limit_by_brute_force(isolated, x, y, BACKGROUND)
+        assert limits == pytest.approx(expected, rel=1e-6)
+
+    @pytest.mark.parametrize("seed", range(40))
+    def test_definition_by_brute_force_with_sharp_stamps(self, seed):
+        # Stamps that end within the image, near its borders or not: some groups, some loners.
+        rng = np.random.default_rng(seed)
+        isolated, x, y = scene(random_sources(rng, 5), cut=rng.uniform(2, 8))
+        limits = limit_snr(isolated, x, y, BACKGROUND)
+        expected = limit_by_brute_force(isolated, x, y, BACKGROUND)
+        assert limits == pytest.approx(expected, rel=1e-6)
+
+    @pytest.mark.parametrize("distance", [1e-4, 1e-3, 1e-2, 0.1, 1])
+    def test_definition_by_brute_force_where_it_is_nearly_singular(self, distance):
+        sources = [(20, 20, 1e4, 2), (20 + distance, 20, 8e3, 2), (24, 21, 3e3, 1.5)]
+        isolated, x, y = scene(sources)
+        limits = limit_snr(isolated, x, y, BACKGROUND)
+        expected = limit_by_brute_force(isolated, x, y, BACKGROUND)
+        assert limits == pytest.approx(expected, rel=1e-5, abs=1e-3)
+
+    def test_images_that_are_not_square(self):
+        isolated, x, y = scene([(4, 30, 3e3, 2), (7, 28, 9e3, 1.5)], shape=(50, 12))
+        limits = limit_snr(isolated, x, y, BACKGROUND)
+        assert limits == pytest.approx(limit_by_brute_force(isolated, x, y, BACKGROUND), rel=1e-6)
+
+    def test_more_information_the_farther_apart(self):
+        limits = []
+        for separation in [1, 2, 3, 4, 6, 8]:
+            isolated, x, y = scene([(16, 20, 5000, 2), (16 + separation, 20, 5000, 2)])
+            limits.append(limit_snr(isolated, x, y, BACKGROUND)[0])
+        assert (np.diff(limits) > 0).all()
+        assert limits[0] < 0.1 * limits[-1]
+
+    def test_never_above_the_snr_of_a_source_alone(self):
+        rng = np.random.default_rng(1)
+        isolated, x, y = scene(random_sources(rng, 8))
+        assert (limit_snr(isolated, x, y, BACKGROUND) < alone_snr(isolated, BACKGROUND)).all()
+
+    def test_source_without_flux_has_none_and_disturbs_nobody(self):
+        isolated, x, y = scene([(18, 20, 5000, 2), (20, 20, 0, 2), (22, 20, 5000, 2)])
+        limits = limit_snr(isolated, x, y, BACKGROUND)
+        lit = [0, 2]
+        assert limits[1] == 0
+        assert limits[lit] == pytest.approx(limit_snr(isolated[lit], x[lit], y[lit], BACKGROUND))
+
+    def test_only_sources_without_flux(self):
+        assert limit_snr(np.zeros((2, 9, 9)), [3, 5], [3, 5], BACKGROUND).tolist() == [0, 0]
+
+    def test_background_map(self):
+        isolated, x, y = scene([(18, 20, 5000, 2), (22, 20, 5000, 2)])
+        background = np.linspace(50, 500, 40)[None].repeat(40, axis=0)
+        limits = limit_snr(isolated, x, y, background)
+        assert limits == pytest.approx(limit_by_brute_force(isolated, x, y, background), rel=1e-6)
+        assert limits[0] > limits[1]
+        assert limit_snr(isolated, x, y, np.full((40, 40), 7.0)) == pytest.approx(
+            limit_snr(isolated, x, y, 7.0)
+        )
+
+    def test_order_of_the_sources_does_not_matter(self):
+        rng = np.random.default_rng(3)
+        isolated, x, y = scene(random_sources(rng, 5))
+        order = rng.permutation(5)
+        assert limit_snr(isolated[order], x[order], y[order], BACKGROUND) == pytest.approx(
+            limit_snr(isolated, x, y, BACKGROUND)[order], rel=1e-6
+        )
+
+    def test_empty_pixels_around_do_not_matter(self):
+        rng = np.random.default_rng(4)
+        isolated, x, y = scene(random_sources(rng, 4, margin=12), cut=9)
+        larger = np.pad(isolated, ((0, 0), (7, 30), (11, 3)))
+        assert limit_snr(larger, x + 11, y + 7, BACKGROUND) == pytest.approx(
+            limit_snr(isolated, x, y, BACKGROUND), rel=1e-9
+        )
+
+    def test_it_is_what_a_fit_reaches(self):
+        # Fluxes fitted to noisy images, with the neighbour's flux, position and shape left free,
+        # scatter by flux / limit_snr.
+        sources = [(11, 12, 2000, 1.6), (14.5, 13, 4000, 2.0)]
+        isolated, x, y = scene(sources, shape=(26, 26))
+        gy, gx = np.gradient(isolated[1])
+        row, col = np.mgrid[:26, :26]
+        dx, dy = col - x[1], row - y[1]
+        others = [isolated[1], gx, gy, dx * gx + dy * gy, dx * gx - dy * gy, dx * gy + dy * gx]
+        templates = np.array([isolated[0], *others]).reshape(7, -1)
+        sigma = np.sqrt(BACKGROUND + isolated.sum(axis=0)).ravel()
+
+        noise = np.random.default_rng(0).normal(0, sigma, (4000, len(sigma)))
+        images = isolated.sum(axis=0).ravel() + noise
+        fitted = np.linalg.lstsq((templates / sigma).T, (images / sigma).T)[0][0]
+
+        limit = limit_snr(isolated, x, y, BACKGROUND)[0]
+        assert fitted.mean() == pytest.approx(1, abs=4 / limit / np.sqrt(4000))
+        assert fitted.std() == pytest.approx(1 / limit, rel=0.05)  # 4 sigma of 4000 draws
+        assert limit < 0.9 * alone_snr(isolated, BACKGROUND)[0]
+
+    def test_one_position_a_source(self):
+        with pytest.raises(ValueError, match="one value for each of the 2 sources"):
+            limit_snr(np.ones((2, 9, 9)), [1.0], [1.0], BACKGROUND)
+
+    def test_one_row_of_pixels_has_no_gradient(self):
+        with pytest.raises(ValueError, match="2 x 2 pixels at least, got 1 x 9"):
+            limit_snr(np.ones((1, 1, 9)), [4], [0], BACKGROUND)
+
+    def test_background_must_be_above_zero(self):
+        with pytest.raises(ValueError, match="background.*above 0"):
+            limit_snr(np.ones((1, 9, 9)), [4], [4], 0.0)
+
+    def test_a_batch_is_refused(self):
+        with pytest.raises(ValueError, match=r"isolated must have the shape \(n, H, W\)"):
+            limit_snr(np.zeros((2, 1, 20, 20)), [1, 2], [1, 2], BACKGROUND)

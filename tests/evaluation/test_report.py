@@ -1,0 +1,204 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+
+from btk_punet.evaluation.report import Plot, write_gallery, write_plots, write_report
+from btk_punet.evaluation.summary import summary_tables
+from btk_punet.evaluation.tables import batch_tables
+
+from .conftest import random_scenes
+from .test_display import detection_rows, example_tables, truth_rows
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+RUN = {
+    "status": "finished",
+    "n_blends": 400,
+    "parameters": {"seed": 7, "survey": {"name": "Euclid_VIS"}, "radius_arcsec": 0.25},
+    "versions": {"numpy": "2.3.5"},
+    "methods": {"SEP": {"class": "btk_punet.peers.SepDeblender", "parameters": {"thresh": 1.2}}},
+    "timing_ms_per_blend": {"drawing": 30.0, "SEP": 1.234, "SExtractor": 1234.0},
+    "notes": ["A note of the run."],
+}
+
+
+class Page(HTMLParser):
+    """Collects text and tags of a page, and checks that tags are closed in order."""
+
+    empty = {"meta", "img", "link", "br"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.words = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.empty:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "title"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def report(folder, *args, **kwargs):
+    return Page(write_report(folder, *args, **kwargs).read_text(encoding="utf-8"))
+
+
+def empty_tables():
+    return summary_tables(
+        truth_rows("SEP", [False] * 3, counts=False), detection_rows("SEP", [], [])
+    )
+
+
+class TestWriteReport:
+    def test_of_nothing(self, tmp_path):
+        page = report(tmp_path, {}, {})
+        assert "Completeness Recall: matched true sources" in page.text
+        assert "not finished" not in page.text
+
+    def test_without_sources_and_detections(self, tmp_path):
+        page = report(tmp_path, {}, empty_tables())
+        assert "SEP – – – 0" in page.text
+        assert "nan" not in page.text.lower()
+
+    def test_headline_has_intervals(self, tmp_path):
+        page = report(tmp_path, RUN, example_tables())
+        assert "SEP 0.500 (0.211–0.789) 1.000 (0.500–1.000) 100% 1 1.2" in page.text
+        assert "ProbaUNet 0.000 (0.000–0.333) – 0% 0 –" in page.text
+        assert "Information ceiling 0.500 (0.211–0.789)" in page.text
+        assert "1,234" in page.text
+
+    def test_tables_have_methods_as_columns(self, tmp_path):
+        page = report(tmp_path, RUN, example_tables())
+        head = "Distance [arcsec] Sources SEP SExtractor ProbaUNet Information ceiling"
+        assert f"{head} 0.3–0.5 1 0.00 (0.00–0.50) 1.00 (0.50–1.00)" in page.text
+        assert "Magnitude Sources SEP" in page.text and "24.0–24.5" in page.text
+        assert "flux ≤ 0 – 0.00 (0.00–0.50) –" in page.text
+
+    def test_says_what_was_run(self, tmp_path):
+        page = report(tmp_path, RUN, example_tables(), notes=["A note of the caller."])
+        for text in (
+            "SEP · 400 blends · 2 sources that count",
+            "SEP SepDeblender(thresh=1.2)",
+            "survey.name Euclid_VIS",
+            "numpy 2.3.5",
+            "A note of the run.",
+            "A note of the caller.",
+            "closer than 0.25 arcsec",
+        ):
+            assert text in page.text
+
+    def test_run_that_is_not_finished(self, tmp_path):
+        assert "status: running" in report(tmp_path, RUN | {"status": "running"}, {}).text
+
+    def test_needs_no_other_file(self, tmp_path):
+        image = tmp_path / "plot.png"
+        image.write_bytes(PIXEL)
+        page = report(tmp_path, RUN, example_tables(), [("A plot", "Read it so.", image)])
+        for tag, attributes in page.tags:
+            assert tag not in ("script", "link", "iframe")
+            assert "href" not in attributes
+            assert attributes.get("src", "data:").startswith("data:")
+        content = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert not re.search(r"https?://|url\(|@import", content)
+        assert base64.b64encode(PIXEL).decode() in content
+
+    def test_images_have_alternative_texts_and_sizes(self, tmp_path):
+        image = tmp_path / "plot.png"
+        image.write_bytes(PIXEL)
+        page = report(tmp_path, {}, {}, [Plot('A "plot"', "Read it so.", image)])
+        (attributes,) = [attributes for tag, attributes in page.tags if tag == "img"]
+        assert attributes["alt"] == 'Plot: A "plot". Read it so.'
+        assert (attributes["width"], attributes["height"]) == ("1", "1")
+
+    def test_everything_is_escaped(self, tmp_path):
+        evil = "<script>alert(1)</script>"
+        tables = {name: table.replace("SEP", evil) for name, table in example_tables().items()}
+        image = tmp_path / "plot.png"
+        image.write_bytes(PIXEL)
+        run = {
+            "title": evil, "status": evil, "notes": [evil], "parameters": {evil: evil},
+            "methods": {evil: {"class": evil, "parameters": {evil: [evil]}}},
+            "versions": {evil: evil}, "timing_ms_per_blend": {evil: 1.0},
+        }  # fmt: skip
+        page = report(tmp_path, run, tables, [(evil, evil, image)], [evil])
+        assert "script" not in {tag for tag, _ in page.tags}
+        assert evil in page.text
+
+    def test_same_input_gives_the_same_bytes(self, tmp_path):
+        first, again = (
+            write_report(tmp_path / name, RUN, example_tables()).read_bytes() for name in "ab"
+        )
+        assert first == again
+
+    def test_takes_what_json_gives_back(self, tmp_path):
+        run = json.loads(json.dumps(RUN | {"parameters": {"edges": None, "list": [1, 2.5]}}))
+        assert "edges null list [1, 2.5]" in report(tmp_path, run, {}).text
+
+
+class TestWritePlots:
+    def test_of_nothing(self, tmp_path):
+        assert write_plots({}, tmp_path) == []
+        assert write_plots(empty_tables(), tmp_path) == []
+
+    def test_writes_every_plot_the_same_again(self, tmp_path):
+        settings = matplotlib.rcParams.copy()
+        tables = example_tables()
+        plots = write_plots(tables, tmp_path / "a")
+        assert matplotlib.rcParams == settings
+        assert [plot.path.stem for plot in plots] == [
+            "completeness_by_magnitude",
+            "completeness_by_neighbour_distance",
+            "completeness_by_limit_snr",
+            "purity_by_magnitude",
+            "purity_by_neighbour_distance",
+            "efficiency",
+            "count_matrix",
+        ]
+        # Whatever settings the user has made.
+        with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 30, "lines.linewidth": 9}):
+            again = write_plots(tables, tmp_path / "b")
+        for first, second in zip(plots, again, strict=True):
+            assert first.path.read_bytes() == second.path.read_bytes()
+            assert first.path.read_bytes().startswith(b"\x89PNG")
+            assert b"Software" not in first.path.read_bytes()
+            assert first.how_to_read.endswith(".")
+
+    @pytest.mark.parametrize("ending", ["pdf", "svg"])
+    def test_other_formats(self, ending, tmp_path):
+        tables = {"headline": example_tables()["headline"]}
+        tables["purity_by_magnitude"] = example_tables()["purity_by_magnitude"]
+        for folder in "ab":
+            write_plots(tables, tmp_path / folder, formats=[ending])
+        files = [tmp_path / folder / f"purity_by_magnitude.{ending}" for folder in "ab"]
+        assert files[0].read_bytes() == files[1].read_bytes()
+        assert (tmp_path / "a" / "purity_by_magnitude.png").exists()
+
+
+class TestWriteGallery:
+    def test_draws_the_scenes(self, tmp_path):
+        batch, deblended = random_scenes(4, seed=1)
+        truth, detections = batch_tables(batch, {"SEP": deblended}, with_limit=False)
+        plot = write_gallery(batch, truth, detections, tmp_path)
+        assert plot.path == tmp_path / "scenes.png"
+        first = plot.path.read_bytes()
+        write_gallery(batch, truth, detections, tmp_path)
+        assert plot.path.read_bytes() == first
+        shape = matplotlib.image.imread(plot.path).shape
+        assert shape[1] == np.round(3 * 3.1 * 150)

@@ -1,0 +1,57 @@
+import pytest
+
+from btk_punet.cli import main
+
+
+def test_help_names_the_commands(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "compare" in capsys.readouterr().out
+
+
+def test_no_command(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_compare_writes_a_report_and_prints_the_headline(tmp_path, capsys):
+    folder = tmp_path / "run"
+    status = main(["compare", "-o", str(folder), "-n", "4", "-j", "1", "-q", "-d", "sep"])
+    printed = capsys.readouterr().out
+    assert status == 0
+    assert "completeness" in printed and "purity" in printed and "ceiling" in printed
+    assert str(folder / "report.html") in printed
+    assert (folder / "report.html").is_file()
+
+
+def test_error_is_one_line_without_traceback(tmp_path, capsys):
+    status = main(["compare", "-o", str(tmp_path / "run"), "-d", "nosuch"])
+    printed = capsys.readouterr().err
+    assert status == 2
+    assert printed.startswith("btk-punet: Unknown deblender 'nosuch'")
+    assert printed.count("\n") == 1
+
+
+def test_catalog_file(tmp_path, capsys):
+    from btk_punet import EuclidCatalog
+
+    EuclidCatalog.simulate(100, 1).table.write(tmp_path / "galaxies.fits")
+    options = ["-n", "2", "-j", "1", "-q", "-d", "sep", "--sampling", "pairs"]
+    options += ["--catalog", str(tmp_path / "galaxies.fits")]
+    assert main(["compare", "-o", str(tmp_path / "run"), *options]) == 0
+    assert main(["compare", "-o", str(tmp_path / "other"), "--catalog", "no.fits", "-q"]) == 2
+    assert "'no.fits' does not exist" in capsys.readouterr().err
+
+
+def test_real_galaxies(tmp_path, cosmos_dir, capsys):
+    options = ["-n", "2", "-j", "1", "-q", "-d", "sep", "--catalog", f"cosmos:{cosmos_dir}"]
+    assert main(["compare", "-o", str(tmp_path / "run"), *options]) == 0
+    assert "RealGalaxyGenerator" in (tmp_path / "run" / "run.json").read_text()
+
+
+def test_benchmark_set(tmp_path, capsys):
+    options = ["--benchmark", "pairs", "-n", "2", "-j", "1", "-q", "-d", "sep"]
+    assert main(["compare", "-o", str(tmp_path), *options]) == 0
+    assert "pairs" in capsys.readouterr().out
+    assert (tmp_path / "pairs" / "report.html").is_file()
