@@ -81,12 +81,6 @@ class SceneGenerator(DrawBlendsGenerator):
             raise InputTypeError(f"seed must be a whole number, got {seed!r}.")
         if seed < 0:
             raise InputError(f"seed must be 0 or more, got {seed}.")
-        names = [survey.name for survey in surveys] if isinstance(surveys, list | tuple) else None
-        if names is not None and (not names or len(set(names)) < len(names)):
-            raise InputError(
-                "Expected one survey or several with different names (BTK tells them apart by "
-                f"name), got {names}. Set survey.name to draw one survey in two ways."
-            )
         super().__init__(
             catalog,
             sampling_function,
@@ -101,6 +95,13 @@ class SceneGenerator(DrawBlendsGenerator):
             augment_data=augment_data,
             **kwargs,
         )
+        given = len(surveys) if isinstance(surveys, list | tuple) else 1
+        if not 0 < given == len(self.surveys):
+            raise InputError(
+                "Expected one survey, or several with different names, by which BTK tells them "
+                f"apart; got {given} of {list(self.surveys)}. Set survey.name to draw one survey "
+                "in two ways."
+            )
         if len(self.catalog.table) == 0:
             raise CatalogError("The catalog is empty: at least one source is needed to draw.")
         self.sampling_function = sampling_function

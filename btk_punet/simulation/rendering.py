@@ -27,7 +27,7 @@ STAMP_SIZES = (
 BORDER_SIGMA = 0.002
 # Fourier modes below this fraction of the PSF's flux are left out. GalSim's default of 1e-3 leaves
 # errors of 0.2 sigma in the middle of the brightest stars.
-PSF_MODE_THRESHOLD = 1e-4
+PSF_MODE_THRESHOLD = 1e-5
 
 
 class Component(NamedTuple):

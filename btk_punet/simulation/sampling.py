@@ -154,8 +154,8 @@ class EuclidFieldSampling(EuclidSampling):
         stamp_size: Side of the field [arcsec].
         density: Mean number of galaxies per square arcminute, over all magnitudes drawn.
         clustered_fraction: Fraction of the galaxies that is placed next to another one.
-        cluster_radius: Farthest that a clustered galaxy stands from its partner [arcsec]; the
-            distance is uniform.
+        cluster_radius: Farthest that a clustered galaxy stands from its partner [arcsec]; every
+            place within is as likely.
         max_number: Most galaxies in a field; by default 6 sigma above the mean.
         min_number: Fewest galaxies in a field.
         min_mag: Brightest magnitude.
@@ -169,7 +169,7 @@ class EuclidFieldSampling(EuclidSampling):
         stamp_size: float = 25.6,
         density: float = 120.0,
         clustered_fraction: float = 0.5,
-        cluster_radius: float = 1.6,
+        cluster_radius: float = 5.0,
         max_number: int | None = None,
         min_number: int = 0,
         min_mag: float = 19.5,
@@ -181,11 +181,8 @@ class EuclidFieldSampling(EuclidSampling):
             raise InputError(f"density must be 0 or more per square arcmin, got {density}.")
         if not 0 <= clustered_fraction <= 1:
             raise InputError(f"clustered_fraction must lie in 0-1, got {clustered_fraction}.")
-        if not 0 < cluster_radius <= stamp_size / 2:
-            raise InputError(
-                f"cluster_radius must lie between 0 and half the field ({stamp_size / 2} "
-                f"arcsec), got {cluster_radius}."
-            )
+        if not cluster_radius > 0:
+            raise InputError(f"cluster_radius must be above 0 arcsec, got {cluster_radius}.")
         self.mean_number = density * (stamp_size / 60.0) ** 2
         if max_number is None:
             max_number = max(min_number, int(np.ceil(self.mean_number + 6 * self.mean_number**0.5)))
@@ -201,12 +198,11 @@ class EuclidFieldSampling(EuclidSampling):
         # One at least stays where it is, for the others to stand next to.
         clustered = min(self.rng.binomial(number, self.clustered_fraction), max(number - 1, 0))
         partner = self.rng.integers(clustered, max(number, 1), clustered)
-        radius = self.rng.uniform(0.0, self.cluster_radius, clustered)
+        radius = self.cluster_radius * np.sqrt(self.rng.uniform(0.0, 1.0, clustered))
         angle = self.rng.uniform(0.0, 2 * np.pi, clustered)
         offset = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         position[:clustered] = position[partner] + offset
-        # Those that would fall outside are mirrored back in.
-        position = np.where(
-            np.abs(position) > half, 2 * half * np.sign(position) - position, position
-        )
+        # The border is a mirror for those that would fall outside.
+        folded = (position + half) % (4 * half)
+        position = np.where(folded > 2 * half, 4 * half - folded, folded) - half
         return self._place(scene, position[:, 0], position[:, 1])

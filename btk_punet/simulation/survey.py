@@ -133,7 +133,12 @@ def euclid_psf(fwhm_arcsec: float = 0.16) -> galsim.GSObject:
         scale=PSF_TABLE_SCALE_ARCSEC,
         method="no_pixel",
     )
-    return galsim.InterpolatedImage(table, flux=1.0)
+    # Beyond the optics' band limit the table holds noise alone.
+    band_limit = 2 * np.pi * EUCLID_MIRROR_METRES / (EUCLID_WAVELENGTH_NM * 1e-9)  # per radian
+    modes_per_arcsec = band_limit * u.arcsec.to("rad")
+    return galsim.InterpolatedImage(
+        table, flux=1.0, calculate_maxk=modes_per_arcsec * PSF_TABLE_SCALE_ARCSEC
+    )
 
 
 def background_variance(survey: Survey, filt: Filter) -> float:

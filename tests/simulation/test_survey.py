@@ -126,6 +126,15 @@ def test_psf_keeps_the_diffraction_of_the_mirror():
     assert psf.xValue(0.45, 0.0) > 1e-4 * psf.xValue(0, 0)
 
 
+def test_psf_ends_at_the_band_limit_of_the_mirror():
+    # 2 pi D / lambda = 48.7 per arcsec: finer structure than that no Euclid image has.
+    limit = 2 * np.pi * 1.2 / 750.637e-9 * np.pi / (180 * 3600)
+    for fwhm in (0.14, 0.20):
+        psf = euclid_psf(fwhm)
+        assert psf.maxk <= psf.withGSParams(maxk_threshold=1e-6).maxk <= 1.01 * limit
+        assert abs(psf.kValue(1.02 * limit, 0.0)) < 1e-4
+
+
 def test_psf_as_a_galsim_object():
     psf = galsim.Moffat(beta=3, fwhm=0.2)
     assert get_euclid_survey(psf=psf).get_filter("IE").psf is psf
