@@ -16,12 +16,12 @@ from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.compare import Deblenders, compare
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.choices import make_generator, open_cosmos
-from btk_punet.simulation.generator import SceneGenerator
 from btk_punet.simulation.sampling import (
     EuclidFieldSampling,
     EuclidGroupSampling,
     EuclidPairSampling,
 )
+from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import get_euclid_survey
 
 CATALOG_SEED = 20_260_901

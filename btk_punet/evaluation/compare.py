@@ -46,7 +46,7 @@ from btk_punet.simulation.choices import (
     make_generator,
     reference_band,
 )
-from btk_punet.simulation.generator import SceneGenerator
+from btk_punet.simulation.scenes import SceneGenerator
 
 # How many scenes, the first of the run, are drawn in the report.
 GALLERY_SCENES = 6

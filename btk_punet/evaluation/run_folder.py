@@ -15,7 +15,7 @@ from btk.deblend import Deblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import RunExistsError
 from btk_punet.evaluation.export import write_file
-from btk_punet.simulation.generator import SceneGenerator
+from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import background_variance
 
 _PACKAGES = (

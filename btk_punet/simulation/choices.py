@@ -8,12 +8,13 @@ from btk.survey import Survey, get_surveys
 
 from btk_punet.errors import CatalogError, InputError, InputTypeError
 from btk_punet.simulation.catalog import EuclidCatalog, read_table
-from btk_punet.simulation.generator import EuclidGenerator, RealGalaxyGenerator, SceneGenerator
+from btk_punet.simulation.generator import EuclidGenerator, RealGalaxyGenerator
 from btk_punet.simulation.sampling import (
     EuclidFieldSampling,
     EuclidGroupSampling,
     EuclidPairSampling,
 )
+from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import get_euclid_survey
 
 SAMPLINGS = {

@@ -21,12 +21,13 @@ from btk.sampling_functions import (
 
 from btk_punet.errors import BtkPunetError, CatalogError, InputError, InputTypeError
 from btk_punet.simulation.catalog import EuclidCatalog
-from btk_punet.simulation.generator import EuclidGenerator, background_noise
+from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import (
     EuclidFieldSampling,
     EuclidGroupSampling,
     EuclidPairSampling,
 )
+from btk_punet.simulation.scenes import background_noise
 from btk_punet.simulation.survey import background_variance, euclid_psf, get_euclid_survey
 from tests.simulation.conftest import SIGMA, SKY_ELECTRONS, FixedSampling, make_scene
 
