@@ -18,8 +18,9 @@ from btk_punet.simulation.survey import background_variance, flux_electrons, pix
 class EuclidGenerator(SceneGenerator):
     """Draws the galaxies of an `EuclidCatalog` or of a BTK ``CatsimCatalog``.
 
-    The catalog needs a magnitude for each of the survey's filters (``IE_ab`` for Euclid). Takes the arguments of BTK's ``CatsimGenerator`` and gives the same ``BlendBatch``. Each
-    source is drawn on the stamp it needs; `SceneGenerator` says how scenes are seeded.
+    The catalog needs a magnitude for each of the survey's filters (``IE_ab`` for Euclid). Takes
+    the arguments of BTK's ``CatsimGenerator`` and gives the same ``BlendBatch``. Each source is
+    drawn on the stamp it needs; `SceneGenerator` says how scenes are seeded.
     """
 
     compatible_catalogs = ("EuclidCatalog", "CatsimCatalog")
