@@ -14,6 +14,10 @@ from tqdm.auto import tqdm
 
 from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.compare import Deblenders, compare
+from btk_punet.evaluation.display import FractionDisplay
+from btk_punet.evaluation.export import write_file
+from btk_punet.evaluation.report import write_figure
+from btk_punet.evaluation.style import panel_grid
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.choices import make_generator, open_cosmos
 from btk_punet.simulation.sampling import (
@@ -172,8 +176,9 @@ def compare_benchmark(
     """Compare detectors on sets of the benchmark.
 
     Args:
-        output: Folder in which each set gets a folder of its own; ``benchmark.csv`` beside them
-            holds the headline tables.
+        output: Folder in which each set gets a folder of its own. Beside them are the headline
+            tables of all sets (``benchmark.csv``), and their completeness by neighbour distance
+            (``benchmark_by_neighbour_distance``, CSV and PNG).
         benchmark: Name of a set, or ``"all"``.
         deblenders: As for `compare`; SEP at the five settings of `SEP_SETTINGS` if None.
         n_blends: Number of scenes of each set, if fewer than it has.
@@ -193,7 +198,7 @@ def compare_benchmark(
             f"sep:thresh={thresh},minarea={minarea},deblend_cont={deblend_cont}"
             for thresh, minarea, deblend_cont in SEP_SETTINGS
         ]
-    heads = []
+    heads, by_distance = [], {}
     for name in names:
         chosen = benchmark_set(name)
         if chosen.real and cosmos_dir is None and benchmark == "all":
@@ -206,7 +211,7 @@ def compare_benchmark(
             continue
         if progress:
             tqdm.write(f"{name}: {chosen.description}")
-        result = compare(
+        tables = compare(
             Path(output) / name,
             deblenders,
             generator=chosen.generator(cosmos_dir),
@@ -214,11 +219,40 @@ def compare_benchmark(
             njobs=njobs,
             overwrite=overwrite,
             progress=progress,
+        ).tables
+        heads.append(tables["headline"].assign(set=name))
+        by_distance[name] = tables["completeness_by_neighbour_distance"]
+    summary = _first_column(pd.concat(heads, ignore_index=True), "set")
+    distances = pd.concat(table.assign(set=name) for name, table in by_distance.items())
+    for name, table in [
+        ("benchmark", summary),
+        ("benchmark_by_neighbour_distance", _first_column(distances, "set")),
+    ]:
+        write_file(Path(output) / f"{name}.csv", table.to_csv(index=False).encode())
+    _draw_sets(by_distance, Path(output) / "benchmark_by_neighbour_distance.png")
+    return summary[["set", "method", "completeness", "purity", "ceiling"]]
+
+
+def _first_column(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    return table[[name, *table.columns.drop(name)]]
+
+
+def _draw_sets(by_distance: dict[str, pd.DataFrame], path: Path) -> None:
+    """Draw the completeness by neighbour distance, a panel a set."""
+    n_rows, n_columns = panel_grid(len(by_distance))
+
+    def draw(figure) -> None:
+        panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
+        for ax in panels[len(by_distance) :]:
+            ax.set_visible(False)
+        for ax, (name, table) in zip(panels, by_distance.items(), strict=False):
+            display = FractionDisplay(table, "completeness", "neighbour_distance_arcsec").plot(ax)
+            ax.set_title(name, pad=18)
+            if display.legend_ is not None:
+                handles, labels = display.legend_.legend_handles, display.legend_.get_texts()
+                display.legend_.remove()
+        figure.legend(
+            handles, [text.get_text() for text in labels], loc="outside lower center", ncols=2
         )
-        head = result.tables["headline"]
-        head.insert(0, "set", name)
-        heads.append(head)
-    summary = pd.concat(heads, ignore_index=True)
-    summary.to_csv(Path(output) / "benchmark.csv", index=False)
-    columns = ["set", "method", "completeness", "purity", "ceiling"]
-    return summary[columns]
+
+    write_figure(draw, (4.2 * n_columns, 3.6 * n_rows + 1.2), path)

@@ -157,7 +157,7 @@ def write_plots(
     for name, title, how_to_read, display in jobs:
         for ending in sorted({"png", *formats}):
             path = Path(folder) / f"{name}.{ending}"
-            _write_figure(partial(_draw, display), display.size_inches, path)
+            write_figure(partial(_draw, display), display.size_inches, path)
         plots.append(Plot(title, how_to_read, Path(folder) / f"{name}.png"))
     return plots
 
@@ -249,7 +249,7 @@ def write_gallery(
     width = 3.1 if blend_batch.image_size <= 128 else 6.0
     n_columns = min(len(displays), 3 if blend_batch.image_size <= 128 else 2)
     n_rows = -(-len(displays) // n_columns)
-    _write_figure(
+    write_figure(
         lambda figure: gallery(displays, [f"Scene {n}" for n in scenes], None, n_columns, figure),
         (max(width * n_columns, 5.0), (width + 0.1) * n_rows + 0.9),
         path,
@@ -263,7 +263,7 @@ def write_gallery(
     )
 
 
-def _write_figure(draw: Callable[[Figure], Any], size: tuple[float, float], path: Path) -> None:
+def write_figure(draw: Callable[[Figure], Any], size: tuple[float, float], path: Path) -> None:
     """Write what a function draws; the format is that of the file's name."""
     import matplotlib.style
     from matplotlib.figure import Figure
