@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except BtkPunetError as error:
+    except (BtkPunetError, OSError) as error:
         print(f"btk-punet: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -27,7 +27,7 @@ class RunExistsError(BtkPunetError, FileExistsError):
 
 
 class MissingProgramError(BtkPunetError, FileNotFoundError):
-    """A program that is not a Python package (such as source-extractor) is not installed."""
+    """A program that this package's installation does not bring, such as source-extractor."""
 
 
 class ProgramFailedError(BtkPunetError, RuntimeError):

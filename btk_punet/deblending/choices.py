@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 
 from btk import deblend
 from btk.deblend import Deblender
 
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
-from btk_punet.errors import InputError, InputTypeError
+from btk_punet.errors import InputError, InputTypeError, MissingProgramError
 
 DEBLENDERS: dict[str, type[Deblender]] = {
     "sep": SepDeblender,
@@ -29,14 +30,15 @@ def default_deblenders() -> list[str]:
 
 
 def choose_deblenders(
-    choice: str | Deblender | Iterable[str | Deblender] | Mapping[str, Deblender],
+    choice: str | Deblender | Iterable[str | Deblender] | Mapping[str, str | Deblender],
     max_n_sources: int,
 ) -> dict[str, Deblender]:
     """Return deblenders by their names in tables.
 
     Args:
-        choice: A dict of name and deblender; or one or several deblenders or names of
-            `DEBLENDERS`, with settings after a colon (``"sep:thresh=1.5,deblend_cont=0.005"``).
+        choice: A dict of name and deblender; or one or several deblenders. Each is an instance or
+            a name of `DEBLENDERS`, with settings after a colon
+            (``"sep:thresh=1.5,deblend_cont=0.005"``).
         max_n_sources: Most sources in an image, for those that are given by name.
 
     Raises:
@@ -44,25 +46,26 @@ def choose_deblenders(
         InputTypeError: for something that is not a BTK deblender.
     """
     if isinstance(choice, Mapping):
-        chosen = dict(choice)
+        named = list(choice.items())
+    elif isinstance(choice, Iterable) and not isinstance(choice, str):
+        named = [(str(item), item) for item in choice]
     else:
-        single = isinstance(choice, str | Deblender)
-        items = [choice] if single else list(choice)  # type: ignore[arg-type]
-        chosen = {}
-        for item in items:
-            name = item if isinstance(item, str) else str(item)
-            if name in chosen:
-                raise InputError(
-                    f"The deblender {name!r} is given twice. To run two of the same class, give "
-                    "a dict of name and deblender."
-                )
-            chosen[name] = parse_deblender(item, max_n_sources) if isinstance(item, str) else item
+        named = [(str(choice), choice)]
+    chosen = {}
+    for name, item in named:
+        if name in chosen:
+            raise InputError(
+                f"The deblender {name!r} is given twice. To run two of the same class, give a dict "
+                "of name and deblender."
+            )
+        chosen[name] = parse_deblender(item, max_n_sources) if isinstance(item, str) else item
     if not chosen:
         raise InputError(f"No deblender given: expected some of {list(DEBLENDERS)}.")
     for name, deblender in chosen.items():
         if not isinstance(deblender, Deblender):
             raise InputTypeError(
-                f"{name!r} is not a btk.deblend.Deblender but {type(deblender).__name__}."
+                f"{name!r} is not an instance of a btk.deblend.Deblender class but "
+                f"{type(deblender).__name__}; expected for example SepDeblender(max_n_sources=20)."
             )
     return chosen
 
@@ -97,6 +100,11 @@ def parse_deblender(text: str, max_n_sources: int) -> Deblender:
         raise InputError(
             f"{name!r} needs the setting(s) {missing}, as in "
             f"'{name}:{','.join(f'{key}=...' for key in missing)}'."
+        )
+    if kind is deblend.Scarlet and find_spec("scarlet") is None:
+        raise MissingProgramError(
+            f"{name!r} needs scarlet, which is not on PyPI: install it from its repository, "
+            "github.com/pmelchior/scarlet, with autograd<1.9."
         )
     return kind(max_n_sources, **values)
 

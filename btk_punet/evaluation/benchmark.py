@@ -194,10 +194,12 @@ def compare_benchmark(
     """
     names = list(BENCHMARK_SETS) if benchmark == "all" else [benchmark]
     if deblenders is None:
-        deblenders = [
-            f"sep:thresh={thresh},minarea={minarea},deblend_cont={deblend_cont}"
+        deblenders = {
+            f"SEP {thresh}/{minarea}/{deblend_cont:g}": (
+                f"sep:thresh={thresh},minarea={minarea},deblend_cont={deblend_cont}"
+            )
             for thresh, minarea, deblend_cont in SEP_SETTINGS
-        ]
+        }
     heads, by_distance = [], {}
     for name in names:
         chosen = benchmark_set(name)

@@ -24,8 +24,9 @@ from tqdm.auto import tqdm
 
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
-from btk_punet.errors import BatchFailedError, InputError
+from btk_punet.errors import BatchFailedError, InputError, InputTypeError
 from btk_punet.evaluation.export import write_tables
+from btk_punet.evaluation.matching import Matcher
 from btk_punet.evaluation.report import write_gallery, write_plots, write_report
 from btk_punet.evaluation.run_folder import (
     batch_file,
@@ -44,14 +45,13 @@ from btk_punet.simulation.choices import (
     choose_sampling,
     choose_survey,
     make_generator,
-    reference_band,
 )
 from btk_punet.simulation.scenes import SceneGenerator
 
 # How many scenes, the first of the run, are drawn in the report.
 GALLERY_SCENES = 6
 
-Deblenders: TypeAlias = str | Deblender | Iterable[str | Deblender] | Mapping[str, Deblender]
+Deblenders: TypeAlias = str | Deblender | Iterable[str | Deblender] | Mapping[str, str | Deblender]
 
 _NO_SOURCE_EXTRACTOR = (
     "SExtractor is left out: the program source-extractor is not installed "
@@ -99,7 +99,9 @@ class Comparison:
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """The efficiency tables, counted from ``truth`` and ``detections``."""
-        return summary_tables(self.truth, self.detections, list(self.run["methods"]))
+        return summary_tables(
+            self.truth, self.detections, list(self.run["methods"]), self.run["n_blends"]
+        )
 
     def __str__(self) -> str:
         head = self.tables["headline"]
@@ -139,8 +141,8 @@ def compare(
 
     Args:
         output: Folder of the run. Gets ``truth.parquet`` and ``detections.parquet`` (one row a
-            source, or detection, and method), ``tables/`` (ECSV, CSV, LaTeX), ``plots/`` (PNG),
-            ``report.html`` and ``run.json``.
+            source, or detection, and method), ``tables/`` (ECSV, CSV, LaTeX), ``plots/`` (PNG and
+            PDF), ``report.html`` and ``run.json``.
         deblenders: BTK deblenders, or names with settings (``"sep:thresh=1.5"``), or a dict of
             name and deblender. SEP, and SExtractor where it is installed, if None.
         survey: ``"euclid"``, the name of one of BTK's surveys, or a BTK survey.
@@ -171,14 +173,20 @@ def compare(
     """
     output = Path(output)
     for name, value in [("n_blends", n_blends), ("batch_size", batch_size), ("njobs", njobs)]:
-        if value < 1:
-            raise InputError(f"{name} must be at least 1, got {value}.")
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    Matcher(radius_arcsec)  # which checks it
     if generator is None:
         chosen_survey = choose_survey(survey, n_exposures, read_noise, psf)
         chosen_catalog = choose_catalog(catalog, chosen_survey, seed)
         chosen_sampling = choose_sampling(sampling, chosen_catalog, chosen_survey)
         generator = make_generator(
             chosen_catalog, chosen_sampling, chosen_survey, batch_size=batch_size, seed=seed
+        )
+    if not isinstance(generator, SceneGenerator) or len(generator.surveys) != 1:
+        raise InputTypeError(
+            "generator must be a SceneGenerator (EuclidGenerator or RealGalaxyGenerator) of one "
+            f"survey, got {type(generator).__name__}."
         )
     notes = []
     if deblenders is None:
@@ -266,7 +274,6 @@ def _run_batch(
                 found,
                 number * generator.batch_size,
                 radius_arcsec,
-                reference_band(blend_batch.survey),
             )
     except Exception as error:
         raise BatchFailedError(
@@ -317,7 +324,7 @@ def _finish(
     comparison = Comparison(output, joined["truth"], joined["detections"], run)
     tables = comparison.tables
     write_tables(tables, output / "tables")
-    plots = write_plots(tables, output / "plots")
+    plots = write_plots(tables, output / "plots", formats=("png", "pdf"))
     shown = generator.draw_batch(0, min(GALLERY_SCENES, run["n_blends"], generator.batch_size))
     plots.append(
         write_gallery(

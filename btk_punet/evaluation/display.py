@@ -178,6 +178,12 @@ class FractionDisplay:
 
         low, high = bins["lo"].to_numpy(float), bins["hi"].to_numpy(float)
         dark = np.isposinf(low)
+        closed = np.isfinite(low) & np.isfinite(high)
+        if self.by == "magnitude" and closed.any():
+            # All that is brighter, or fainter, is drawn as one more bin.
+            width = (high[closed] - low[closed]).max()
+            low = np.where(np.isneginf(low), high - width, low)
+            high = np.where(np.isposinf(high) & ~dark, low + width, high)
         if self.by == "magnitude" and np.isfinite([low[~dark], high[~dark]]).all() and any(~dark):
             # Detections without a positive flux have no magnitude: a place of their own, apart.
             width = (high[~dark] - low[~dark]).max()

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from btk_punet.errors import InputError
-from btk_punet.simulation.labels import check_isolated
+from btk_punet.simulation.labels import check_isolated, check_map
 
 # Smallest eigenvalue of the normalised Fisher matrix, relative to the largest, that is inverted:
 # what is below cannot be told from rounding.
@@ -227,7 +227,9 @@ def _boxes(isolated: np.ndarray, margin: int = 0) -> list[Box]:
 
 def _check(isolated: np.ndarray, background: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     isolated = check_isolated(isolated)
-    background = np.broadcast_to(np.asarray(background, float), isolated.shape[1:])
+    if not np.isfinite(isolated).all():
+        raise InputError("isolated, noiseless images, must hold finite numbers only.")
+    background = check_map(background, "background", isolated)
     if not (background > 0).all():
         raise InputError(
             "background, the variance of a pixel without sources, must be above 0 electron^2 "

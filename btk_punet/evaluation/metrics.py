@@ -25,7 +25,7 @@ CEILING_SNR = 5.0
 
 Edges = Sequence[float] | np.ndarray
 # Quantity -> edges of its bins [lo, hi).
-MAGNITUDE_EDGES = tuple(np.arange(18.0, 28.01, 0.5).tolist())
+MAGNITUDE_EDGES = (-np.inf, *np.arange(18.0, 28.01, 0.5).tolist(), np.inf)
 NEIGHBOUR_DISTANCE_EDGES = (0.0, 0.3, 0.5, 0.8, 1.2, 2.0, np.inf)
 SNR_EDGES = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 40.0, 80.0, np.inf)
 DEFAULT_EDGES: dict[str, tuple[float, ...]] = {

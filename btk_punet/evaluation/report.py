@@ -21,8 +21,11 @@ from btk_punet.evaluation.export import write_file
 from btk_punet.evaluation.scene_display import SceneDisplay, gallery
 from btk_punet.evaluation.style import bin_label, decimals_of, methods_of, without_unknown_ceiling
 from btk_punet.evaluation.summary import CEILING, SHORT
-from btk_punet.simulation.choices import reference_band
-from btk_punet.simulation.survey import background_variance, pixel_scale_arcsec
+from btk_punet.simulation.survey import (
+    background_variance,
+    pixel_scale_arcsec,
+    reference_band,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

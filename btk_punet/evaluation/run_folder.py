@@ -4,22 +4,25 @@ import io
 import json
 import platform
 import shutil
+import warnings
 from importlib import metadata
 from pathlib import Path
 
+import galsim
 import joblib
 import numpy as np
 import pandas as pd
+from astropy.table import Table
 from btk.deblend import Deblender
 
+from btk_punet import __version__
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
-from btk_punet.errors import RunExistsError
+from btk_punet.errors import BtkPunetWarning, RunExistsError
 from btk_punet.evaluation.export import write_file
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import background_variance
 
 _PACKAGES = (
-    "btk_punet",
     "blending_toolkit",
     "GalSim",
     "sep",
@@ -32,7 +35,7 @@ _PACKAGES = (
 
 # What a run leaves in its folder; the batches go when it is finished.
 _FOLDERS = ("batches", "tables", "plots")
-_FILES = ("truth.parquet", "detections.parquet", "report.html", "run.json")
+_TABLES = ("truth.parquet", "detections.parquet")
 
 
 def open_run(output: Path, run: dict, overwrite: bool) -> bool:
@@ -46,39 +49,60 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
     Raises:
         RunExistsError: if the folder holds another run, or files that are not of a run.
     """
+    if output.exists() and not output.is_dir():
+        raise RunExistsError(f"'{output}' is a file: give the path of a folder.")
     before = read_run(output)
     if before is None and output.exists() and any(output.iterdir()):
         raise RunExistsError(
             f"'{output}' is not empty and holds no run of btk-punet: choose another output folder."
         )
-    if before is not None:
-        differences = _differences(before, run)
-        if not differences and not overwrite:
-            if before.get("status") == "finished":
-                return True
-        elif not overwrite:
-            raise RunExistsError(
-                f"'{output}' holds another run ({'; '.join(differences)}). Choose another output "
-                "folder, or overwrite=True (--overwrite) to throw that run away."
+    differences = [] if before is None else _differences(before, run)
+    # Of a run that has not finished a batch nothing is lost.
+    started = (output / "batches").is_dir() or (before or {}).get("status") == "finished"
+    if differences and started and not overwrite:
+        raise RunExistsError(
+            f"'{output}' holds another run ({'; '.join(differences)}). Choose another output "
+            "folder, or overwrite=True (--overwrite) to throw that run away."
+        )
+    if before is not None and not overwrite and not differences:
+        if before.get("status") == "finished" and all((output / n).is_file() for n in _TABLES):
+            return True
+        changed = _changed(before.get("versions", {}), run["versions"])
+        if changed and started:
+            warnings.warn(
+                f"The run in '{output}' was begun with other versions ({'; '.join(changed)}): its "
+                "batches may not agree in the last digits.",
+                BtkPunetWarning,
+                stacklevel=3,
             )
-        else:
-            for name in _FOLDERS:
-                shutil.rmtree(output / name, ignore_errors=True)
-            for name in _FILES:
-                (output / name).unlink(missing_ok=True)
     output.mkdir(parents=True, exist_ok=True)
+    # First, so that a kill in between leaves no finished run without its tables.
     write_json(run, output / "run.json")
+    if before is not None and (overwrite or differences):
+        for name in _FOLDERS:
+            shutil.rmtree(output / name, ignore_errors=True)
+        for name in (*_TABLES, "report.html"):
+            (output / name).unlink(missing_ok=True)
     return False
 
 
 def _differences(before: dict, run: dict) -> list[str]:
     """Return in what two runs differ that decides on their tables."""
-    return [
-        f"{key}: {before.get(part, {}).get(key)!r} there, {run[part].get(key)!r} now"
-        for part in ("parameters", "methods")
-        for key in sorted({*before.get(part, {}), *run[part]})
-        if before.get(part, {}).get(key) != run[part].get(key)
-    ]
+    parts = ("parameters", "methods")
+    return _changed({part: before.get(part) for part in parts}, {part: run[part] for part in parts})
+
+
+def _changed(before: object, now: object, key: str = "") -> list[str]:
+    """Return the leaves in which two nested dicts differ, as text."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for name in dict.fromkeys([*before, *now])
+            for line in _changed(before.get(name), now.get(name), name)
+        ]
+    # As JSON holds them, in which NaN equals NaN.
+    there, here = json.dumps(before), json.dumps(now)
+    return [] if there == here else [f"{key}: {there} there, {here} now"]
 
 
 def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: float) -> dict:
@@ -94,14 +118,22 @@ def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: flo
             "full_exposure_time_s": float(filt.full_exposure_time.to_value("s")),
             "background_variance_electron2": round(background_variance(survey, filt), 3),
             "psf_fwhm_arcsec": round(float(psf.calculateFWHM()), 3),
+            "psf": _psf_fingerprint(psf),
         }
     sampling = generator.sampling_function
-    # The sources of one scene tell any other catalog, sampling or seed.
-    first = generator._sample(0).to_pandas().select_dtypes("number").round(6)
     return {
         "generator": type(generator).__name__,
-        "catalog": f"{generator.catalog.name}, {len(generator.catalog.table)} sources",
-        "sampling": {"class": type(sampling).__name__, **_plain_attributes(sampling)},
+        "catalog": {
+            "class": generator.catalog.name,
+            "n_sources": len(generator.catalog.table),
+            "contents": _table_fingerprint(generator.catalog.table),
+        },
+        "sampling": {
+            "class": type(sampling).__name__,
+            **_plain_attributes(sampling),
+            # What is not among the attributes above shows in what is sampled.
+            "first_scene": _table_fingerprint(generator._sample(0)),
+        },
         "survey": {
             "name": survey.name,
             "n_exposures": getattr(survey, "n_exposures", None),
@@ -109,12 +141,12 @@ def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: flo
             "bands": bands,
         },
         "add_noise": generator.add_noise,
+        "apply_shear": generator.apply_shear,
         "augment_data": generator.augment_data,
         "seed": generator.seed,
         "n_blends": n_blends,
         "batch_size": generator.batch_size,
         "radius_arcsec": radius_arcsec,
-        "first_scene": joblib.hash(first.to_csv(index=False)),
     }
 
 
@@ -124,7 +156,33 @@ def describe_deblender(deblender: Deblender) -> dict:
     return {
         "class": f"{kind.__module__}.{kind.__qualname__}",
         "parameters": _plain_attributes(deblender),
+        "contents": _fingerprint(
+            {key: value for key, value in vars(deblender).items() if not key.startswith("_")}
+        ),
     }
+
+
+def _table_fingerprint(table: Table) -> str:
+    """Return a hash of the numbers of a table, to a precision that all machines share."""
+    columns = {
+        name: np.round(np.asarray(table[name], float), 6)
+        for name in table.colnames
+        if table[name].dtype.kind in "biuf"
+    }
+    return _fingerprint(columns)
+
+
+def _psf_fingerprint(psf: galsim.GSObject) -> str:
+    """Return a hash of the shape of a PSF."""
+    thumbnail = psf.drawImage(nx=9, ny=9, scale=0.5 * round(float(psf.calculateFWHM()), 3))
+    return _fingerprint(np.round(thumbnail.array.astype(float), 4) + 0.0)  # no negative zeros
+
+
+def _fingerprint(thing: object) -> str:
+    try:
+        return joblib.hash(thing)
+    except Exception:  # whatever a user's object does when it is pickled
+        return "unknown"
 
 
 def _plain_attributes(thing: object) -> dict:
@@ -134,18 +192,13 @@ def _plain_attributes(thing: object) -> dict:
         for key, value in sorted(vars(thing).items())
         if not key.startswith("_")
         and isinstance(value, bool | int | float | str | np.generic | None)
-        and value not in (np.inf, -np.inf)
     }
 
 
 def package_versions(methods: dict[str, Deblender]) -> dict[str, str]:
     """Return the versions of everything that a run depends on."""
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # run from a checkout
-            versions[package] = "not installed"
+    versions = {"python": platform.python_version(), "btk_punet": __version__}
+    versions.update({package: metadata.version(package) for package in _PACKAGES})
     for method in methods.values():
         if isinstance(method, SourceExtractorDeblender):
             versions["source-extractor"] = method.version()
@@ -155,7 +208,14 @@ def package_versions(methods: dict[str, Deblender]) -> dict[str, str]:
 def read_run(folder: Path) -> dict | None:
     """Return what ``run.json`` holds, None where there is none."""
     path = folder / "run.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise RunExistsError(
+            f"'{path}' is not the JSON file of a run ({error}): choose another output folder."
+        ) from error
 
 
 def batch_file(folder: Path, number: int, ending: str) -> Path:

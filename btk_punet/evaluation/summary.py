@@ -1,6 +1,7 @@
 """All tables of a comparison, counted from its tidy truth and detection tables."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,10 @@ SHORT = {
 
 
 def summary_tables(
-    truth: pd.DataFrame, detections: pd.DataFrame, methods: Sequence[str] | None = None
+    truth: pd.DataFrame,
+    detections: pd.DataFrame,
+    methods: Sequence[str] | None = None,
+    n_scenes: int | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Return every table of a comparison by its name.
 
@@ -32,6 +36,8 @@ def summary_tables(
         detections: Detection table, all methods.
         methods: Names of the methods, in the order wanted; by default those in the two tables. On
             scenes without sources a method that found nothing has no row in either.
+        n_scenes: Number of scenes, for those without sources, which are not in the tables; if
+            None they are not counted.
 
     Returns:
         ``headline`` (a row a method: completeness, purity and ceiling over everything),
@@ -59,7 +65,7 @@ def summary_tables(
         parts = {m: metrics.purity_table(of_found[m], by) for m in methods}
         tables[f"purity_by_{SHORT[by]}"] = _trimmed(_stacked(parts))
     tables["efficiency"] = _each(of_truth, metrics.efficiency_table)
-    tables["count_matrix"] = _each(of_truth, _tidy_count_matrix)
+    tables["count_matrix"] = _each(of_truth, partial(_tidy_count_matrix, n_scenes=n_scenes))
     return tables
 
 
@@ -83,8 +89,8 @@ def _headline(of_truth: dict[str, pd.DataFrame], of_found: dict[str, pd.DataFram
     return pd.DataFrame(rows).rename(columns=names)
 
 
-def _tidy_count_matrix(truth: pd.DataFrame) -> pd.DataFrame:
-    counts = metrics.count_matrix(truth)
+def _tidy_count_matrix(truth: pd.DataFrame, n_scenes: int | None) -> pd.DataFrame:
+    counts = metrics.count_matrix(truth, n_scenes)
     share = metrics.column_fractions(counts)
     found, true = np.indices(counts.shape)
     return pd.DataFrame(

@@ -18,7 +18,12 @@ from btk_punet.evaluation.limit import alone_snr, limit_snr
 from btk_punet.evaluation.matching import NEIGHBOUR_SNR, Matcher
 from btk_punet.simulation.catalog import half_light_radius_arcsec
 from btk_punet.simulation.labels import clean_real_galaxies
-from btk_punet.simulation.survey import background_variance, magnitude, pixel_scale_arcsec
+from btk_punet.simulation.survey import (
+    background_variance,
+    magnitude,
+    pixel_scale_arcsec,
+    reference_band,
+)
 
 # A true source counts above this signal-to-noise ratio, if it were alone.
 COUNTS_SNR = 5.0
@@ -35,7 +40,7 @@ def batch_tables(
     deblend_batches: Mapping[str, DeblendBatch],
     first_scene: int = 0,
     radius_arcsec: float = 0.3,
-    band: int = 0,
+    band: int | None = None,
     matchings: Mapping[str, Matching] | None = None,
     with_limit: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -46,7 +51,8 @@ def batch_tables(
         deblend_batches: Output of each method, by its name.
         first_scene: Number of the batch's first scene in the run.
         radius_arcsec: Matching radius [arcsec].
-        band: Index of the band whose magnitude is used; noise is taken over all bands.
+        band: Index of the band whose magnitude is used, `reference_band` if None; noise is taken
+            over all bands.
         matchings: A matching for each method, instead of `Matcher`'s.
         with_limit: Whether to compute ``limit_snr``, which takes most of the time; NaN if not.
 
@@ -80,6 +86,7 @@ def batch_tables(
                 f"{blend_batch.batch_size} blends."
             )
     scenes = range(blend_batch.batch_size)
+    band = reference_band(blend_batch.survey) if band is None else band
     truth = [scene_truth(blend_batch, scene, band, with_limit) for scene in scenes]
     all_truth = _joined_scenes(truth, first_scene)
     matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))

@@ -48,6 +48,8 @@ _DEFAULTS = {
 _READERS = {
     ".fits": "fits",
     ".fit": "fits",
+    ".parquet": None,  # read by pandas
+    ".pq": None,
     ".ecsv": "ascii.ecsv",
     ".csv": "ascii.csv",
     ".txt": "ascii.basic",
@@ -119,7 +121,7 @@ class EuclidCatalog(Catalog):
         star_fraction: float = 0.0,
         bulge_disk_fraction: float = 0.5,
     ) -> "EuclidCatalog":
-        """Draw a population with Euclid's counts, sizes, profiles and shapes.
+        """Draw a population with Euclid's counts, sizes, profiles and shapes, spread at random.
 
         Args:
             n_galaxies: Number of sources.
@@ -135,6 +137,8 @@ class EuclidCatalog(Catalog):
         """
         if n_galaxies < 1:
             raise InputError(f"n_galaxies must be at least 1, got {n_galaxies}.")
+        if seed < 0:
+            raise InputError(f"seed must be 0 or more, got {seed}.")
         if not min_mag < max_mag:
             raise InputError(f"Expected min_mag < max_mag, got {min_mag} and {max_mag}.")
         for name, value in [
@@ -163,12 +167,16 @@ class EuclidCatalog(Catalog):
         bulge_radius = bulge_to_disk_radius * disk_radius
         root_q = np.sqrt(axis_ratio)
         galaxy, bulge = (~is_star).astype(float), two_parts.astype(float)
+        # A patch of sky as large as the counts imply, for samplings that go by position.
+        density = galaxies_per_arcmin2(max_mag) - galaxies_per_arcmin2(min_mag)
+        side_deg = np.sqrt(n_galaxies / density) / 60
+        ra, dec = rng.uniform(0.0, side_deg, (2, n_galaxies))
 
         return cls(
             Table(
                 {
-                    "ra": np.zeros(n_galaxies),
-                    "dec": np.zeros(n_galaxies),
+                    "ra": ra,
+                    "dec": dec,
                     "IE_ab": magnitude,
                     "i_ab": magnitude,
                     "fluxnorm_disk": galaxy * (1.0 - bulge_to_total),
@@ -197,14 +205,18 @@ def read_table(path: str | Path) -> Table:
     if not path.is_file():
         raise CatalogError(f"The catalog file '{path}' does not exist.")
     ending = path.suffix.lower()
-    if ending in (".parquet", ".pq"):
-        return Table.from_pandas(pd.read_parquet(path))
     if ending not in _READERS:
         raise CatalogError(
-            f"Cannot read '{path.name}': expected one of {sorted({*_READERS, '.parquet'})}, got "
-            f"'{ending}'."
+            f"Cannot read '{path.name}': expected one of {sorted(_READERS)}, got '{ending}'."
         )
-    return Table.read(path, format=_READERS[ending])
+    try:
+        if _READERS[ending] is None:
+            return Table.from_pandas(pd.read_parquet(path))
+        return Table.read(path, format=_READERS[ending])
+    except Exception as error:  # each of the readers has errors of its own
+        raise CatalogError(
+            f"The catalog file '{path}' could not be read as {ending}: {error}"
+        ) from error
 
 
 def galaxies_per_arcmin2(max_mag: float) -> float:

@@ -15,7 +15,7 @@ from btk_punet.simulation.sampling import (
     EuclidPairSampling,
 )
 from btk_punet.simulation.scenes import SceneGenerator
-from btk_punet.simulation.survey import get_euclid_survey
+from btk_punet.simulation.survey import get_euclid_survey, reference_band
 
 SAMPLINGS = {
     "groups": EuclidGroupSampling,
@@ -142,14 +142,6 @@ def magnitude_column(catalog: Catalog, survey: Survey) -> str:
     if isinstance(catalog, CosmosCatalog):
         return "MAG"
     return f"{survey.available_filters[reference_band(survey)]}_ab"
-
-
-def reference_band(survey: Survey) -> int:
-    """Return the index of the band in which magnitudes are given: I_E, else i or r, else first."""
-    for name in ("IE", "i", "r"):
-        if name in survey.available_filters:
-            return survey.available_filters.index(name)
-    return 0
 
 
 def is_euclid(survey: Survey) -> bool:

@@ -36,7 +36,7 @@ def overlap_count(
     isolated = check_isolated(isolated)
     if (x is None) != (y is None):
         raise InputError("x and y hold the centres together: give both or neither.")
-    covered = isolated > k * np.asarray(sigma)
+    covered = isolated > k * check_map(sigma, "sigma", isolated)
     if x is not None and y is not None:
         for mask, column, row in zip(covered, x, y, strict=True):
             mask &= connected_part(mask, column, row)
@@ -99,6 +99,17 @@ def connected_part(mask: np.ndarray, x: float, y: float) -> np.ndarray:
         return np.zeros_like(mask)
     regions, _ = ndimage.label(mask, structure=_EIGHT_CONNECTED)
     return regions == regions[row, column]
+
+
+def check_map(values: float | np.ndarray, name: str, isolated: np.ndarray) -> np.ndarray:
+    """Return a number or a map as an array of shape (H, W), after checking that it fits."""
+    values = np.asarray(values, float)
+    if values.ndim != 0 and values.shape != isolated.shape[1:]:
+        raise InputError(
+            f"{name} must be a number or have the shape {isolated.shape[1:]} of the images, got "
+            f"{values.shape}."
+        )
+    return np.broadcast_to(values, isolated.shape[1:])
 
 
 def check_isolated(isolated: np.ndarray) -> np.ndarray:

@@ -172,3 +172,11 @@ def magnitude(flux: np.ndarray, filt: Filter) -> np.ndarray:
         filt.zeropoint.to_value("mag") - 2.5 * np.log10(np.where(good, rate, 1.0)),
         np.inf,
     )
+
+
+def reference_band(survey: Survey) -> int:
+    """Return the index of the band in which magnitudes are given: I_E, else i or r, else first."""
+    for name in ("IE", "i", "r"):
+        if name in survey.available_filters:
+            return survey.available_filters.index(name)
+    return 0

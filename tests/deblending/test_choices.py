@@ -3,7 +3,7 @@ from btk.deblend import PeakLocalMax, SepSingleBand
 
 from btk_punet import SepDeblender
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
-from btk_punet.errors import InputError, InputTypeError
+from btk_punet.errors import InputError, InputTypeError, MissingProgramError
 
 
 @pytest.mark.parametrize("nothing", [[], {}, ()])
@@ -25,6 +25,7 @@ def test_instances_and_dicts_are_taken_as_they_are():
     deblender = SepDeblender(7)
     assert choose_deblenders(deblender, 10) == {repr(deblender): deblender}
     assert choose_deblenders({"mine": deblender}, 10) == {"mine": deblender}
+    assert choose_deblenders({"mine": "sep:thresh=3"}, 10)["mine"].thresh == 3
 
 
 def test_btk_classes():
@@ -43,6 +44,8 @@ def test_defaults_exist():
 @pytest.mark.parametrize(
     ("choice", "error", "message"),
     [
+        (SepDeblender, InputTypeError, "but ABCMeta; expected for example SepDeblender"),
+        ("btk-scarlet", MissingProgramError, "needs scarlet, which is not on PyPI"),
         ("scarlett", InputError, "Unknown deblender 'scarlett': expected one of .*'sep'"),
         (
             "sep:treshold=1",
@@ -52,7 +55,11 @@ def test_defaults_exist():
         ("sep:thresh=high", InputError, "Expected a number, true or false in 'thresh=high'"),
         (["sep", "sep"], InputError, "'sep' is given twice"),
         ("btk-peak-local-max", InputError, r"needs the setting\(s\) \['sky_level'\]"),
-        ({"mine": object()}, InputTypeError, "'mine' is not a btk.deblend.Deblender but object"),
+        (
+            {"mine": object()},
+            InputTypeError,
+            "'mine' is not an instance of .* but object",
+        ),
     ],
 )
 def test_bad_choice(choice, error, message):

@@ -6,14 +6,30 @@ import subprocess
 import sys
 import time
 
+import galsim
 import numpy as np
 import pandas as pd
 import pytest
 from btk.deblend import Deblender, SepSingleBand
-from btk.sampling_functions import DefaultSampling
+from btk.sampling_functions import DefaultSampling, DefaultSamplingShear
 
-from btk_punet import Comparison, EuclidCatalog, EuclidGroupSampling, SepDeblender, compare
-from btk_punet.errors import BatchFailedError, CatalogError, InputError, RunExistsError
+from btk_punet import (
+    Comparison,
+    EuclidCatalog,
+    EuclidGenerator,
+    EuclidGroupSampling,
+    SepDeblender,
+    compare,
+    get_euclid_survey,
+)
+from btk_punet.errors import (
+    BatchFailedError,
+    BtkPunetWarning,
+    CatalogError,
+    InputError,
+    InputTypeError,
+    RunExistsError,
+)
 
 TABLES = ["truth.parquet", "detections.parquet"]
 
@@ -33,6 +49,11 @@ def small_run(folder, catalog, **options):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, catalog):
     return small_run(tmp_path_factory.mktemp("runs") / "run", catalog)
+
+
+def moffat_survey():
+    """Return the default survey with another PSF of the same width."""
+    return get_euclid_survey(psf=galsim.Moffat(beta=3, fwhm=0.16))
 
 
 def contents(folder):
@@ -59,7 +80,7 @@ def test_files(run):
     names = {path.name for path in run.folder.iterdir()}
     assert names == {*TABLES, "run.json", "report.html", "tables", "plots"}
     assert {path.suffix for path in (run.folder / "tables").iterdir()} == {".ecsv", ".csv", ".tex"}
-    assert {path.suffix for path in (run.folder / "plots").iterdir()} == {".png"}
+    assert {path.suffix for path in (run.folder / "plots").iterdir()} == {".png", ".pdf"}
 
 
 def test_tables_are_tidy_and_count(run):
@@ -124,9 +145,10 @@ def test_finished_run_is_not_run_again(run, catalog):
     [
         ({"seed": 5}, "holds another run .*seed: 0 there, 5 now"),
         ({"n_blends": 8}, "n_blends: 6 there, 8 now"),
-        ({"psf": 0.2}, r"survey: .*'psf_fwhm_arcsec': 0.16\b.*'psf_fwhm_arcsec': 0.2\b"),
-        ({"deblenders": {"sep": SepDeblender(20, 1.5)}}, "sep: .*'thresh': 1.5.*now"),
-        ({"sampling": EuclidGroupSampling(max_radius=1.0)}, "sampling: .*'max_radius': 1.0"),
+        ({"psf": 0.2}, r"psf_fwhm_arcsec: 0.16 there, 0.2 now"),
+        ({"deblenders": {"sep": SepDeblender(20, 1.5)}}, "thresh: 1.2 there, 1.5 now"),
+        ({"sampling": EuclidGroupSampling(max_radius=1.0)}, "max_radius: 1.6 there, 1.0 now"),
+        ({"survey": moffat_survey()}, "psf: "),
     ],
 )
 def test_folder_of_another_run(run, catalog, change, message):
@@ -136,9 +158,76 @@ def test_folder_of_another_run(run, catalog, change, message):
     assert contents(run.folder) == before
 
 
-def test_other_catalog_is_another_run(run):
+def test_other_catalog_is_another_run(run, catalog):
     with pytest.raises(RunExistsError, match="first_scene"):
         small_run(run.folder, EuclidCatalog.simulate(500, seed=2))
+    # A galaxy that no scene holds: what is drawn from the catalog tells nothing of it.
+    table = catalog.table.copy()
+    table["a_d"][np.argmax(table["IE_ab"])] *= 2
+    with pytest.raises(RunExistsError, match=r"\(contents: .* there, .* now\)"):
+        small_run(run.folder, EuclidCatalog(table))
+
+
+def test_options_of_the_generator_make_another_run(tmp_path, catalog):
+    def generator(**options):
+        sampling = DefaultSamplingShear(6.4, 2, max_shift=1.0, shear=(0.1, 0.0), mag_name="IE_ab")
+        return EuclidGenerator(catalog, sampling, get_euclid_survey(), batch_size=2, **options)
+
+    plain = {"n_blends": 2, "progress": False}
+    compare(tmp_path / "run", "sep", generator=generator(), **plain)
+    with pytest.raises(RunExistsError, match="apply_shear: false there, true now"):
+        compare(tmp_path / "run", "sep", generator=generator(apply_shear=True), **plain)
+
+
+class Levels(SepDeblender):
+    """Has a parameter that is not a plain number."""
+
+    def __init__(self, levels):
+        super().__init__(20)
+        self.levels = levels
+
+
+def test_any_parameter_of_a_deblender_makes_another_run(tmp_path, catalog):
+    nan = {"mine": Levels([1.0, float("nan")])}
+    small_run(tmp_path / "run", catalog, n_blends=2, deblenders=nan)
+    small_run(tmp_path / "run", catalog, n_blends=2, deblenders=nan)  # NaN is the same as NaN
+    with pytest.raises(RunExistsError, match="contents: "):
+        small_run(tmp_path / "run", catalog, n_blends=2, deblenders={"mine": Levels([1.0, 2.0])})
+
+
+def test_other_versions_are_told(tmp_path, catalog):
+    folder = tmp_path / "run"
+    (tmp_path / "fail").touch()
+    with pytest.raises(BatchFailedError):
+        small_run(folder, catalog, deblenders={"mine": FailsOnce(tmp_path / "fail")})
+    run = json.loads((folder / "run.json").read_text())
+    run["versions"]["sep"] = "0.1"
+    (folder / "run.json").write_text(json.dumps(run))
+    (tmp_path / "fail").unlink()
+    with pytest.warns(BtkPunetWarning, match='other versions .sep: "0.1" there'):
+        small_run(folder, catalog, deblenders={"mine": FailsOnce(tmp_path / "fail")})
+
+
+def test_finished_run_without_its_tables_is_run_again(tmp_path, catalog):
+    first = small_run(tmp_path / "run", catalog, n_blends=2)
+    (tmp_path / "run" / "truth.parquet").unlink()
+    again = small_run(tmp_path / "run", catalog, n_blends=2)
+    pd.testing.assert_frame_equal(again.truth, first.truth)
+
+
+def test_output_that_cannot_be_a_run(tmp_path, catalog):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunExistsError, match="is a file: give the path of a folder"):
+        small_run(tmp_path / "file", catalog)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(RunExistsError, match="is not the JSON file of a run"):
+        small_run(tmp_path, catalog)
+
+
+def test_run_that_never_finished_a_batch_may_be_corrected(tmp_path, catalog):
+    with pytest.raises(InputError, match="radius_arcsec must be above 0"):
+        small_run(tmp_path / "run", catalog, radius_arcsec=0)
+    assert not (tmp_path / "run").exists()
 
 
 def test_folder_with_other_files_is_never_touched(tmp_path, catalog):
@@ -158,8 +247,11 @@ def test_overwrite(tmp_path, catalog):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"n_blends": 0}, InputError, "n_blends must be at least 1, got 0"),
-        ({"njobs": 0}, InputError, "njobs must be at least 1, got 0"),
+        ({"n_blends": 0}, InputError, "n_blends must be a whole number of at least 1, got 0"),
+        ({"njobs": 0}, InputError, "njobs must be a whole number of at least 1, got 0"),
+        ({"n_blends": 2.5}, InputError, "n_blends must be a whole number of at least 1, got 2.5"),
+        ({"seed": -1}, InputError, "seed must be 0 or more, got -1"),
+        ({"generator": object()}, InputTypeError, "generator must be a SceneGenerator .* object"),
         ({"deblenders": "sextractr"}, InputError, "Unknown deblender 'sextractr': expected"),
         ({"sampling": "clusters"}, InputError, "Unknown sampling 'clusters'"),
         ({"survey": "Roamn"}, InputError, "Unknown survey 'Roamn'"),
@@ -203,10 +295,13 @@ def test_failing_deblender_is_named_and_nothing_is_lost(tmp_path, catalog):
     done = sorted(path.name for path in (folder / "batches").glob("*.json"))
     assert done == ["000000.json", "000001.json"]
     trigger.unlink()
-    kept = (folder / "batches" / "000001.json").stat().st_mtime_ns
-    assert kept
+    # A batch that is done is not run again: what its file says is believed.
+    kept = folder / "batches" / "000001.json"
+    summary = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**summary, "warnings": ["believed"]}))
     result = small_run(folder, catalog, deblenders={"mine": FailsOnce(trigger)})
     assert set(result.truth["scene"]) == set(range(6))
+    assert "believed" in result.run["notes"]
 
 
 def test_killed_run_goes_on_to_the_same_tables(tmp_path):
@@ -227,10 +322,10 @@ def test_killed_run_goes_on_to_the_same_tables(tmp_path):
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    done = {path: path.stat().st_mtime_ns for path in killed.glob("batches/*.json")}
-    assert 3 <= len(done) < 12
-    # What a kill in the middle of writing leaves behind must not be taken for a result.
-    (killed / "batches" / "000011.truth.parquet.part").write_bytes(b"half")
+    assert 3 <= len(list(killed.glob("batches/*.json"))) < 12
+    # A kill in the middle of writing leaves half a file, which must not be taken for a result.
+    (killed / "batches" / ".000011.truth.parquet.99.part").write_bytes(b"half")
+    (killed / "batches" / "000011.truth.parquet").write_bytes(b"half")
 
     subprocess.run([*command, "1", "-o", killed], check=True, env=environment, capture_output=True)
     assert contents(killed) == contents(whole)
@@ -268,5 +363,5 @@ def test_missing_source_extractor_is_said_in_a_line(tmp_path, catalog, monkeypat
 
 def test_not_a_deblender(tmp_path, catalog):
     assert not issubclass(int, Deblender)
-    with pytest.raises(TypeError, match="'number' is not a btk.deblend.Deblender but int"):
+    with pytest.raises(TypeError, match="'number' is not an instance .* but int"):
         small_run(tmp_path / "run", catalog, deblenders={"number": 3})

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from btk_punet.errors import InputError
 from btk_punet.evaluation.limit import alone_snr, limit_snr
 from tests.evaluation.conftest import BACKGROUND, gaussian, limit_by_brute_force
 
@@ -213,3 +214,14 @@ class TestLimitSnr:
     def test_a_batch_is_refused(self):
         with pytest.raises(ValueError, match=r"isolated must have the shape \(n, H, W\)"):
             limit_snr(np.zeros((2, 1, 20, 20)), [1, 2], [1, 2], BACKGROUND)
+
+
+@pytest.mark.parametrize("background", [np.ones((2, 2)), np.ones(4)])
+def test_background_of_another_shape(background):
+    with pytest.raises(InputError, match=r"background must be a number or have the shape \(4, 4\)"):
+        alone_snr(np.ones((1, 4, 4)), background)
+
+
+def test_images_with_nan():
+    with pytest.raises(InputError, match="must hold finite numbers only"):
+        limit_snr(np.full((1, 4, 4), np.nan), [1], [1], 1.0)

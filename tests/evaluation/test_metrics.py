@@ -124,7 +124,9 @@ class TestBinnedFraction:
             check_edges(edges)
 
     def test_default_edges(self):
-        assert np.diff(MAGNITUDE_EDGES) == pytest.approx(0.5)
+        # No magnitude is left out: the bins at either end are open.
+        assert MAGNITUDE_EDGES[0] == -np.inf and MAGNITUDE_EDGES[-1] == np.inf
+        assert np.diff(MAGNITUDE_EDGES[1:-1]) == pytest.approx(0.5)
         for edges in DEFAULT_EDGES.values():
             check_edges(edges)
 
@@ -423,3 +425,13 @@ class TestBesideBtk:
         pd.testing.assert_frame_equal(efficiency.aggregate(), efficiency_table(truth))
         assert efficiency.count_matrix().tolist() == count_matrix(truth).tolist()
         assert efficiency.count_matrix().sum() == 6
+
+
+def test_no_detection_is_left_out_of_the_bins():
+    magnitude = [17.0, 18.0, 22.2, 27.99, 28.0, 31.0, np.inf]
+    detections = pd.DataFrame({"magnitude": magnitude, "in_bounds": True, "matched": True})
+    table = purity_table(detections)
+    assert table["n"].sum() == purity_total(detections)["n"].iloc[0] == len(magnitude)
+    ends = table.iloc[[0, -2, -1]]
+    assert ends["lo"].tolist() == [-np.inf, 28.0, np.inf]
+    assert ends["n"].tolist() == [1, 2, 1]

@@ -323,3 +323,18 @@ def test_btks_own_generator_draws_it(catalog, one_exposure):
     batch = next(generator)
     assert batch.blend_images.shape == (2, 1, 64, 64)
     assert np.all(batch.blend_images.sum(axis=(1, 2, 3)) > 0)
+
+
+@pytest.mark.parametrize("ending", ["fits", "ecsv", "parquet"])
+def test_broken_file(tmp_path, ending):
+    path = tmp_path / f"catalog.{ending}"
+    path.write_text("this is not a table")
+    with pytest.raises(CatalogError, match=f"could not be read as .{ending}"):
+        EuclidCatalog.from_file(path)
+
+
+def test_positions_have_the_density_of_the_counts():
+    table = EuclidCatalog.simulate(5000, seed=1, min_mag=20.0, max_mag=25.0).table
+    side_arcmin = 60 * max(np.ptp(table["ra"]), np.ptp(table["dec"]))
+    expected = galaxies_per_arcmin2(25.0) - galaxies_per_arcmin2(20.0)
+    assert 5000 / side_arcmin**2 == pytest.approx(expected, rel=0.01)

@@ -11,8 +11,8 @@ from btk_punet.simulation.choices import (
     choose_survey,
     make_generator,
     open_cosmos,
-    reference_band,
 )
+from btk_punet.simulation.survey import reference_band
 
 
 @pytest.fixture(scope="module")

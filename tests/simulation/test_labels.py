@@ -149,3 +149,8 @@ def test_clean_real_galaxies_keeps_what_is_connected_above_half_a_sigma():
     np.testing.assert_array_equal(clean[0], pixels((1, 1), value=9.0) + pixels((1, 2), value=1.1))
     np.testing.assert_array_equal(clean[1], np.zeros((5, 5)))  # nothing at its centre
     np.testing.assert_array_equal(scene, before)
+
+
+def test_sigma_of_another_shape():
+    with pytest.raises(InputError, match=r"sigma must be a number or have the shape \(4, 4\)"):
+        class_map(np.zeros((1, 4, 4)), np.ones((3, 3)))
