@@ -159,7 +159,8 @@ def compare(
         max_n_sources: Most detections in an image for deblenders given by name; by default twice
             the most true ones and 10 more.
         radius_arcsec: Matching radius [arcsec].
-        generator: A generator of scenes, in place of survey, catalog, sampling and seed.
+        generator: A generator of scenes, in place of survey, catalog, sampling, seed and batch
+            size.
         overwrite: Whether to throw away another run that the folder holds.
         progress: Whether to show a progress bar.
 
