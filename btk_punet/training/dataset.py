@@ -1,0 +1,386 @@
+"""Stamps of blends composed as training runs: new scenes, noise and masks at every step.
+
+Needs NumPy alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from btk_punet.errors import InputError
+from btk_punet.training.bank import GalaxyBank
+
+# Shares of the scenes: the recipe of the trial that worked.
+SCENE_MIX = {"field": 0.30, "group": 0.55, "pair": 0.15}
+# A centre is marked where the source's alone_snr exceeds this; fainter ones cannot be found.
+CENTRE_SNR = 2.5
+PIXEL_SCALE_ARCSEC = 0.1
+
+FIELD_DENSITY_PER_ARCMIN2 = (60.0, 200.0)  # all magnitudes of the bank, to 26.5
+FIELD_MARGIN_PIXELS = 16  # fields go on beyond the stamp, whose border cuts through sources
+CLUSTERED_SHARE, CLUSTER_RADIUS_PIXELS = 0.5, 30.0
+GROUP_RADIUS_ARCSEC, GROUP_SIZE, LARGE_GROUP_SIZE = (0.8, 2.5), (1, 6), (7, 10)
+LARGE_GROUP_SHARE = 0.08
+PAIR_SEPARATION_ARCSEC = (0.1, 1.5)
+# So many of a kind stand on one stamp (each number is as likely), anywhere but in the outermost
+# pixels: a stamp of one pair would teach little besides empty sky.
+GROUPS_ON_STAMP, PAIRS_ON_STAMP, BORDER_PIXELS = (1, 2), (1, 3), 3.0
+# Groups and pairs are of galaxies within the benchmark's magnitudes, with counts a little flatter
+# than the sky's (0.30 instead of 0.374 dex/mag), so that bright neighbours are not rare. Half of
+# them stand in a field of the sky's own sources.
+GROUP_MAGNITUDES, GROUP_TILT_DEX_PER_MAG = (19.5, 25.3), -0.074
+FIELD_BEHIND_SHARE = 0.5
+
+SINGLE_EXPOSURE_SHARE = 0.35  # the other numbers of exposures are as likely among themselves
+NO_READ_NOISE_SHARE = 0.4
+# Sky residuals: level and slopes are normal with this many sigma; some stamps have large ones.
+RESIDUAL_SIGMA, LARGE_RESIDUAL_SIGMA, LARGE_RESIDUAL_SHARE = 0.03, 0.15, 0.05
+
+MAX_MASKED_SHARE = 0.25  # of a stamp's pixels
+# What masked pixels may hold, in sigma: a network must not look.
+GARBAGE = (np.nan, 0.0, -50.0, 1e3, 1e6, 1e30)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is on a stamp.
+
+    Attributes:
+        galaxies: Rows of the bank, shape (n,), all of one PSF.
+        left: Column of the image on which the first one of each source's stamp falls, shape (n,).
+        bottom: The same for the rows.
+        n_exposures: Number of exposures.
+        read_noise: Read noise of one exposure [electron].
+        orientation: 0 to 7: bit 0 swaps the axes, then bits 1 and 2 flip columns and rows.
+    """
+
+    galaxies: np.ndarray
+    left: np.ndarray
+    bottom: np.ndarray
+    n_exposures: int
+    read_noise: float
+    orientation: int
+
+
+class StampComposer:
+    """Composes batches of stamps from a bank of galaxies, each batch from a seed of its own.
+
+    Args:
+        bank: The galaxies.
+        size: Side of a stamp [pixel].
+        seed: Seed; a batch depends on it and on its step alone.
+        mix: Shares of scenes with a field alone, groups, and pairs.
+        max_exposures: Most exposures of 565 s.
+        masked_share: Share of the stamps with masked pixels.
+        noise: Whether to add noise and sky residuals.
+        offsets: Whether to return the sub-pixel places of the centres.
+
+    Raises:
+        InputError: for a size below 8, shares outside 0-1, or a bank without a source between the
+            magnitudes of groups.
+    """
+
+    def __init__(
+        self,
+        bank: GalaxyBank,
+        size: int = 64,
+        seed: int = 0,
+        mix: Mapping[str, float] = SCENE_MIX,
+        max_exposures: int = 6,
+        masked_share: float = 0.3,
+        noise: bool = True,
+        offsets: bool = False,
+    ):
+        shares = np.array([mix.get(name, 0.0) for name in SCENE_MIX])
+        if size < 8 or max_exposures < 1 or not 0 <= masked_share <= 1:
+            raise InputError(
+                "Expected a size of at least 8 pixels, max_exposures of at least 1 and a "
+                f"masked_share in 0-1; got {size}, {max_exposures} and {masked_share}."
+            )
+        if set(mix) - set(SCENE_MIX) or (shares < 0).any() or not shares.sum() > 0:
+            raise InputError(f"mix must hold shares of {list(SCENE_MIX)}, got {dict(mix)}.")
+        self.bank, self.size, self.seed = bank, size, seed
+        self.max_exposures, self.masked_share = max_exposures, masked_share
+        self.noise, self.offsets = noise, offsets
+        self._mix = np.cumsum(shares / shares.sum())
+        self._unit_snr2 = {
+            read_noise: bank.unit_snr2(bank.sky_electrons + read_noise**2)
+            for read_noise in {0.0, bank.read_noise_electrons}
+        }
+        magnitude, weight = bank.catalog["magnitude"], bank.catalog["weight"]
+        bright = (magnitude >= GROUP_MAGNITUDES[0]) & (magnitude < GROUP_MAGNITUDES[1])
+        tilted = weight * 10.0 ** (GROUP_TILT_DEX_PER_MAG * (magnitude - GROUP_MAGNITUDES[1]))
+        # A PSF with galaxies too few to choose from (in a small bank) is left out.
+        self._psfs = [psf for psf in range(256) if (bright & (bank.catalog["psf"] == psf)).any()]
+        if not self._psfs:
+            raise InputError(
+                f"The bank has no source with {GROUP_MAGNITUDES[0]} <= I_E < "
+                f"{GROUP_MAGNITUDES[1]}: draw a larger one."
+            )
+        self._field = {psf: self._chooser(psf, weight) for psf in self._psfs}
+        self._group = {psf: self._chooser(psf, tilted * bright) for psf in self._psfs}
+        # Level and two slopes of a sky residual; the slopes have the level's own rms.
+        ramp = (np.arange(size) - (size - 1) / 2) / np.std(np.arange(size))
+        self._planes = np.stack(
+            [np.ones((size, size)), np.tile(ramp, (size, 1)), np.tile(ramp[:, None], size)]
+        ).astype(np.float32)
+
+    def batch(self, step: int, batch_size: int) -> dict[str, np.ndarray]:
+        """Return the batch of a step, whatever was drawn before.
+
+        Args:
+            step: Number of the step.
+            batch_size: Number of stamps.
+
+        Returns:
+            ``image`` (b, H, W, 1) float32, in units of the background's sigma, garbage where
+            masked; ``class`` (b, H, W) uint8: 0, 1 or 2 for none, one or more sources above one
+            sigma of the background; ``centre`` (b, H, W) uint8: 1 in the pixel of the centre of
+            every source with ``alone_snr`` above 2.5; ``mask`` (b, H, W) bool, True where the
+            image can be used (class and centre are right everywhere); ``sigma`` (b,) float32, of
+            the background [electron]; ``n_exposures`` (b,), ``psf`` (b,; -1 without sources) and
+            ``n_centres`` (b,; two may share a pixel) int; and, if asked for, ``offset``
+            (b, H, W, 2) float32: x and y of the centre from the middle of its pixel [pixel], 0
+            elsewhere (the strongest source's, of several).
+
+        Raises:
+            InputError: for a negative step or an empty batch.
+        """
+        if batch_size < 1 or step < 0:
+            raise InputError(
+                f"Expected a step of 0 or more and a batch_size of at least 1, got {step} and "
+                f"{batch_size}."
+            )
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(step,)))
+        shape = (batch_size, self.size, self.size)
+        batch: dict[str, np.ndarray] = {
+            "image": np.zeros((*shape, 1), np.float32),
+            "class": np.zeros(shape, np.uint8),
+            "centre": np.zeros(shape, np.uint8),
+            "mask": np.ones(shape, bool),
+        }
+        if self.offsets:
+            batch["offset"] = np.zeros((*shape, 2), np.float32)
+        flux = batch["image"][..., 0]
+        scenes = [self.draw_scene(rng) for _ in range(batch_size)]
+        centres = []
+        for index, scene in enumerate(scenes):
+            flux[index], count, (x, y, snr) = self.compose(scene)
+            np.minimum(count, 2, out=batch["class"][index])
+            found = np.flatnonzero(self._inside(x, y) & (snr > CENTRE_SNR))
+            found = found[np.argsort(snr[found])]
+            column, row = _pixel(x[found]), _pixel(y[found])
+            batch["centre"][index, row, column] = 1
+            if self.offsets:
+                batch["offset"][index, row, column, 0] = x[found] - column
+                batch["offset"][index, row, column, 1] = y[found] - row
+            centres.append(len(found))
+        exposures = np.array([scene.n_exposures for scene in scenes], np.float32)
+        read_variance = np.array([scene.read_noise**2 for scene in scenes], np.float32)
+        sigma = np.sqrt(exposures * (self.bank.sky_electrons + read_variance)).astype(np.float32)
+        if self.noise:
+            self._add_noise(flux, exposures, read_variance, rng)
+        flux /= sigma[:, None, None]
+        if self.noise:
+            large = rng.random(batch_size) < LARGE_RESIDUAL_SHARE
+            strength = np.where(large, LARGE_RESIDUAL_SIGMA, RESIDUAL_SIGMA)[:, None]
+            residual = (strength * rng.standard_normal((batch_size, 3))).astype(np.float32)
+            flux += np.tensordot(residual, self._planes, axes=1)
+        for index in np.flatnonzero(rng.random(batch_size) < self.masked_share):
+            usable, garbage = draw_mask(self.size, rng)
+            batch["mask"][index] = usable
+            flux[index][~usable] = garbage
+        psf = [self.bank.catalog["psf"][s.galaxies[0]] if len(s.galaxies) else -1 for s in scenes]
+        batch |= {
+            "sigma": sigma,
+            "n_exposures": exposures.astype(int),
+            "psf": np.array(psf, int),
+            "n_centres": np.array(centres),
+        }
+        return batch
+
+    def draw_scene(self, rng: np.random.Generator) -> Scene:
+        """Return a random scene: a field, a group or a pair."""
+        psf = self._psfs[rng.integers(len(self._psfs))]
+        kind = list(SCENE_MIX)[int(np.searchsorted(self._mix, rng.random(), side="right"))]
+        galaxies, places = [], []
+        if kind != "field":
+            place_one = self._place_group if kind == "group" else self._place_pair
+            low, high = GROUPS_ON_STAMP if kind == "group" else PAIRS_ON_STAMP
+            place = np.concatenate([place_one(rng) for _ in range(rng.integers(low, high + 1))])
+            galaxies.append(self._choose(self._group[psf], len(place), rng))
+            places.append(place)
+        if kind == "field" or rng.random() < FIELD_BEHIND_SHARE:
+            place = self._place_field(rng)
+            galaxies.append(self._choose(self._field[psf], len(place), rng))
+            places.append(place)
+        chosen = np.concatenate(galaxies) if galaxies else np.zeros(0, int)
+        place = np.concatenate(places) if places else np.zeros((0, 2))
+        single = rng.random() < SINGLE_EXPOSURE_SHARE or self.max_exposures == 1
+        sources = self.bank.catalog[chosen]
+        return Scene(
+            chosen,
+            _pixel(place[:, 0] - sources["x"]),
+            _pixel(place[:, 1] - sources["y"]),
+            1 if single else int(rng.integers(2, self.max_exposures + 1)),
+            0.0 if rng.random() < NO_READ_NOISE_SHARE else self.bank.read_noise_electrons,
+            int(rng.integers(8)),
+        )
+
+    def compose(
+        self, scene: Scene
+    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return the noiseless image of a scene, and its truth.
+
+        Returns:
+            The image [electron], float32, shape (H, W); how many sources cover each pixel, uint8,
+            shape (H, W); and x, y [pixel] and ``alone_snr`` of each source, shape (n,) each.
+        """
+        size, sources = self.size, self.bank.catalog[scene.galaxies]
+        flux, count = np.zeros((size, size), np.float32), np.zeros((size, size), np.uint8)
+        background = scene.n_exposures * (self.bank.sky_electrons + scene.read_noise**2)
+        threshold, seconds = background**0.5, self.bank.exposure_seconds * scene.n_exposures
+        snr = np.sqrt(scene.n_exposures * self._unit_snr2[scene.read_noise][scene.galaxies])
+        for number, (galaxy, left, bottom, height, width) in enumerate(
+            zip(
+                *(column.tolist() for column in (scene.galaxies, scene.left, scene.bottom)),
+                *(sources[name].tolist() for name in ("height", "width")),
+                strict=True,
+            )
+        ):
+            low_x, high_x = max(left, 0), min(left + width, size)
+            low_y, high_y = max(bottom, 0), min(bottom + height, size)
+            if low_x >= high_x or low_y >= high_y:
+                snr[number] = 0.0
+                continue
+            stamp = self.bank.stamp(galaxy)
+            stamp = stamp[low_y - bottom : high_y - bottom, low_x - left : high_x - left]
+            light = stamp.astype(np.float32)
+            light *= seconds
+            flux[low_y:high_y, low_x:high_x] += light
+            count[low_y:high_y, low_x:high_x] += light > threshold
+            if light.size < height * width:  # the rest of it is off the image
+                snr[number] = np.sqrt((light**2 / (background + light)).sum())
+        x, y = scene.left + sources["x"], scene.bottom + sources["y"]
+        if scene.orientation & 1:
+            flux, count, x, y = flux.T, count.T, y, x
+        if scene.orientation & 2:
+            flux, count, x = flux[:, ::-1], count[:, ::-1], size - 1 - x
+        if scene.orientation & 4:
+            flux, count, y = flux[::-1], count[::-1], size - 1 - y
+        return flux, count, (x, y, snr)
+
+    def _add_noise(
+        self,
+        flux: np.ndarray,
+        exposures: np.ndarray,
+        read_variance: np.ndarray,
+        rng: np.random.Generator,
+    ) -> None:
+        """Add photon and read noise [electron] to images of shape (b, H, W), in place.
+
+        The photons are Poisson's, of sky and sources together: 156 of the sky at the least. Of
+        such a number mean, variance (to 4e-4) and skewness are those of a normal one with the
+        first term of the Cornish-Fisher expansion, at a tenth of the cost of `rng.poisson`.
+        """
+        exposures, read_variance = exposures[:, None, None], read_variance[:, None, None]
+        photons = flux + exposures * np.float32(self.bank.sky_electrons)
+        variance = photons + exposures * read_variance
+        noise = rng.standard_normal(flux.shape, np.float32)
+        # The skewness of the sum over 6, times sigma: Poisson's third moment is its mean.
+        noise_skew = (noise**2 - 1) * (photons / (6 * variance))
+        flux += noise * np.sqrt(variance) + noise_skew
+
+    def _chooser(self, psf: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of the bank in one PSF, and their summed weights up to 1."""
+        (rows,) = np.nonzero((self.bank.catalog["psf"] == psf) & (weight > 0))
+        cumulative = np.cumsum(weight[rows])
+        return rows, cumulative / cumulative[-1]
+
+    @staticmethod
+    def _choose(
+        chooser: tuple[np.ndarray, np.ndarray], number: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        rows, cumulative = chooser
+        return rows[np.searchsorted(cumulative, rng.random(number), side="right")]
+
+    def _place_field(self, rng: np.random.Generator) -> np.ndarray:
+        """Return places [pixel], shape (n, 2), of a field that is partly clustered."""
+        low, high = -FIELD_MARGIN_PIXELS, self.size + FIELD_MARGIN_PIXELS
+        density = np.exp(rng.uniform(*np.log(FIELD_DENSITY_PER_ARCMIN2)))
+        number = rng.poisson(density * ((high - low) * PIXEL_SCALE_ARCSEC / 60) ** 2)
+        place = rng.uniform(low, high, (number, 2))
+        clustered = min(rng.binomial(number, CLUSTERED_SHARE), max(number - 1, 0))
+        if clustered:
+            partner = rng.integers(clustered, number, clustered)
+            radius = CLUSTER_RADIUS_PIXELS * np.sqrt(rng.random(clustered))
+            place[:clustered] = place[partner] + _polar(radius, clustered, rng)
+        return place
+
+    def _place_group(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the places [pixel], shape (n, 2), of a group, uniform in radius."""
+        large = rng.random() < LARGE_GROUP_SHARE
+        low, high = LARGE_GROUP_SIZE if large else GROUP_SIZE
+        number = int(rng.integers(low, high + 1))
+        radius = rng.uniform(*GROUP_RADIUS_ARCSEC) / PIXEL_SCALE_ARCSEC * rng.random(number)
+        return self._middle(rng) + _polar(radius, number, rng)
+
+    def _place_pair(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the places [pixel], shape (2, 2), of a pair."""
+        half = 0.5 * rng.uniform(*PAIR_SEPARATION_ARCSEC) / PIXEL_SCALE_ARCSEC
+        direction = _polar(half, 1, rng)
+        return self._middle(rng) + np.concatenate([-direction, direction])
+
+    def _middle(self, rng: np.random.Generator) -> np.ndarray:
+        """Return where the middle of a group or pair falls, x and y [pixel]."""
+        return rng.uniform(BORDER_PIXELS, self.size - 1 - BORDER_PIXELS, 2)
+
+    def _inside(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return whether each point [pixel] lies in a pixel of the image."""
+        column, row = _pixel(x), _pixel(y)
+        return (np.minimum(column, row) >= 0) & (np.maximum(column, row) < self.size)
+
+
+def draw_mask(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return a random mask: dead columns, circles, ellipses and cosmic-ray tracks.
+
+    Returns:
+        Booleans of shape (size, size), False where masked (at most a quarter of the pixels); and
+        what the masked pixels hold, float32, one value each.
+    """
+    grid_y, grid_x = np.mgrid[:size, :size].astype(np.float32)
+    usable = np.ones((size, size), bool)
+    for _ in range(rng.integers(1, 7)):
+        x, y = rng.uniform(0, size - 1, 2)
+        cos, sin = _polar(1.0, 1, rng)[0]
+        along, across = (
+            (grid_x - x) * cos + (grid_y - y) * sin,
+            (grid_y - y) * cos - (grid_x - x) * sin,
+        )
+        kind = rng.integers(4)
+        if kind == 0:  # columns, or now and then rows
+            grid = grid_x if rng.random() < 0.8 else grid_y
+            bad = np.abs(grid - np.floor(x)) < rng.integers(1, 3)
+        elif kind == 3:  # a track, one to three pixels wide
+            bad = (np.abs(along) < rng.uniform(2, 20)) & (np.abs(across) < rng.uniform(0.6, 1.5))
+        else:  # a circle or an ellipse
+            radius = rng.uniform(1.5, max(2.0, 0.16 * size))
+            ratio = 1.0 if kind == 1 else rng.uniform(0.2, 1.0)
+            bad = np.hypot(along, across / ratio) < radius
+        if np.count_nonzero(usable & ~bad) >= (1 - MAX_MASKED_SHARE) * size**2:
+            usable &= ~bad
+    number = int(np.count_nonzero(~usable))
+    garbage = rng.choice(GARBAGE, number if rng.random() < 0.2 else 1)
+    return usable, np.broadcast_to(garbage.astype(np.float32), number)
+
+
+def _pixel(place: np.ndarray) -> np.ndarray:
+    """Return the number of the pixel that holds a place on an axis."""
+    return np.floor(place + 0.5).astype(int)
+
+
+def _polar(radius: float | np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Return points at these radii and random angles, shape (number, 2)."""
+    angle = rng.uniform(0.0, 2 * np.pi, number)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)

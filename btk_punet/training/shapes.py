@@ -1,0 +1,334 @@
+"""What the training data is drawn from: PSFs with aberrations, and galaxies that are not smooth.
+
+Every galaxy here is one source, whatever lumps it has: what a detector must not take apart.
+"""
+
+import math
+from collections.abc import Mapping
+
+import astropy.units as u
+import galsim
+import numpy as np
+from scipy import ndimage
+from scipy.optimize import brentq
+
+from btk_punet.simulation.rendering import Component, source_components
+from btk_punet.simulation.survey import (
+    EUCLID_LINEAR_OBSCURATION,
+    EUCLID_MIRROR_METRES,
+    EUCLID_STRUT_THICKNESS,
+    EUCLID_STRUTS,
+    EUCLID_WAVELENGTH_NM,
+    PSF_TABLE_PIXELS,
+    PSF_TABLE_SCALE_ARCSEC,
+)
+
+PSF_FWHM_RANGE_ARCSEC = (0.14, 0.20)
+# Defocus, astigmatism, coma, trefoil and spherical aberration, in Noll's numbers.
+NOLL_TERMS = range(4, 12)
+# All terms together (0.07 is the diffraction limit by Marechal's rule), and each alone.
+WAVEFRONT_RMS_WAVES, TERM_MAX_WAVES = (0.01, 0.065), 0.05
+
+# The image of a PSF's middle on which its FWHM is measured.
+_CORE_SCALE_ARCSEC, _CORE_PIXELS = 0.005, 201
+
+# Shapes that are not smooth, and how common each is among them. Disks at Euclid's resolution are
+# mostly clumpy or spiral; few galaxies are caught merging.
+IRREGULAR_KINDS = {
+    "clumpy": 0.32,
+    "spiral": 0.30,
+    "lopsided": 0.16,
+    "merging": 0.08,
+    "irregular": 0.14,
+}
+# The share of galaxies with visible structure grows with the half-light radius [arcsec]: none is
+# seen below the PSF's size, and nearly every large disk has some.
+STRUCTURE_RADIUS_ARCSEC, STRUCTURE_SHARE = (0.10, 0.25, 0.45, 0.8), (0.0, 0.3, 0.5, 0.75)
+# Early types are smooth: those more concentrated than this keep their Sersic profiles.
+SMOOTH_ABOVE_SERSIC_N, SMOOTH_ABOVE_BULGE_TO_TOTAL = 2.5, 0.6
+
+COMPANION_MAX_ARCSEC = 0.5
+
+
+def training_psfs(n_psfs: int = 16, seed: int = 0) -> list[galsim.GSObject]:
+    """Return PSFs of Euclid's optics with random aberrations, blurred to FWHM 0.14-0.20 arcsec.
+
+    Args:
+        n_psfs: Number of PSFs; their FWHM (before the pixel) are spread evenly over the range.
+        seed: Seed of the aberrations and the angles of the struts.
+    """
+    rng = np.random.default_rng(seed)
+    low, high = PSF_FWHM_RANGE_ARCSEC
+    fwhms = low + (high - low) * (np.arange(n_psfs) + rng.random(n_psfs)) / n_psfs
+    return [_aberrated_psf(fwhm, rng) for fwhm in fwhms]
+
+
+def equivalent_fwhm_arcsec(psf: galsim.GSObject) -> float:
+    """Return the diameter [arcsec] of the circle with the area where a PSF is above half its peak.
+
+    GalSim's ``calculateFWHM`` takes the shortest way down, which for an aberrated PSF is not its
+    size.
+    """
+    return _fwhm_of_image(_core(psf))
+
+
+def _core(psf: galsim.GSObject) -> np.ndarray:
+    """Return the inner arcsecond of a PSF, finely sampled."""
+    return psf.drawImage(
+        nx=_CORE_PIXELS, ny=_CORE_PIXELS, scale=_CORE_SCALE_ARCSEC, method="no_pixel"
+    ).array
+
+
+def _fwhm_of_image(core: np.ndarray) -> float:
+    n_above = np.count_nonzero(core >= 0.5 * core.max())
+    return 2 * _CORE_SCALE_ARCSEC * math.sqrt(n_above / math.pi)
+
+
+def _aberrated_psf(fwhm_arcsec: float, rng: np.random.Generator) -> galsim.GSObject:
+    """Return one PSF as a table, like `simulation.survey.euclid_psf`."""
+    terms = rng.standard_normal(len(NOLL_TERMS))
+    terms *= rng.uniform(*WAVEFRONT_RMS_WAVES) / np.linalg.norm(terms)
+    terms = np.clip(terms, -TERM_MAX_WAVES, TERM_MAX_WAVES)
+    strut_angle = rng.uniform(0.0, 120.0)
+    while True:
+        optics = galsim.OpticalPSF(
+            lam=EUCLID_WAVELENGTH_NM,
+            diam=EUCLID_MIRROR_METRES,
+            obscuration=EUCLID_LINEAR_OBSCURATION,
+            nstruts=EUCLID_STRUTS,
+            strut_thick=EUCLID_STRUT_THICKNESS,
+            strut_angle=strut_angle * galsim.degrees,
+            aberrations=[0.0] * NOLL_TERMS.start + list(terms),
+        )
+        core = _core(optics)
+        if _fwhm_of_image(core) < fwhm_arcsec - 2e-3:
+            break
+        terms *= 0.7  # too aberrated to be that sharp
+
+    def blurred_fwhm(sigma_arcsec: float) -> float:
+        return _fwhm_of_image(ndimage.gaussian_filter(core, sigma_arcsec / _CORE_SCALE_ARCSEC))
+
+    sigma_arcsec = brentq(
+        lambda sigma: blurred_fwhm(sigma) - fwhm_arcsec, 1e-3, fwhm_arcsec, xtol=2e-4
+    )
+    table = galsim.Convolve(optics, galsim.Gaussian(sigma=sigma_arcsec)).drawImage(
+        nx=PSF_TABLE_PIXELS, ny=PSF_TABLE_PIXELS, scale=PSF_TABLE_SCALE_ARCSEC, method="no_pixel"
+    )
+    band_limit = 2 * np.pi * EUCLID_MIRROR_METRES / (EUCLID_WAVELENGTH_NM * 1e-9)  # per radian
+    return galsim.InterpolatedImage(
+        table, flux=1.0, calculate_maxk=band_limit * u.arcsec.to("rad") * PSF_TABLE_SCALE_ARCSEC
+    )
+
+
+class PlacedComponent(Component):
+    """A component that stands off the source's centre: a knot, a companion, a lopsided disk."""
+
+    dx_arcsec: float
+    dy_arcsec: float
+
+    @classmethod
+    def at(cls, component: Component, dx_arcsec: float, dy_arcsec: float) -> "PlacedComponent":
+        """Return a component moved from the centre by this much."""
+        placed = cls(*component)
+        placed.dx_arcsec, placed.dy_arcsec = float(dx_arcsec), float(dy_arcsec)
+        return placed
+
+    def profile(self) -> galsim.GSObject:
+        """Return the GalSim profile, at its place, before the PSF."""
+        return super().profile().shift(self.dx_arcsec, self.dy_arcsec)
+
+    def radius_at(self, surface_brightness: float) -> float:
+        """Return how far from the source's centre [arcsec] it is brighter than this."""
+        offset = math.hypot(self.dx_arcsec, self.dy_arcsec)
+        return offset + super().radius_at(surface_brightness)
+
+
+def galaxy_parts(
+    row: Mapping, flux: float, rng: np.random.Generator, kind: str | None = None
+) -> tuple[str, list[Component]]:
+    """Return what a source of an `EuclidCatalog` looks like, smooth or not.
+
+    A galaxy with structure keeps the flux, axes and angle of its row; its centre is that of its
+    light (the centroid), as a detector measures it.
+
+    Args:
+        row: Row of the catalog.
+        flux: Total flux [electron].
+        rng: Random stream.
+        kind: One of `IRREGULAR_KINDS`; by default drawn, as common as in the sky at this size,
+            with smooth ones among them.
+
+    Returns:
+        The kind (``"star"``, ``"sersic"``, ``"bulge_disk"`` or one of `IRREGULAR_KINDS`) and the
+        parts.
+    """
+    smooth = source_components(row, flux)
+    if row["is_star"]:
+        return "star", smooth
+    if kind is None:
+        bulge_share = row["fluxnorm_bulge"] / (row["fluxnorm_disk"] + row["fluxnorm_bulge"])
+        early = row["sersic_n"] > SMOOTH_ABOVE_SERSIC_N or bulge_share > SMOOTH_ABOVE_BULGE_TO_TOTAL
+        radius = math.sqrt(row["a_d"] * row["b_d"])
+        share = 0.0 if early else np.interp(radius, STRUCTURE_RADIUS_ARCSEC, STRUCTURE_SHARE)
+        if rng.random() >= share:
+            return ("sersic" if row["sersic_n"] > 0 else "bulge_disk"), smooth
+        kind = str(rng.choice(list(IRREGULAR_KINDS), p=list(IRREGULAR_KINDS.values())))
+    return kind, _centred(_Disk(row, smooth, rng).parts(kind))
+
+
+def _centred(parts: list[PlacedComponent]) -> list[Component]:
+    """Return the parts moved together, so that the centroid of their light is the centre."""
+    flux = np.array([part.flux for part in parts])
+    x, y = (
+        np.average([getattr(part, name) for part in parts], weights=flux)
+        for name in ("dx_arcsec", "dy_arcsec")
+    )
+    return [PlacedComponent.at(part, part.dx_arcsec - x, part.dy_arcsec - y) for part in parts]
+
+
+class _Disk:
+    """The inclined disk of a galaxy, on which structure is placed."""
+
+    def __init__(self, row: Mapping, smooth: list[Component], rng: np.random.Generator):
+        self.smooth, self.rng = smooth, rng
+        self.flux = sum(part.flux for part in smooth)
+        self.a, self.b = float(row["a_d"]), float(row["b_d"])  # arcsec
+        self.angle_deg = float(row["pa_disk"])
+
+    def parts(self, kind: str) -> list[PlacedComponent]:
+        return getattr(self, f"_{kind}")()
+
+    def _sky(self, radius: np.ndarray, azimuth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places [arcsec] of points of the disk, their radius in half-light radii."""
+        along, across = self.a * radius * np.cos(azimuth), self.b * radius * np.sin(azimuth)
+        cos, sin = math.cos(math.radians(self.angle_deg)), math.sin(math.radians(self.angle_deg))
+        return along * cos - across * sin, along * sin + across * cos
+
+    def _body(self, share: float, dx: float = 0.0, dy: float = 0.0) -> list[PlacedComponent]:
+        """Return the smooth galaxy with this share of the light."""
+        return [
+            PlacedComponent.at(part._replace(flux=part.flux * share), dx, dy)
+            for part in self.smooth
+        ]
+
+    def _knots(
+        self,
+        share: float,
+        radius: np.ndarray,
+        azimuth: np.ndarray,
+        size: tuple[float, float],
+        faintest: float = 0.15,
+    ) -> list[PlacedComponent]:
+        """Return knots on the disk that hold this share of the light.
+
+        Args:
+            share: Of the galaxy's light.
+            radius: Where they are [half-light radii of the disk].
+            azimuth: Where they are, in the plane of the disk [radian].
+            size: Range of their half-light radii, in units of the disk's semi-minor axis (a knot
+                is no larger than its disk is wide).
+            faintest: Luminosity of the faintest knot over that of the brightest. Between the two
+                they follow a power law of slope -2, as those of HII regions do, and they fall
+                with the disk's light.
+        """
+        luminosity = 1 / self.rng.uniform(faintest, 1.0, len(radius)) * np.exp(-0.8 * radius)
+        luminosity *= share * self.flux / luminosity.sum()
+        sizes = np.maximum(self.rng.uniform(*size, len(radius)) * self.b, 0.015)
+        x, y = self._sky(radius, azimuth)
+        return [
+            PlacedComponent.at(Component(float(flux), 1.0, float(half_light)), dx, dy)
+            for flux, half_light, dx, dy in zip(luminosity, sizes, x, y, strict=True)
+        ]
+
+    def _clumpy(self) -> list[PlacedComponent]:
+        """A disk with star-forming knots anywhere on it."""
+        number = self.rng.integers(3, 15)
+        # A lone knot brighter than a tenth of its galaxy would look like a source of its own.
+        share = self.rng.uniform(0.1, min(0.045 * number, 0.5))
+        radius = self.rng.gamma(2.5, 0.4, number).clip(0.15, 2.2)
+        azimuth = self.rng.uniform(0, 2 * np.pi, number)
+        return self._body(1 - share) + self._knots(share, radius, azimuth, (0.04, 0.22))
+
+    def _spiral(self) -> list[PlacedComponent]:
+        """Two (seldom three or one) logarithmic arms of overlapping knots, and a small bulge."""
+        share = self.rng.uniform(0.25, 0.5)
+        arms = self.rng.choice([1, 2, 3], p=[0.1, 0.7, 0.2])
+        number = 12
+        pitch = math.tan(math.radians(self.rng.uniform(12, 32)))
+        turn = np.linspace(0, self.rng.uniform(0.8, 1.5) * np.pi, number)
+        radius = 0.5 * np.exp(pitch * turn)
+        radius *= self.rng.uniform(1.5, 2.2) / radius[-1]
+        start = self.rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(arms)[:, None] / arms
+        azimuth = self.rng.choice([-1, 1]) * (start + turn + self.rng.normal(0, 0.08, number))
+        knots = self._knots(share, np.tile(radius, arms), azimuth.ravel(), (0.12, 0.35), 0.25)
+        bulge = self.rng.uniform(0.02, 0.15)
+        nucleus = Component(bulge * self.flux, 1.0, max(0.15 * self.b, 0.02))
+        return [*self._body(1 - share - bulge), PlacedComponent.at(nucleus, 0, 0), *knots]
+
+    def _lopsided(self) -> list[PlacedComponent]:
+        """A second, broader disk on one side, and often a knot in it: light to one side."""
+        second = self.rng.uniform(0.2, 0.5)
+        x, y = self._sky(self.rng.uniform(0.6, 1.3, 1), self.rng.uniform(0, 2 * np.pi, 1))
+        disk = Component(
+            second * self.flux,
+            1.0,
+            self.rng.uniform(0.6, 1.2) * math.sqrt(self.a * self.b),
+            min(1.0, self.b / self.a * self.rng.uniform(1.0, 1.6)),
+            self.angle_deg + self.rng.normal(0, 15),
+        )
+        knot_share = float(self.rng.choice([0.0, self.rng.uniform(0.04, 0.15)]))
+        radius, azimuth = self.rng.uniform(0.3, 1.3, 2), self.rng.uniform(0, 2 * np.pi, 2)
+        return [
+            *self._body(1 - second - knot_share),
+            PlacedComponent.at(disk, x[0], y[0]),
+            *(self._knots(knot_share, radius, azimuth, (0.1, 0.3)) if knot_share else []),
+        ]
+
+    def _merging(self) -> list[PlacedComponent]:
+        """A small companion inside the body's light, and the tidal tail that it draws.
+
+        Farther out or as bright as the body it would be a source of its own.
+        """
+        companion = self.rng.uniform(0.06, 0.2)
+        tail = self.rng.uniform(0.04, 0.12)
+        radius, azimuth = self.rng.uniform(0.5, 1.2), self.rng.uniform(0, 2 * np.pi)
+        x, y = self._sky(np.array([radius]), np.array([azimuth]))
+        nearer = min(1.0, COMPANION_MAX_ARCSEC / math.hypot(x[0], y[0]))
+        radius, x, y = radius * nearer, x * nearer, y * nearer
+        bend = self.rng.choice([-1, 1]) * np.linspace(0.1, 1.6, 8)
+        size = max(self.rng.uniform(0.2, 0.45) * self.b, 0.03)
+        galaxy = Component(companion * self.flux, 1.0, size, self.rng.uniform(0.5, 1.0), 0.0)
+        arc = self._knots(tail, radius + np.linspace(0, 1.2, 8), azimuth + bend, (0.25, 0.4))
+        return [*self._body(1 - companion - tail), PlacedComponent.at(galaxy, x[0], y[0]), *arc]
+
+    def _irregular(self) -> list[PlacedComponent]:
+        """Overlapping patches of unlike brightness, without a bulge, on a faint common disk."""
+        number = self.rng.integers(2, 5)
+        patches = self.rng.uniform(0.4, 0.75)
+        fluxes = self.rng.dirichlet(np.full(number, 3.0)) * patches * self.flux
+        radius, azimuth = self.rng.uniform(0.2, 1.0, number), self.rng.uniform(0, 2 * np.pi, number)
+        x, y = self._sky(radius, azimuth)
+        knot_share = self.rng.uniform(0.03, 0.2)
+        count = self.rng.integers(2, 7)
+        knots = self._knots(
+            knot_share,
+            self.rng.uniform(0.1, 1.3, count),
+            self.rng.uniform(0, 2 * np.pi, count),
+            (0.05, 0.2),
+        )
+        size = math.sqrt(self.a * self.b)
+        blobs = [
+            PlacedComponent.at(
+                Component(
+                    float(flux),
+                    1.0,
+                    self.rng.uniform(0.25, 0.65) * size,
+                    self.rng.uniform(0.4, 1.0),
+                    self.angle_deg + self.rng.normal(0, 30),
+                ),
+                dx,
+                dy,
+            )
+            for flux, dx, dy in zip(fluxes, x, y, strict=True)
+        ]
+        return [*self._body(1 - patches - knot_share), *blobs, *knots]
