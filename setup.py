@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "btk_punet/__init__.py").read_text())[1]
 
-TEST = ["pytest>=8", "ruff>=0.8", "mypy>=1.13"]
+TEST = ["pytest>=8", "ruff>=0.8,<0.20", "mypy>=1.13"]
 NOTEBOOKS = ["jupyterlab>=4", "nbmake>=1.5"]
 
 setup(
@@ -36,7 +36,8 @@ setup(
         "matplotlib>=3.8",
         "pandas>=2.2",
         "pyarrow>=15",
-        "scipy>=1.13",
+        # BTK 1.0.9 needs spatial.distance_matrix, which SciPy 1.20 will not have.
+        "scipy>=1.13,<1.20",
         "sep>=1.4",
         "surveycodex>=1.0",
         "threadpoolctl>=3.1",
