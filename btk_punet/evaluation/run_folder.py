@@ -60,9 +60,10 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
     # Of a run that has not finished a batch nothing is lost.
     started = (output / "batches").is_dir() or (before or {}).get("status") == "finished"
     if differences and started and not overwrite:
+        more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise RunExistsError(
-            f"'{output}' holds another run ({'; '.join(differences)}). Choose another output "
-            "folder, or overwrite=True (--overwrite) to throw that run away."
+            f"'{output}' holds another run ({'; '.join(differences[:5])}{more}). Choose another "
+            "output folder, or overwrite=True (--overwrite) to throw that run away."
         )
     if before is not None and not overwrite and not differences:
         if before.get("status") == "finished" and all((output / n).is_file() for n in _TABLES):
@@ -102,7 +103,11 @@ def _changed(before: object, now: object, key: str = "") -> list[str]:
         ]
     # As JSON holds them, in which NaN equals NaN.
     there, here = json.dumps(before), json.dumps(now)
-    return [] if there == here else [f"{key}: {there} there, {here} now"]
+    if there == here:
+        return []
+    if isinstance(before, dict) or isinstance(now, dict):
+        return [f"{key}: {'only there' if isinstance(before, dict) else 'only now'}"]
+    return [f"{key}: {there} there, {here} now"]
 
 
 def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: float) -> dict:
