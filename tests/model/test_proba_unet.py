@@ -1,0 +1,315 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from btk_punet.errors import InputError, InputTypeError
+from btk_punet.model import proba_unet
+from btk_punet.model.latent import DiagonalGaussian
+from btk_punet.model.objective import training_loss
+from btk_punet.model.proba_unet import ProbaUNet
+
+SMALL = {"channels": (6, 8, 12), "latent_channels": 3}
+
+
+@pytest.fixture(scope="module", params=["grid", "global"])
+def model(request):
+    keras.utils.set_random_seed(1)
+    return ProbaUNet(latent=request.param, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    keras.utils.set_random_seed(1)
+    return ProbaUNet(**SMALL)
+
+
+def toy(n=8, size=16, seed=5):
+    """Stamps with one or two square sources of two sigma, their classes and centres."""
+    rng = np.random.default_rng(seed)
+    images = rng.standard_normal((n, size, size, 1)).astype("float32")
+    covered, centres = np.zeros((n, size, size), int), np.zeros((n, size, size))
+    for i in range(n):
+        for x, y in rng.integers(3, size - 3, (1 + i % 2, 2)):
+            covered[i, y - 2 : y + 3, x - 2 : x + 3] += 1
+            centres[i, y, x] = 1
+    images += 4 * covered[..., None]
+    return images, np.minimum(covered, 2), centres
+
+
+def gradients(model, batch):
+    tf = pytest.importorskip("tensorflow")
+    with tf.GradientTape() as tape:
+        loss, _ = training_loss(model(batch), batch)
+    return loss, tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+
+
+def batch_of(model, images, classes, centres, seed=0):
+    shape = (len(images), *model.latent_shape(*images.shape[1:3]))
+    noise = np.random.default_rng(seed).standard_normal(shape).astype("float32")
+    return {"images": images, "classes": classes, "centres": centres, "noise": noise}
+
+
+def test_no_images(model):
+    images, maps = np.zeros((0, 16, 16, 1)), np.zeros((0, 16, 16))
+    found = model.sample(images, 3)
+    assert found["class"].shape == (3, 0, 16, 16, 3)
+    assert found["centre"].shape == (3, 0, 16, 16)
+    assert model.reconstruct(images, maps, maps)["class"].shape == (0, 16, 16, 3)
+    assert model.kl(images, maps, maps).shape == model.elbo(images, maps, maps).shape == (0,)
+
+
+@pytest.mark.parametrize("brightness", [0, 1e6, 1e30])
+def test_all_zero_and_very_bright_images_are_finite(model, brightness):
+    images, classes, centres = toy(2)
+    images = brightness * images
+    assert np.all(np.isfinite(model.elbo(images, classes, centres, n_samples=2)))
+    for maps in model.sample(images, 2).values():
+        assert np.all((maps >= 0) & (maps <= 1))
+
+
+@pytest.mark.parametrize("shape", [(20, 28), (1, 1), (17, 30), (5, 64)])
+def test_any_size_and_cells_of_the_grid(model, shape):
+    found = model.sample(np.zeros((2, *shape, 1)), 3)
+    assert found["class"].shape == (3, 2, *shape, 3)
+    assert found["centre"].shape == (3, 2, *shape)
+    assert found["class"].dtype == found["centre"].dtype == np.float32
+    np.testing.assert_allclose(found["class"].sum(axis=-1), 1, atol=1e-5)
+    cells = (1, 1) if model.latent == "global" else (-(-shape[0] // 4), -(-shape[1] // 4))
+    assert model.prior(np.zeros((2, *shape, 1))).mean().shape == (2, *cells, 3)
+    maps = np.zeros((2, *shape))
+    assert model.reconstruct(np.zeros((2, *shape, 1)), maps, maps)["centre"].shape == (2, *shape)
+
+
+@pytest.mark.parametrize("options", [{"n_bands": 2}, {"stem_stride": 2}, {"stem_stride": 4}])
+def test_bands_and_stem_strides(options):
+    model = ProbaUNet(**SMALL, **options)
+    images = np.random.default_rng(0).standard_normal((2, 20, 28, model.n_bands))
+    assert model.sample(images, 2)["class"].shape == (2, 2, 20, 28, 3)
+    maps = np.zeros((2, 20, 28))
+    assert np.all(np.isfinite(model.elbo(images, maps, maps)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, 1e300])
+def test_what_a_masked_pixel_holds_changes_nothing(model, value):
+    images, classes, centres = toy(2, 18)
+    images, mask = images.astype(float), np.ones((2, 18, 18), bool)
+    mask[0, 4:7, 9] = mask[1, 17] = False
+    before = model.sample(images, 3, seed=4, mask=mask)
+    rebuilt = model.reconstruct(images, classes, centres, mask)
+    elbo = model.elbo(images, classes, centres, mask)
+    images[~mask] = value
+    after = model.sample(images, 3, seed=4, mask=mask)
+    classes[~mask], centres[~mask] = -1, np.nan
+    for key in before:
+        np.testing.assert_array_equal(before[key], after[key])
+        again = model.reconstruct(images, classes, centres, mask)[key]
+        np.testing.assert_array_equal(rebuilt[key], again)
+    np.testing.assert_array_equal(elbo, model.elbo(images, classes, centres, mask))
+
+
+def test_pixels_that_are_not_finite_are_masked_without_being_told(model):
+    images, _, _ = toy(1)
+    mask = np.ones((1, 16, 16), bool)
+    mask[0, 3, 3] = False
+    images[0, 3, 3] = np.nan
+    with_mask, without = model.sample(images, 2, mask=mask), model.sample(images, 2)
+    np.testing.assert_array_equal(with_mask["class"], without["class"])
+
+
+def test_equal_seeds_equal_samples(model):
+    images, _, _ = toy(3)
+    one, same, other = (model.sample(images, 2, seed=seed) for seed in (7, 7, 8))
+    for key in one:
+        np.testing.assert_array_equal(one[key], same[key])
+        assert not np.array_equal(one[key], other[key])
+        assert not np.array_equal(one[key][0], one[key][1])
+
+
+def test_samples_do_not_depend_on_the_batch_or_on_how_many_are_drawn(model, monkeypatch):
+    images, _, _ = toy(5)
+    whole = model.sample(images, 6, seed=1)["class"]
+    np.testing.assert_allclose(model.sample(images[3:4], 2)["class"].shape, (2, 1, 16, 16, 3))
+    np.testing.assert_allclose(
+        model.sample(images[3:4], 2, 1)["class"][:, 0], whole[:2, 3], atol=1e-5
+    )
+    monkeypatch.setattr(proba_unet, "TRUNK_PIXELS", 2 * 256)
+    monkeypatch.setattr(proba_unet, "HEAD_PIXELS", 4 * 256)
+    np.testing.assert_allclose(model.sample(images, 6, seed=1)["class"], whole, atol=1e-5)
+
+
+def test_the_head_run_alone_is_the_whole_network(model):
+    images, classes, centres = toy(3)
+    outputs = model({"images": images, "classes": classes, "centres": centres})
+    logits = ops.convert_to_numpy(outputs["class_logits"])
+    found = model.reconstruct(images, classes, centres)
+    np.testing.assert_allclose(found["class"], ops.softmax(logits), atol=1e-5)
+    np.testing.assert_allclose(found["centre"], ops.sigmoid(outputs["centre_logits"]), atol=1e-5)
+    one, same = (model.reconstruct(images, classes, centres, seed=3)["class"] for _ in range(2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, found["class"])
+
+
+def test_kl_is_the_closed_form(model):
+    images, classes, centres = toy(3)
+    outputs = model({"images": images, "classes": classes, "centres": centres})
+    cells = DiagonalGaussian(*outputs["posterior"]).kl_divergence(
+        DiagonalGaussian(*outputs["prior"])
+    )
+    found = model.kl(images, classes, centres)
+    np.testing.assert_allclose(found, np.sum(cells, axis=(1, 2)), rtol=1e-4)
+    assert np.all(found > 0)
+
+
+def test_elbo_is_the_training_loss_of_an_image(model):
+    images, classes, centres = toy(2)
+    noise = proba_unet._noise(
+        images, np.ones((2, 16, 16), bool), (1, *model.latent_shape(16, 16)), seed=0
+    )[0]
+    batch = batch_of(model, images, classes, centres) | {"noise": noise}
+    loss, _ = training_loss(model(batch), batch)
+    found = model.elbo(images, classes, centres)
+    assert -np.mean(found) / 256 == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_class_weights_come_off_the_probabilities():
+    keras.utils.set_random_seed(2)
+    plain = ProbaUNet(**SMALL)
+    weighted = ProbaUNet(**SMALL, class_weights=(0.5, 2, 8))
+    weighted.set_weights(plain.get_weights())
+    images, _, _ = toy(2)
+    p, q = plain.sample(images, 2)["class"], weighted.sample(images, 2)["class"]
+    q = q * (0.5, 2, 8)
+    np.testing.assert_allclose(q / q.sum(axis=-1, keepdims=True), p, atol=1e-5)
+
+
+def test_gradients_reach_every_weight(model):
+    images, classes, centres = toy()
+    loss, slopes = gradients(model, batch_of(model, images, classes, centres))
+    assert np.isfinite(float(loss))
+    for weight, slope in zip(model.trainable_weights, slopes, strict=True):
+        assert slope is not None and np.any(np.asarray(slope) != 0), weight.path
+        assert np.all(np.isfinite(slope)), weight.path
+
+
+@pytest.mark.parametrize("latent", ["grid", "global"])
+def test_overfits_eight_stamps(latent):
+    tf = pytest.importorskip("tensorflow")
+    keras.utils.set_random_seed(3)
+    model = ProbaUNet(**SMALL, latent=latent)
+    optimizer = keras.optimizers.Adam(5e-3)
+    optimizer.build(model.trainable_variables)
+    stamps = toy()
+
+    @tf.function
+    def step(batch):
+        with tf.GradientTape() as tape:
+            loss, parts = training_loss(model(batch), batch)
+        weights = model.trainable_variables
+        slopes = tape.gradient(loss, [weight.value for weight in weights])
+        optimizer.apply(slopes, weights)
+        return loss, parts["class"] + parts["centre"]
+
+    history = [[float(x) for x in step(batch_of(model, *stamps, seed=i))] for i in range(200)]
+    first, last = history[0], np.mean(history[-10:], axis=0)
+    assert last[0] < first[0] / 8
+    found = model.sample(stamps[0], 8)["class"].mean(axis=0).argmax(axis=-1)
+    assert np.mean(found == stamps[1]) > 0.95
+
+
+def test_save_and_load_give_equal_samples(model, tmp_path):
+    images, _, _ = toy(2)
+    model.save(tmp_path / "saved")
+    loaded = ProbaUNet.load(tmp_path / "saved")
+    assert loaded.get_config() == model.get_config()
+    for key, maps in model.sample(images, 2).items():
+        np.testing.assert_array_equal(maps, loaded.sample(images, 2)[key])
+    assert json.loads((tmp_path / "saved/config.json").read_text())["latent"] == model.latent
+
+
+def test_a_model_survives_keras_own_format(grid, tmp_path):
+    images, _, _ = toy(2)
+    keras.saving.save_model(grid, tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(grid.sample(images)["class"], loaded.sample(images)["class"])
+
+
+def test_presets_are_found_by_name(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr(proba_unet, "PRESETS", tmp_path)
+    with pytest.raises(InputError, match="none is installed"):
+        ProbaUNet.from_preset("euclid-vis")
+    grid.save(tmp_path / "one")
+    images, _, _ = toy(2)
+    found = ProbaUNet.from_preset("one").sample(images)
+    np.testing.assert_array_equal(found["class"], grid.sample(images)["class"])
+    with pytest.raises(InputError, match=r"\(one\), got 'two'; load a model of your own"):
+        ProbaUNet.from_preset("two")
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(InputError, match="without config.json and model.weights.h5"):
+        ProbaUNet.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m: m.sample("text"), InputTypeError, "array of numbers"),
+        (lambda m: m.sample(np.zeros((2, 16, 16))), InputError, r"\(batch, height, width, 1\)"),
+        (lambda m: m.sample(np.zeros((2, 16, 16, 3))), InputError, "move BTK's bands last"),
+        (lambda m: m.sample(np.zeros((2, 0, 16, 1))), InputError, "shape"),
+        (lambda m: m.sample(np.zeros((2, 8, 8, 1)), 0), InputError, "n_samples of at least 1"),
+        (lambda m: m.sample(np.zeros((2, 8, 8, 1)), 1.5), InputTypeError, "an integer"),
+        (lambda m: m.sample(np.zeros((2, 8, 8, 1)), 1, -1), InputError, "seed of at least 0"),
+        (
+            lambda m: m.sample(np.zeros((2, 8, 8, 1)), mask=np.ones((2, 8, 8))),
+            InputTypeError,
+            "mask as bool",
+        ),
+        (
+            lambda m: m.sample(np.zeros((2, 8, 8, 1)), mask=np.ones((8, 8), bool)),
+            InputError,
+            "mask of shape",
+        ),
+        (
+            lambda m: m.kl(np.zeros((2, 8, 8, 1)), np.zeros((8, 8)), np.zeros((2, 8, 8))),
+            InputError,
+            "classes of shape",
+        ),
+        (
+            lambda m: m.kl(np.zeros((1, 8, 8, 1)), np.full((1, 8, 8), 3), np.zeros((1, 8, 8))),
+            InputError,
+            r"got \[3\]",
+        ),
+    ],
+)
+def test_wrong_input_is_named(grid, call, error, message):
+    with pytest.raises(error, match=message):
+        call(grid)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"latent": "both"}, "'grid' or 'global'"),
+        ({"channels": (8,)}, "at least two levels"),
+        ({"channels": (8, 0)}, "each of channels of at least 1"),
+        ({"stem_stride": 3}, "1, 2 or 4"),
+        ({"n_bands": 0}, "n_bands of at least 1"),
+        ({"centre_prior": 0}, "between 0 and 1"),
+        ({"class_weights": (1, 2)}, "three positive numbers"),
+    ],
+)
+def test_wrong_choices_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        ProbaUNet(**options)
+
+
+def test_the_truth_moves_the_posterior_and_not_the_prior(model):
+    images, classes, centres = toy(2)
+    one = model({"images": images, "classes": classes, "centres": centres})
+    two = model({"images": images, "classes": 0 * classes, "centres": 0 * centres})
+    np.testing.assert_array_equal(one["prior"][0], two["prior"][0])
+    assert not np.array_equal(one["posterior"][0], two["posterior"][0])
