@@ -9,13 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "btk_punet/__init__.py").read_text())[1]
 
 # The network is not part of the comparison yet, which needs none of this.
-NETWORK = [
-    # The build without CUDA, where there is one apart.
-    "tensorflow-cpu>=2.18,<2.22; sys_platform == 'linux' and platform_machine == 'x86_64'",
-    "tensorflow>=2.18,<2.22; sys_platform != 'linux' or platform_machine != 'x86_64'",
-    "tensorflow-probability>=0.25,<0.26",
-    "tf-keras>=2.18,<2.22",
-]
+NETWORK = ["tensorflow>=2.21,<2.22", "tensorflow-probability>=0.25,<0.26", "tf-keras>=2.21,<2.22"]
 TEST = ["pytest>=8", "ruff>=0.8,<0.20", "mypy>=1.13", *NETWORK]
 NOTEBOOKS = ["jupyterlab>=4", "nbmake>=1.5"]
 
