@@ -26,7 +26,7 @@ def main():
         one, many = (milliseconds(model, images, n_samples) for n_samples in (1, 50))
         print(
             f"{latent:>6} ({model.count_params()} weights): 1 sample {one:.2f}, 50 samples "
-            f"{many:.2f} ms a stamp, ratio {many / one:.1f}; the whole network 50 times "
+            f"{many:.2f} ms a stamp, ratio {many / one:.1f}; 50 runs of one sample would cost "
             f"{50 * one:.0f} ms"
         )
 

@@ -194,7 +194,8 @@ class ProbaUNet(keras.Model):
         Returns:
             Dict of ``class``, ``(n, b, h, w, 3)``: probabilities of background, isolated,
             blended; and ``centre``, ``(n, b, h, w)``: probability that the pixel holds a source's
-            centre. float32; pixels of different samples agree on what the image leaves in doubt.
+            centre. float32. Within a sample, pixels agree on how what the image leaves in doubt
+            turned out; the mean over samples is the probability of a pixel by itself.
 
         Raises:
             InputTypeError, InputError: if an argument cannot be used.
