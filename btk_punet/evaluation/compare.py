@@ -211,7 +211,7 @@ def compare(
     if open_run(output, run, overwrite):
         return Comparison.load(output)
     _run_batches(output / "batches", generator, methods, n_blends, radius_arcsec, njobs, progress)
-    return _finish(output, run, generator, methods)
+    return _finish(output, run, generator)
 
 
 def _run_batches(
@@ -294,9 +294,7 @@ def _run_batch(
     return number
 
 
-def _finish(
-    output: Path, run: dict, generator: SceneGenerator, methods: dict[str, Deblender]
-) -> Comparison:
+def _finish(output: Path, run: dict, generator: SceneGenerator) -> Comparison:
     """Join the batches, write tables, plots and report, and leave a tidy folder."""
     folder = output / "batches"
     summaries = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]

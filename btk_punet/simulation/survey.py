@@ -107,13 +107,7 @@ def euclid_psf(fwhm_arcsec: float = 0.16) -> galsim.GSObject:
     Raises:
         InputError: if the FWHM is below that of the optics, or above 1 arcsec.
     """
-    optics = galsim.OpticalPSF(
-        lam=EUCLID_WAVELENGTH_NM,
-        diam=EUCLID_MIRROR_METRES,
-        obscuration=EUCLID_LINEAR_OBSCURATION,
-        nstruts=EUCLID_STRUTS,
-        strut_thick=EUCLID_STRUT_THICKNESS,
-    )
+    optics = euclid_optics()
     optics_fwhm = optics.calculateFWHM()
     if not optics_fwhm + 1e-3 <= fwhm_arcsec <= 1.0:
         raise InputError(
@@ -127,7 +121,24 @@ def euclid_psf(fwhm_arcsec: float = 0.16) -> galsim.GSObject:
     sigma_arcsec = brentq(
         lambda sigma: blurred(sigma).calculateFWHM() - fwhm_arcsec, 1e-3, fwhm_arcsec, xtol=1e-4
     )
-    table = blurred(sigma_arcsec).drawImage(
+    return tabulated_psf(blurred(sigma_arcsec))
+
+
+def euclid_optics(**options) -> galsim.OpticalPSF:
+    """Return the diffraction pattern of Euclid's mirror, with further options of GalSim's."""
+    return galsim.OpticalPSF(
+        lam=EUCLID_WAVELENGTH_NM,
+        diam=EUCLID_MIRROR_METRES,
+        obscuration=EUCLID_LINEAR_OBSCURATION,
+        nstruts=EUCLID_STRUTS,
+        strut_thick=EUCLID_STRUT_THICKNESS,
+        **options,
+    )
+
+
+def tabulated_psf(psf: galsim.GSObject) -> galsim.InterpolatedImage:
+    """Return a PSF of Euclid's optics as a table of flux 1, which is fast to convolve with."""
+    table = psf.drawImage(
         nx=PSF_TABLE_PIXELS,
         ny=PSF_TABLE_PIXELS,
         scale=PSF_TABLE_SCALE_ARCSEC,

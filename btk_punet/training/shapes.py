@@ -6,22 +6,13 @@ Every galaxy here is one source, whatever lumps it has: what a detector must not
 import math
 from collections.abc import Mapping
 
-import astropy.units as u
 import galsim
 import numpy as np
 from scipy import ndimage
 from scipy.optimize import brentq
 
 from btk_punet.simulation.rendering import Component, source_components
-from btk_punet.simulation.survey import (
-    EUCLID_LINEAR_OBSCURATION,
-    EUCLID_MIRROR_METRES,
-    EUCLID_STRUT_THICKNESS,
-    EUCLID_STRUTS,
-    EUCLID_WAVELENGTH_NM,
-    PSF_TABLE_PIXELS,
-    PSF_TABLE_SCALE_ARCSEC,
-)
+from btk_punet.simulation.survey import euclid_optics, tabulated_psf
 
 PSF_FWHM_RANGE_ARCSEC = (0.14, 0.20)
 # Defocus, astigmatism, coma, trefoil and spherical aberration, in Noll's numbers.
@@ -91,12 +82,7 @@ def _aberrated_psf(fwhm_arcsec: float, rng: np.random.Generator) -> galsim.GSObj
     terms = np.clip(terms, -TERM_MAX_WAVES, TERM_MAX_WAVES)
     strut_angle = rng.uniform(0.0, 120.0)
     while True:
-        optics = galsim.OpticalPSF(
-            lam=EUCLID_WAVELENGTH_NM,
-            diam=EUCLID_MIRROR_METRES,
-            obscuration=EUCLID_LINEAR_OBSCURATION,
-            nstruts=EUCLID_STRUTS,
-            strut_thick=EUCLID_STRUT_THICKNESS,
+        optics = euclid_optics(
             strut_angle=strut_angle * galsim.degrees,
             aberrations=[0.0] * NOLL_TERMS.start + list(terms),
         )
@@ -111,13 +97,7 @@ def _aberrated_psf(fwhm_arcsec: float, rng: np.random.Generator) -> galsim.GSObj
     sigma_arcsec = brentq(
         lambda sigma: blurred_fwhm(sigma) - fwhm_arcsec, 1e-3, fwhm_arcsec, xtol=2e-4
     )
-    table = galsim.Convolve(optics, galsim.Gaussian(sigma=sigma_arcsec)).drawImage(
-        nx=PSF_TABLE_PIXELS, ny=PSF_TABLE_PIXELS, scale=PSF_TABLE_SCALE_ARCSEC, method="no_pixel"
-    )
-    band_limit = 2 * np.pi * EUCLID_MIRROR_METRES / (EUCLID_WAVELENGTH_NM * 1e-9)  # per radian
-    return galsim.InterpolatedImage(
-        table, flux=1.0, calculate_maxk=band_limit * u.arcsec.to("rad") * PSF_TABLE_SCALE_ARCSEC
-    )
+    return tabulated_psf(galsim.Convolve(optics, galsim.Gaussian(sigma=sigma_arcsec)))
 
 
 class PlacedComponent(Component):
