@@ -35,11 +35,10 @@ from btk_punet.evaluation.run_folder import (
     open_run,
     package_versions,
     read_run,
-    write_json,
-    write_parquet,
 )
 from btk_punet.evaluation.summary import summary_tables
 from btk_punet.evaluation.tables import batch_tables
+from btk_punet.files import write_json, write_parquet
 from btk_punet.simulation.choices import (
     choose_catalog,
     choose_sampling,

@@ -4,7 +4,6 @@ The same tables give the same bytes, so that two runs can be compared with ``dif
 """
 
 import io
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from astropy.table import Table
 from btk_punet.evaluation.display import MAX_ANNOTATED
 from btk_punet.evaluation.style import bin_label, decimals_of, methods_of, without_unknown_ceiling
 from btk_punet.evaluation.summary import CEILING
+from btk_punet.files import write_file
 
 FRACTION_COLUMNS = {"method", "lo", "hi", "n", "k", "value", "value_lo", "value_hi"}
 HEADLINE_COLUMNS = {"method", "completeness", "purity", "ceiling"}
@@ -106,18 +106,6 @@ def write_tables(
                 paths.append(Path(folder) / f"{name}.{ending}")
                 write_file(paths[-1], text.encode())
     return paths
-
-
-def write_file(path: str | Path, content: bytes) -> None:
-    """Write a file whole or not at all: a reader never sees half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def astropy_table(name: str, table: pd.DataFrame) -> Table:

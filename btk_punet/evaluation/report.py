@@ -17,7 +17,7 @@ from btk.blend_batch import BlendBatch
 from jinja2 import Environment, PackageLoader
 
 from btk_punet.evaluation.display import CountMatrixDisplay, EfficiencyDisplay, FractionDisplay
-from btk_punet.evaluation.export import write_file
+from btk_punet.files import write_file
 from btk_punet.evaluation.scene_display import SceneDisplay, gallery
 from btk_punet.evaluation.style import bin_label, decimals_of, methods_of, without_unknown_ceiling
 from btk_punet.evaluation.summary import CEILING, SHORT

@@ -1,6 +1,5 @@
 """The folder of a run: what it holds, and whether it is the same run."""
 
-import io
 import json
 import platform
 import shutil
@@ -11,14 +10,13 @@ from pathlib import Path
 import galsim
 import joblib
 import numpy as np
-import pandas as pd
 from astropy.table import Table
 from btk.deblend import Deblender
 
 from btk_punet import __version__
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import BtkPunetWarning, RunExistsError
-from btk_punet.evaluation.export import write_file
+from btk_punet.files import write_json
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import background_variance
 
@@ -226,15 +224,3 @@ def read_run(folder: Path) -> dict | None:
 def batch_file(folder: Path, number: int, ending: str) -> Path:
     """Return the path of one of the files of a batch."""
     return folder / f"{number:06d}.{ending}"
-
-
-def write_json(content: dict, path: Path) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_file(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Write a Parquet file, whole or not at all."""
-    content = io.BytesIO()
-    table.to_parquet(content, index=False)
-    write_file(path, content.getvalue())

@@ -26,13 +26,13 @@ class GaussianHead(keras.layers.Layer):
     """
 
     def __init__(self, dimensions, pooled, width, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.dimensions = dimensions
         self.pooled = pooled
         self.width = width
-        self.hidden = conv3x3(width)
+        self.hidden = conv3x3(width, dtype=self.dtype_policy)
         # Small at the start: prior and posterior are close to the unit Gaussian and to each other.
-        self.parameters = conv1x1(2 * dimensions, scale=0.1)
+        self.parameters = conv1x1(2 * dimensions, scale=0.1, dtype=self.dtype_policy)
 
     def build(self, features_shape):
         """Make the weights for features of this shape, ``(b, g, k, c)``."""

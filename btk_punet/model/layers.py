@@ -32,7 +32,13 @@ class PartialConv2D(keras.layers.Layer):
         self.strides = strides
         self.padding = padding
         self.conv = keras.layers.Conv2D(
-            filters, kernel_size, strides, padding, use_bias=False, kernel_initializer="he_normal"
+            filters,
+            kernel_size,
+            strides,
+            padding,
+            use_bias=False,
+            kernel_initializer="he_normal",
+            dtype=self.dtype_policy,
         )
 
     def build(self, images_shape, valid_shape):
@@ -67,21 +73,23 @@ class PartialConv2D(keras.layers.Layer):
         }
 
 
-def conv3x3(filters, strides=1):
+def conv3x3(filters, strides=1, **kwargs):
     """Return a 3 x 3 convolution with ReLU and the initialisation that goes with it (He)."""
     return keras.layers.Conv2D(
-        filters, 3, strides, "same", activation="relu", kernel_initializer="he_normal"
+        filters, 3, strides, "same", activation="relu", kernel_initializer="he_normal", **kwargs
     )
 
 
-def conv1x1(filters, scale=1.0):
+def conv1x1(filters, scale=1.0, **kwargs):
     """Return a linear 1 x 1 convolution (a matrix product over the channels).
 
     Args:
         filters: Number of output channels.
         scale: Variance of the output at the start, in units of the input's.
+        **kwargs: Passed to `keras.layers.Dense`.
     """
-    return keras.layers.Dense(filters, kernel_initializer=keras.initializers.VarianceScaling(scale))
+    start = keras.initializers.VarianceScaling(scale)
+    return keras.layers.Dense(filters, kernel_initializer=start, **kwargs)
 
 
 def upsample_nearest(x, factor=2):

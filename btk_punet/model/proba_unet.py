@@ -75,7 +75,7 @@ class ProbaUNet(keras.Model):
             latent_channels=latent_channels,
             head_channels=head_channels,
         )
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.n_bands = n_bands
         self.channels = tuple(channels)
         self.latent = latent
@@ -89,7 +89,7 @@ class ProbaUNet(keras.Model):
         width, pooled = self.channels[-1], latent == "global"
         self.encoder = Encoder(self.channels, stem_stride)
         self.decoder = Decoder(self.channels)
-        self.features = conv1x1(head_channels * stem_stride**2)
+        self.features = conv1x1(head_channels * stem_stride**2, dtype="float32")
         self.prior_head = GaussianHead(latent_channels, pooled, width)
         # Truth is smooth beside the image: the posterior's encoder can start one level coarser.
         self.posterior_encoder = Encoder(self.channels[1:], 2 * stem_stride)

@@ -32,13 +32,13 @@ class Encoder(keras.layers.Layer):
     """
 
     def __init__(self, channels, stem_stride=1, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False} | kwargs)
         self.channels = tuple(channels)
         self.stem_stride = stem_stride
         width = stem_stride + 2  # overlaps each neighbouring cell by one pixel
-        self.stem = PartialConv2D(self.channels[0], width, stem_stride)
+        self.stem = PartialConv2D(self.channels[0], width, stem_stride, dtype="float32")
         self.mask_stem = keras.layers.Conv2D(
-            self.channels[0], width, stem_stride, "same", use_bias=False
+            self.channels[0], width, stem_stride, "same", use_bias=False, dtype="float32"
         )
         self.down = [conv3x3(n, strides=2) for n in self.channels[1:]]
         self.blocks = [conv3x3(n) for n in self.channels]
@@ -139,7 +139,7 @@ class Head(keras.layers.Layer):
     """
 
     def __init__(self, width, centre_prior=1e-3, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.width = width
         self.centre_prior = centre_prior
 

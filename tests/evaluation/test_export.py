@@ -10,7 +10,6 @@ from btk_punet.evaluation.export import (
     latex_bin,
     latex_table,
     latex_value,
-    write_file,
     write_tables,
 )
 from btk_punet.evaluation.summary import CEILING, summary_tables
@@ -180,12 +179,3 @@ def test_latex_bin():
     assert latex_bin(22.0, 22.5, 1) == "22.0--22.5"
     assert latex_bin(2.0, np.inf) == "$>2$"
     assert latex_bin(-np.inf, 18.0) == "$<18$"
-
-
-def test_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "a" / "file"
-    write_file(path, b"old")
-    with pytest.raises(TypeError):
-        write_file(path, "not bytes")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in path.parent.iterdir()] == ["file"]
