@@ -38,5 +38,9 @@ class BatchFailedError(BtkPunetError, RuntimeError):
     """A batch of a run failed; the message names the batch and how to draw it again."""
 
 
+class TrainingFailedError(BtkPunetError, RuntimeError):
+    """Training cannot go on; the last checkpoint is kept, and the message says what to change."""
+
+
 class BtkPunetWarning(UserWarning):
     """Base of the warnings of btk_punet: something was repaired or left out, and flagged."""

@@ -15,9 +15,9 @@ from tqdm.auto import tqdm
 from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.compare import Deblenders, compare
 from btk_punet.evaluation.display import FractionDisplay
-from btk_punet.files import write_file
-from btk_punet.evaluation.report import write_figure
 from btk_punet.evaluation.style import panel_grid
+from btk_punet.figures import write_figure
+from btk_punet.files import write_file
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.choices import make_generator, open_cosmos
 from btk_punet.simulation.sampling import (

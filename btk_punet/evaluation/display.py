@@ -23,13 +23,12 @@ from btk_punet.evaluation.style import (
     method_colours,
     method_markers,
     methods_of,
-    new_axes,
-    new_figure,
     panel_grid,
     readable_on,
     without_unknown_ceiling,
 )
 from btk_punet.evaluation.summary import CEILING
+from btk_punet.figures import new_axes, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

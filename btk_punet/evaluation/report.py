@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,10 +16,11 @@ from btk.blend_batch import BlendBatch
 from jinja2 import Environment, PackageLoader
 
 from btk_punet.evaluation.display import CountMatrixDisplay, EfficiencyDisplay, FractionDisplay
-from btk_punet.files import write_file
 from btk_punet.evaluation.scene_display import SceneDisplay, gallery
 from btk_punet.evaluation.style import bin_label, decimals_of, methods_of, without_unknown_ceiling
 from btk_punet.evaluation.summary import CEILING, SHORT
+from btk_punet.figures import write_figure
+from btk_punet.files import write_file
 from btk_punet.simulation.survey import (
     background_variance,
     pixel_scale_arcsec,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MATCHING_RADIUS_ARCSEC = 0.3
-DOTS_PER_INCH = 150
 
 DEFINITIONS = (
     ("Completeness", "Recall: matched true sources divided by true sources that count."),
@@ -264,31 +263,6 @@ def write_gallery(
         "without a circle or dot is a false one.",
         path,
     )
-
-
-def write_figure(draw: Callable[[Figure], Any], size: tuple[float, float], path: Path) -> None:
-    """Write what a function draws; the format is that of the file's name."""
-    import matplotlib.style
-    from matplotlib.figure import Figure
-
-    # Dates and versions would make the bytes differ from day to day.
-    undated: dict[str, dict[str, Any]] = {
-        ".png": {"Software": None},
-        ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-        ".svg": {"Date": None, "Creator": None},
-    }
-    content = io.BytesIO()
-    with matplotlib.style.context("default"):
-        # Journals want fonts that are embedded as TrueType.
-        matplotlib.rcParams["pdf.fonttype"] = 42
-        matplotlib.rcParams["svg.hashsalt"] = "btk_punet"
-        # Not through pyplot, which would keep the figure and could show it.
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        figure.savefig(
-            content, format=path.suffix[1:], dpi=DOTS_PER_INCH, metadata=undated.get(path.suffix)
-        )
-    write_file(path, content.getvalue())
 
 
 def _draw(display: Any, figure: Figure) -> None:

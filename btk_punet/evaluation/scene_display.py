@@ -14,10 +14,9 @@ from btk_punet.evaluation.style import (
     method_colours,
     method_markers,
     methods_of,
-    new_axes,
-    new_figure,
     panel_grid,
 )
+from btk_punet.figures import new_axes, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,14 +10,10 @@ import pandas as pd
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.summary import CEILING
+from btk_punet.figures import PALETTE
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Okabe and Ito (2008), told apart with any colour vision; without its yellow, too pale for lines
-# on white, and its black, which is the ceiling's.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+    pass
 
 # One more than there are colours, so that the pairs repeat only after 42 methods.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -87,16 +83,3 @@ def panel_grid(n_panels: int, n_columns: int = 3) -> tuple[int, int]:
 def readable_on(rgba: tuple[float, ...]) -> str:
     """Return black or white, whichever can be read on a colour (luminance of Rec. 709)."""
     return "black" if np.dot(rgba[:3], (0.2126, 0.7152, 0.0722)) > 0.5 else "white"
-
-
-def new_figure(size_inches: tuple[float, float]) -> Figure:
-    """Return an empty figure of pyplot's, which a notebook shows."""
-    # Through pyplot, because a plot without axes of the caller's is one that is to be looked at.
-    import matplotlib.pyplot as plt
-
-    return plt.figure(figsize=size_inches, layout="constrained")
-
-
-def new_axes(size_inches: tuple[float, float]) -> Axes:
-    """Return the only axes of a new figure of pyplot's."""
-    return new_figure(size_inches).add_subplot()

@@ -112,6 +112,26 @@ class GalaxyBank:
             snr2[first : first + 1000] = part
         return snr2
 
+    def split(self, every: int = 20) -> tuple[GalaxyBank, GalaxyBank]:
+        """Return two banks: one of every ``every``-th galaxy, in all its PSFs, and one of the rest.
+
+        Raises:
+            CatalogError: if one of the two would be empty.
+        """
+        chosen = self.catalog["galaxy"] % every == 0
+        return self._part(chosen), self._part(~chosen)
+
+    def _part(self, rows: np.ndarray) -> GalaxyBank:
+        areas = np.diff(self._starts)
+        return GalaxyBank(
+            self.pixels[np.repeat(rows, areas)],
+            self.catalog[rows],
+            self.psf_fwhm_arcsec,
+            self.sky_electrons,
+            self.read_noise_electrons,
+            self.exposure_seconds,
+        )
+
     def save(self, path: str | Path) -> None:
         """Write the bank to a compressed ``.npz`` file."""
         with open(path, "wb") as file:
@@ -164,6 +184,7 @@ class GalaxyBank:
         psfs_per_galaxy: int = 1,
         max_size: int = 128,
         njobs: int = 1,
+        progress: bool = False,
     ) -> GalaxyBank:
         """Draw a population like the sky's, noiseless, with the generator's own code.
 
@@ -175,6 +196,7 @@ class GalaxyBank:
             psfs_per_galaxy: Through how many of the PSFs each galaxy is drawn.
             max_size: Largest side of a stamp [pixel]; light beyond is lost.
             njobs: Processes.
+            progress: Whether to show a progress bar.
 
         Raises:
             InputError: for numbers below 1, or more PSFs per galaxy than there are.
@@ -218,6 +240,7 @@ class GalaxyBank:
             EUCLID_EXPOSURE_SECONDS,
             survey.sky_electrons,
             njobs,
+            progress,
         )
         return cls(
             np.concatenate([stamp.ravel() for stamp in stamps]),
@@ -278,14 +301,16 @@ def _draw(
     exposure_seconds: float,
     sky_electrons: float,
     njobs: int,
+    progress: bool,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the catalog with what is only known after drawing, and the stamps [electron/s]."""
     from joblib import Parallel, delayed
+    from tqdm.auto import tqdm
 
     rows = table.to_dict("records")
     sigma = float(np.sqrt(sky_electrons))
     groups = [np.flatnonzero(catalog["psf"] == psf) for psf in range(len(psfs))]
-    drawn = Parallel(n_jobs=njobs)(
+    parts = Parallel(n_jobs=njobs, return_as="generator")(
         delayed(_draw_through)(
             psf,
             [rows[number] for number in catalog["galaxy"][group]],
@@ -298,6 +323,8 @@ def _draw(
         for psf, group in zip(psfs, groups, strict=True)
         if len(group)
     )
+    n_parts = sum(len(group) > 0 for group in groups)
+    drawn = list(tqdm(parts, "drawing galaxies", n_parts, unit="PSF", disable=not progress))
     # Kept PSF by PSF: a scene takes all its galaxies from one.
     return np.concatenate([part for part, _ in drawn]), [s for _, stamps in drawn for s in stamps]
 

@@ -12,14 +12,9 @@ from btk_punet.errors import InputError
 from btk_punet.evaluation import metrics
 from btk_punet.evaluation.display import CountMatrixDisplay, EfficiencyDisplay, FractionDisplay
 from btk_punet.evaluation.scene_display import SceneDisplay, gallery
-from btk_punet.evaluation.style import (
-    PALETTE,
-    bin_label,
-    decimals_of,
-    method_colours,
-    method_markers,
-)
+from btk_punet.evaluation.style import bin_label, decimals_of, method_colours, method_markers
 from btk_punet.evaluation.summary import CEILING, summary_tables
+from btk_punet.figures import PALETTE
 
 METHODS = ["SEP", "SExtractor", "ProbaUNet"]
 

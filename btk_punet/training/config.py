@@ -1,0 +1,185 @@
+"""What a training run depends on: every choice with its default, once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from btk_punet.errors import InputError, InputTypeError
+from btk_punet.training.bank import TRAINING_SEED
+from btk_punet.training.dataset import SCENE_MIX
+
+#: A preset of the package is a folder with weights, and the configuration that made them.
+PRESETS = Path(__file__).parents[1] / "model" / "presets"
+TRAINING_FILE = "training.json"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The choices of a training run. The same configuration gives the same run.
+
+    Attributes:
+        model: Arguments of `btk_punet.ProbaUNet`; what is left out has the default there.
+        n_stamps: Stamps to see, each once, before training is done.
+        batch_size: Stamps in a step.
+        stamp_size: Side of a stamp [pixel].
+        learning_rate: Of Adam, at its largest: reached after ``warmup_steps``, then falling along
+            a cosine to ``final_learning_rate`` at the last step.
+        final_learning_rate: Of the last step.
+        warmup_steps: Steps over which the learning rate rises from 0.
+        clip_norm: Largest norm of the gradient; larger ones are scaled down to it.
+        beta: Weight of the KL divergence.
+        beta_warmup_steps: Steps over which that weight rises from 0.
+        centre_weight: Weight of the centre map's loss.
+        average_steps: The shipped weights are an exponential average over about so many steps.
+        patience: Training stops when the loss on held-out stamps has not fallen for so many
+            reports; 0 for never.
+        report_stamps: Stamps from one report (validation, a row of the log, a checkpoint) to the
+            next.
+        validation_stamps: Number of held-out stamps.
+        precision: ``"float32"``; ``"bfloat16"``, in which the convolutions then run (the weights
+            stay float32), twice as fast on processors with AMX and on accelerators; ``"auto"``
+            takes the faster one.
+        mix: Shares of fields, groups and pairs among Euclid's stamps.
+        masked_share: Share of Euclid's stamps with masked pixels.
+        max_exposures: Most exposures of Euclid's stamps.
+        n_galaxies: Galaxies and stars in the bank from which Euclid's stamps are composed.
+        survey: ``"euclid"``, for stamps from such a bank; or the name of one of BTK's surveys,
+            for blends drawn by BTK's own `CatsimGenerator`.
+        catalog: Path of a CatSim-like table, for one of BTK's surveys.
+        seed: Of galaxies, scenes, noise and first weights.
+    """
+
+    model: Mapping[str, Any] = field(default_factory=dict)
+    n_stamps: int = 1_500_000
+    batch_size: int = 64
+    stamp_size: int = 64
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 1e-5
+    warmup_steps: int = 300
+    clip_norm: float = 1.0
+    beta: float = 1.0
+    beta_warmup_steps: int = 1000
+    centre_weight: float = 1.0
+    average_steps: int = 500
+    patience: int = 0
+    report_stamps: int = 16_384
+    validation_stamps: int = 1024
+    precision: str = "auto"
+    mix: Mapping[str, float] = field(default_factory=lambda: dict(SCENE_MIX))
+    masked_share: float = 0.3
+    max_exposures: int = 6
+    n_galaxies: int = 20_000
+    survey: str = "euclid"
+    catalog: str | None = None
+    seed: int = TRAINING_SEED
+
+    def __post_init__(self):
+        """Check the values that nothing else checks before training starts."""
+        for spec in dataclasses.fields(self):
+            value = getattr(self, spec.name)
+            if spec.type in ("int", "float"):
+                _check_number(spec.name, value, spec.type == "int")
+        for name in ("n_stamps", "batch_size", "report_stamps", "validation_stamps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        if self.learning_rate <= 0 or self.clip_norm <= 0:
+            raise InputError(
+                "expected learning_rate and clip_norm above 0, got "
+                f"{self.learning_rate} and {self.clip_norm}"
+            )
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise InputError(
+                f"expected precision 'auto', 'float32' or 'bfloat16', got {self.precision!r}"
+            )
+        if self.survey != "euclid" and self.catalog is None:
+            raise InputError(
+                f"the survey {self.survey!r} needs a catalog of galaxies to draw: give the path of "
+                "a CatSim-like table (--catalog FILE)"
+            )
+        if self.survey == "euclid" and self.catalog is not None:
+            raise InputError(
+                "Euclid's stamps are composed from simulated galaxies, and no catalog is read: "
+                "leave the catalog out, or give one of BTK's surveys (--survey LSST)"
+            )
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps of the whole run."""
+        return math.ceil(self.n_stamps / self.batch_size)
+
+    @property
+    def report_steps(self) -> int:
+        """Number of steps between reports."""
+        return max(self.report_stamps // self.batch_size, 1)
+
+    def changed(self, **changes: Any) -> TrainingConfig:
+        """Return a copy with some choices changed.
+
+        Raises:
+            InputError, InputTypeError: for a choice that there is not, or a wrong value.
+        """
+        return self.from_dict({**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the choices as JSON can hold them."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, choices: Mapping[str, Any]) -> TrainingConfig:
+        """Return the configuration with these choices, and defaults for the rest.
+
+        Raises:
+            InputError, InputTypeError: for a choice that there is not, or a wrong value.
+        """
+        known = [spec.name for spec in dataclasses.fields(cls)]
+        unknown = sorted(set(choices) - set(known))
+        if unknown:
+            raise InputError(
+                f"unknown in a training configuration: {', '.join(unknown)}; it may hold "
+                f"{', '.join(known)}"
+            )
+        return cls(**choices)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> TrainingConfig:
+        """Read a configuration from a JSON file, such as a run's ``training.json``.
+
+        Raises:
+            InputError: if the file is not there, or holds something else.
+        """
+        try:
+            content = json.loads(Path(path).read_text())
+        except FileNotFoundError as error:
+            raise InputError(f"there is no training configuration '{path}'") from error
+        except ValueError as error:
+            raise InputError(f"'{path}' is not a JSON file: {error}") from error
+        if not isinstance(content, dict):
+            raise InputError(f"expected a JSON object of choices in '{path}', got {content!r:.80}")
+        return cls.from_dict(content.get("config", content))
+
+    @classmethod
+    def from_preset(cls, name: str) -> TrainingConfig:
+        """Return the configuration that trains a preset of this package.
+
+        Raises:
+            InputError: if there is no preset of this name.
+        """
+        known = sorted(path.parent.name for path in PRESETS.glob(f"*/{TRAINING_FILE}"))
+        if name not in known:
+            raise InputError(f"expected the name of a preset ({', '.join(known)}), got {name!r}")
+        return cls.from_file(PRESETS / name / TRAINING_FILE)
+
+
+def _check_number(name: str, value: Any, whole: bool) -> None:
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        kind = "a whole number" if whole else "a number"
+        raise InputTypeError(f"expected {name} as {kind}, got {value!r}")
+    if not 0 <= value < math.inf:
+        raise InputError(f"expected {name} of 0 or more, got {value}")

@@ -1,0 +1,180 @@
+"""One call that trains a network: bank or catalog, composers, trainer, folder."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from btk_punet import __version__
+from btk_punet.errors import InputTypeError
+from btk_punet.training.bank import GalaxyBank
+from btk_punet.training.config import TrainingConfig
+from btk_punet.training.dataset import StampComposer
+from btk_punet.training.run_folder import BANK_FILE, MODEL_FOLDER, TrainingRun
+
+if TYPE_CHECKING:
+    from btk_punet.model.proba_unet import ProbaUNet
+    from btk_punet.training.trainer import Composer
+
+# Streams of the seed, for the stamps of training and of validation.
+_STAMPS, _HELD_OUT = 1, 2
+# One in so many galaxies is in the stamps of validation only.
+HELD_OUT_EVERY = 20
+# Backend of Keras -> the package that it is.
+_BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+def train(
+    output: str | Path,
+    config: TrainingConfig | str | None = None,
+    *,
+    bank: GalaxyBank | str | Path | None = None,
+    njobs: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> ProbaUNet:
+    """Train a network, or go on with a training that was stopped.
+
+    Args:
+        output: Folder of the run (see `TrainingRun`). The same call on the same folder goes on
+            from the last checkpoint; a finished run is only loaded.
+        config: The choices, or the name of a preset; defaults if None.
+        bank: Galaxies for Euclid's stamps, as `GalaxyBank` or its file, drawn anew if None.
+        njobs: Processes that draw the bank.
+        overwrite: Whether to throw away another run in the folder.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The network with the averaged weights, also saved in ``output/model``.
+
+    Raises:
+        InputError, InputTypeError: if a choice cannot be used.
+        RunExistsError: if the folder holds another run.
+        TrainingFailedError: if the loss is no longer a number.
+    """
+    if config is None or isinstance(config, str):
+        config = TrainingConfig() if config is None else TrainingConfig.from_preset(config)
+    if not isinstance(config, TrainingConfig):
+        raise InputTypeError(
+            f"expected config as a TrainingConfig or the name of a preset, got {config!r:.80}; "
+            "make one with TrainingConfig.from_dict"
+        )
+    run = TrainingRun(output, config, overwrite)
+
+    # Here and not above: that a folder holds another run is known without TensorFlow.
+    import keras
+
+    from btk_punet.model.proba_unet import ProbaUNet
+    from btk_punet.training.trainer import Trainer
+
+    if run.finished:
+        return ProbaUNet.load(run.folder / MODEL_FOLDER)
+    composer, held_out, n_bands = _composers(
+        config, lambda: _bank(bank, config, run, njobs, progress)
+    )
+    policy = "mixed_bfloat16" if _in_bfloat16(config.precision) else "float32"
+    keras.utils.set_random_seed(config.seed % 2**32)
+    with _precision(policy):
+        network = ProbaUNet(**{"n_bands": n_bands, **config.model})
+    trainer = Trainer(config, network, composer, held_out)
+    if run.checkpoint is not None:
+        trainer.restore(run.checkpoint)
+    backend = keras.backend.backend()
+    run.describe(status="running", precision_used=policy, versions=_versions(backend))
+    ended = trainer.train(run, progress)
+    with _precision("float32"):
+        trained = trainer.averaged_network()
+    trained.save(run.folder / MODEL_FOLDER)
+    run.describe(
+        status="finished", ended=ended, step=trainer.step, stamps=trainer.step * config.batch_size
+    )
+    (run.folder / BANK_FILE).unlink(missing_ok=True)
+    return trained
+
+
+def _composers(
+    config: TrainingConfig, bank: Callable[[], GalaxyBank]
+) -> tuple[Composer, Composer, int]:
+    """Return what draws the stamps of training and of validation, and their number of bands."""
+    seeds = [
+        int(np.random.SeedSequence(config.seed, spawn_key=(stream,)).generate_state(1)[0])
+        for stream in (_STAMPS, _HELD_OUT)
+    ]
+    if config.survey != "euclid":
+        # Here and not above: Euclid's stamps need neither BTK nor GalSim once there is a bank.
+        from btk_punet.training.blends import BlendComposer
+
+        drawn = [
+            BlendComposer(config.survey, str(config.catalog), config.stamp_size, seed)
+            for seed in seeds
+        ]
+        return drawn[0], drawn[1], drawn[0].n_bands
+    held_out, rest = bank().split(HELD_OUT_EVERY)
+    composed = [
+        StampComposer(
+            galaxies,
+            config.stamp_size,
+            seed,
+            config.mix,
+            max_exposures=config.max_exposures,
+            masked_share=config.masked_share,
+        )
+        for galaxies, seed in zip((rest, held_out), seeds, strict=True)
+    ]
+    return composed[0], composed[1], 1
+
+
+def _bank(
+    bank: GalaxyBank | str | Path | None,
+    config: TrainingConfig,
+    run: TrainingRun,
+    njobs: int,
+    progress: bool,
+) -> GalaxyBank:
+    """Return the bank that was given, or the run's own, drawn when it is first needed."""
+    if isinstance(bank, GalaxyBank):
+        return bank
+    if bank is not None:
+        return GalaxyBank.load(bank)
+    path = run.folder / BANK_FILE
+    if path.is_file():
+        return GalaxyBank.load(path)
+    drawn = GalaxyBank.render(config.n_galaxies, seed=config.seed, njobs=njobs, progress=progress)
+    drawn.save(path)
+    return drawn
+
+
+def _in_bfloat16(precision: str) -> bool:
+    if precision != "auto":
+        return precision == "bfloat16"
+    # Processors with AMX; elsewhere bfloat16 convolutions are emulated, and slow.
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+@contextmanager
+def _precision(policy: str):
+    """Set Keras' policy for the layers that are made within."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _versions(backend: str) -> dict[str, str]:
+    versions = {"python": platform.python_version(), "btk_punet": __version__}
+    for package in ("numpy", "keras", _BACKENDS.get(backend, backend)):
+        versions[package] = metadata.version(package)
+    return versions
