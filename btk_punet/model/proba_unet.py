@@ -8,15 +8,21 @@ Encoder, decoder and prior run once an image; a further sample costs the head on
 """
 
 import json
-import zlib
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
 
-from btk_punet.errors import InputError, InputTypeError
+from btk_punet.errors import InputError
 from btk_punet.model import objective
+from btk_punet.model.inputs import (
+    LatentNoise,
+    check_choices,
+    checked_images,
+    checked_integer,
+    checked_truth,
+)
 from btk_punet.model.latent import GaussianHead, gaussian
 from btk_punet.model.layers import conv1x1, depth_to_space, usable_pixels
 from btk_punet.model.unet import Decoder, Encoder, Head
@@ -66,7 +72,7 @@ class ProbaUNet(keras.Model):
         class_weights=None,
         **kwargs,
     ):
-        _check_choices(
+        check_choices(
             channels,
             latent,
             stem_stride,
@@ -200,15 +206,29 @@ class ProbaUNet(keras.Model):
         Raises:
             InputTypeError, InputError: if an argument cannot be used.
         """
-        images, usable = self._checked_images(images, mask)
-        n_samples = _checked_integer("n_samples", n_samples, 1)
-        seed = _checked_integer("seed", seed, 0)
+        images, usable = checked_images(images, mask, self.n_bands)
+        n_samples = checked_integer("n_samples", n_samples, 1)
+        seed = checked_integer("seed", seed, 0)
 
-        def draw(images, usable):
-            features, prior = self._run_trunk(images, usable)
-            return features, _draw(prior, images, usable, n_samples, seed)
+        classes, centres = self._empty_maps(n_samples, usable.shape)
+        for some, few, maps in self._run(images, usable, n_samples, seed):
+            classes[:, some, few], centres[some, few] = maps
+        return {"class": np.moveaxis(classes, 0, -1), "centre": centres}
 
-        return self._maps(draw, n_samples, images, usable)
+    def iter_samples(self, images, n_samples=1, seed=0, mask=None):
+        """Yield the samples of `sample` piece by piece, so that memory does not grow with them.
+
+        Arguments are those of `sample`.
+
+        Yields:
+            Slice of the samples, slice of the images, and their maps as in `sample`, with the
+            classes first: ``class``, ``(3, n, b, h, w)``, and ``centre``, ``(n, b, h, w)``.
+        """
+        images, usable = checked_images(images, mask, self.n_bands)
+        n_samples = checked_integer("n_samples", n_samples, 1)
+        seed = checked_integer("seed", seed, 0)
+        for some, few, (classes, centres) in self._run(images, usable, n_samples, seed):
+            yield some, few, {"class": classes, "centre": centres}
 
     def reconstruct(self, images, classes, centres, mask=None, seed=None):
         """Return the maps that the posterior makes of images whose truth is known.
@@ -223,28 +243,26 @@ class ProbaUNet(keras.Model):
         Returns:
             Dict of ``class``, ``(b, h, w, 3)``, and ``centre``, ``(b, h, w)``, as in `sample`.
         """
-        images, usable = self._checked_images(images, mask)
-        truth = _checked_truth(classes, centres, usable)
-        seed = seed if seed is None else _checked_integer("seed", seed, 0)
+        images, usable = checked_images(images, mask, self.n_bands)
+        truth = checked_truth(classes, centres, usable)
+        seed = seed if seed is None else checked_integer("seed", seed, 0)
 
-        def draw(images, usable, *truth):
-            features, _ = self._run_trunk(images, usable)
-            posterior = self._run_posterior(images, usable, *truth)
-            return features, _draw(posterior, images, usable, 1, seed)
-
-        return {key: maps[0] for key, maps in self._maps(draw, 1, images, usable, *truth).items()}
+        classes_, centres_ = self._empty_maps(1, usable.shape)
+        for _, few, maps in self._run(images, usable, 1, seed, truth):
+            classes_[:, :, few], centres_[:, few] = maps
+        return {"class": np.moveaxis(classes_[:, 0], 0, -1), "centre": centres_[0]}
 
     def prior(self, images, mask=None):
         """Return the latent's distribution given the images, batch shape ``(b, g, m)``."""
-        images, usable = self._checked_images(images, mask)
+        images, usable = checked_images(images, mask, self.n_bands)
         if not len(images):
             return self._no_gaussians(usable)
         return gaussian(*self._run_trunk(images, usable)[1])
 
     def posterior(self, images, classes, centres, mask=None):
         """Return the latent's distribution given images and truth, batch shape ``(b, g, m)``."""
-        images, usable = self._checked_images(images, mask)
-        truth = _checked_truth(classes, centres, usable)
+        images, usable = checked_images(images, mask, self.n_bands)
+        truth = checked_truth(classes, centres, usable)
         if not len(images):
             return self._no_gaussians(usable)
         return gaussian(*self._run_posterior(images, usable, *truth))
@@ -270,11 +288,11 @@ class ProbaUNet(keras.Model):
         summed over the usable pixels, less the KL divergence. Arguments as in `reconstruct`.
         """
         kl = self.kl(images, classes, centres, mask)
-        images, usable = self._checked_images(images, mask)
-        classes, centres = _checked_truth(classes, centres, usable)
-        n_samples = _checked_integer("n_samples", n_samples, 1)
-        shape = (n_samples, *self.latent_shape(*usable.shape[1:]))
-        noise = _noise(images, usable, shape, _checked_integer("seed", seed, 0))
+        images, usable = checked_images(images, mask, self.n_bands)
+        classes, centres = checked_truth(classes, centres, usable)
+        n_samples = checked_integer("n_samples", n_samples, 1)
+        noise = LatentNoise(images, usable, checked_integer("seed", seed, 0))
+        noise = noise.draw(n_samples, self.latent_shape(*usable.shape[1:]))
         inputs = {"images": images, "mask": usable, "classes": classes, "centres": centres}
         loss = np.zeros(len(images))
         for one in noise if len(images) else ():
@@ -287,55 +305,32 @@ class ProbaUNet(keras.Model):
                 loss += ops.convert_to_numpy(part) / n_samples
         return -loss - kl
 
-    def _maps(self, draw, n_samples, *arrays):
-        # `draw` gives features and latents (n, b, g, m, l) of a part of the images; a few images,
-        # then a few samples of them at a time, so that memory stays small whatever is asked for.
-        b, h, w = arrays[1].shape
-        classes = np.empty((3, n_samples, b, h, w), "float32")
-        centres = np.empty((n_samples, b, h, w), "float32")
+    def _run(self, images, usable, n_samples, seed, truth=()):
+        # Yields slices of samples and of images with their maps; a few images, then a few samples
+        # of them at a time, so that memory stays small whatever is asked for. The latent is drawn
+        # from the prior or, given the truth, the posterior; its mean where seed is None.
+        b, h, w = usable.shape
+        noise = None if seed is None else LatentNoise(images, usable, seed)
         for part in _slices(0, b, TRUNK_PIXELS // (h * w)):
-            features, latent = draw(*(array[part] for array in arrays))
+            features, gaussians = self._run_trunk(images[part], usable[part])
+            if truth:
+                gaussians = self._run_posterior(
+                    images[part], usable[part], *(array[part] for array in truth)
+                )
+            mean, log_sigma = (ops.convert_to_numpy(x) for x in gaussians)
             for few in _slices(part.start, part.stop, HEAD_PIXELS // (h * w * n_samples)):
                 here = slice(few.start - part.start, few.stop - part.start)
                 for some in _slices(0, n_samples, HEAD_PIXELS // (h * w)):
-                    maps = self._run_head(features[:, here], latent[some, here])
-                    for target, values in zip(
-                        (*classes, centres), (*maps[0], maps[1]), strict=True
-                    ):
-                        target[some, few] = np.asarray(values)[..., :h, :w]
-        return {"class": np.moveaxis(classes, 0, -1), "centre": centres}
+                    latent = mean[None, here]
+                    if noise is not None:
+                        unit = noise.draw(some.stop - some.start, mean.shape[1:], few)
+                        latent = latent + np.exp(log_sigma[here]) * unit
+                    classes, centres = self._run_head(features[:, here], latent)
+                    classes = np.stack([np.asarray(x)[..., :h, :w] for x in classes])
+                    yield some, few, (classes, np.asarray(centres)[..., :h, :w])
 
-    def _checked_images(self, images, mask):
-        # Float32 images with zeros where not usable, and the usable pixels.
-        images = np.asarray(images)
-        if images.dtype.kind not in "fiu":
-            raise InputTypeError(
-                f"expected images as an array of numbers, got dtype {images.dtype}; "
-                "divide the image by its noise and convert it with np.asarray(images, float)"
-            )
-        if images.ndim != 4 or images.shape[-1] != self.n_bands or 0 in images.shape[1:]:
-            raise InputError(
-                f"expected images of shape (batch, height, width, {self.n_bands}), got "
-                f"{images.shape}; add missing axes with np.newaxis, or move BTK's bands last with "
-                "np.moveaxis(images, 1, -1)"
-            )
-        if mask is not None:
-            mask = np.asarray(mask)
-            if mask.dtype != bool:
-                raise InputTypeError(
-                    f"expected mask as bool, True where a pixel is usable, got dtype {mask.dtype}; "
-                    "give for example mask=(weight > 0)"
-                )
-            if mask.shape != images.shape[:3]:
-                raise InputError(
-                    f"expected mask of shape {images.shape[:3]} like the images, got {mask.shape}; "
-                    "one mask serves all bands of an image"
-                )
-        with np.errstate(over="ignore"):
-            images = images.astype("float32")
-        usable = np.isfinite(images).all(axis=-1)
-        usable = usable if mask is None else usable & mask
-        return np.where(usable[..., None], images, np.float32(0)), usable
+    def _empty_maps(self, n_samples, shape):
+        return np.empty((3, n_samples, *shape), "float32"), np.empty((n_samples, *shape), "float32")
 
     # -- to and from files ---------------------------------------------------------------------
 
@@ -408,67 +403,3 @@ def _slices(start, stop, size):
     n_parts = -(-(stop - start) // max(size, 1))
     edges = [start + (stop - start) * i // n_parts for i in range(n_parts + 1)] if n_parts else []
     return [slice(*pair) for pair in zip(edges, edges[1:], strict=False)]
-
-
-def _draw(parameters, images, usable, n_samples, seed):
-    """Return latents ``(n, b, g, m, l)``: samples, or the mean (n = 1) where seed is None."""
-    mean, log_sigma = (ops.convert_to_numpy(x) for x in parameters)
-    if seed is None:
-        return mean[None]
-    return mean + np.exp(log_sigma) * _noise(images, usable, (n_samples, *mean.shape[1:]), seed)
-
-
-def _noise(images, usable, shape, seed):
-    """Return unit noise ``(n, b, g, m, l)`` for ``shape`` (n, g, m, l), by each image's pixels."""
-    noise = np.empty((shape[0], len(images), *shape[1:]), "float32")
-    for i, (image, pixels) in enumerate(zip(images, usable, strict=True)):
-        content = zlib.crc32(pixels.tobytes(), zlib.crc32(image.tobytes()))
-        rng = np.random.default_rng([seed, content])
-        noise[:, i] = rng.standard_normal(shape, dtype="float32")
-    return noise
-
-
-def _checked_truth(classes, centres, usable):
-    classes, centres = np.asarray(classes), np.asarray(centres)
-    for name, array in (("classes", classes), ("centres", centres)):
-        if array.shape != usable.shape:
-            raise InputError(
-                f"expected {name} of shape {usable.shape} like the images, got {array.shape}; "
-                "give one map an image"
-            )
-    if not np.isin(classes[usable], (0, 1, 2)).all():
-        raise InputError(
-            "expected classes 0 (background), 1 (isolated) or 2 (blended), got "
-            f"{sorted(set(np.unique(classes[usable]).tolist()) - {0, 1, 2})[:5]}; make them with "
-            "btk_punet.class_map"
-        )
-    classes = np.where(usable, classes, 0).astype("int32")
-    return classes, np.where(usable, centres, 0).astype("float32")
-
-
-def _checked_integer(name, value, least):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise InputTypeError(
-            f"expected {name} as an integer, got {value!r}; give for example {name}={least}"
-        )
-    if value < least:
-        raise InputError(f"expected {name} of at least {least}, got {value}; give a larger one")
-    return int(value)
-
-
-def _check_choices(channels, latent, stem_stride, centre_prior, **integers):
-    for name, value in integers.items():
-        _checked_integer(name, value, 1)
-    for value in channels:
-        _checked_integer("each of channels", value, 1)
-    if len(channels) < 2:
-        raise InputError(f"expected channels of at least two levels, got {channels!r}; add one")
-    if latent not in ("grid", "global"):
-        raise InputError(f"expected latent 'grid' or 'global', got {latent!r}; choose one of them")
-    if stem_stride not in (1, 2, 4):
-        raise InputError(f"expected stem_stride 1, 2 or 4, got {stem_stride!r}; 1 is the finest")
-    if not 0 < centre_prior < 1:
-        raise InputError(
-            f"expected centre_prior between 0 and 1, got {centre_prior!r}; 1e-3 means one centre "
-            "in a thousand pixels"
-        )

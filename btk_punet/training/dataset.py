@@ -13,8 +13,9 @@ from btk_punet.training.bank import GalaxyBank
 
 # Shares of the scenes: the recipe of the trial that worked.
 SCENE_MIX = {"field": 0.30, "group": 0.55, "pair": 0.15}
-# A centre is marked where the source's alone_snr exceeds this; fainter ones cannot be found.
-CENTRE_SNR = 2.5
+# A centre is marked where the source's alone_snr exceeds this: what a detection may be matched
+# with. Fainter sources cannot be found.
+CENTRE_SNR = 2.0
 PIXEL_SCALE_ARCSEC = 0.1
 
 FIELD_DENSITY_PER_ARCMIN2 = (60.0, 200.0)  # all magnitudes of the bank, to 26.5
@@ -137,7 +138,7 @@ class StampComposer:
             ``image`` (b, H, W, 1) float32, in units of the background's sigma, garbage where
             masked; ``class`` (b, H, W) uint8: 0, 1 or 2 for none, one or more sources above one
             sigma of the background; ``centre`` (b, H, W) uint8: 1 in the pixel of the centre of
-            every source with ``alone_snr`` above 2.5; ``mask`` (b, H, W) bool, True where the
+            every source with ``alone_snr`` above 2; ``mask`` (b, H, W) bool, True where the
             image can be used (class and centre are right everywhere); ``sigma`` (b,) float32, of
             the background [electron]; ``n_exposures`` (b,), ``psf`` (b,; -1 without sources) and
             ``n_centres`` (b,; two may share a pixel) int; and, if asked for, ``offset``

@@ -9,6 +9,7 @@ from btk_punet.errors import InputError, InputTypeError
 from btk_punet.model import proba_unet
 from btk_punet.model.latent import DiagonalGaussian
 from btk_punet.model.objective import training_loss
+from btk_punet.model.inputs import LatentNoise
 from btk_punet.model.proba_unet import ProbaUNet
 
 SMALL = {"channels": (6, 8, 12), "latent_channels": 3}
@@ -81,6 +82,20 @@ def test_any_size_and_cells_of_the_grid(model, shape):
     assert model.prior(np.zeros((2, *shape, 1))).mean().shape == (2, *cells, 3)
     maps = np.zeros((2, *shape))
     assert model.reconstruct(np.zeros((2, *shape, 1)), maps, maps)["centre"].shape == (2, *shape)
+
+
+def test_pieces_make_the_same_samples(model, monkeypatch):
+    images = toy(5)[0]
+    whole = model.sample(images, 7, seed=3)
+    monkeypatch.setattr(proba_unet, "TRUNK_PIXELS", 2 * 256)
+    monkeypatch.setattr(proba_unet, "HEAD_PIXELS", 3 * 256)
+    classes, centres = np.full((3, 7, 5, 16, 16), np.nan), np.full((7, 5, 16, 16), np.nan)
+    for some, few, maps in model.iter_samples(images, 7, seed=3):
+        assert maps["centre"].size <= 3 * 256
+        classes[:, some, few], centres[some, few] = maps["class"], maps["centre"]
+    np.testing.assert_allclose(np.moveaxis(classes, 0, -1), whole["class"], atol=1e-6)
+    np.testing.assert_allclose(centres, whole["centre"], atol=1e-6)
+    assert list(model.iter_samples(images[:0], 2)) == []
 
 
 @pytest.mark.parametrize("options", [{"n_bands": 2}, {"stem_stride": 2}, {"stem_stride": 4}])
@@ -165,9 +180,8 @@ def test_kl_is_the_closed_form(model):
 
 def test_elbo_is_the_training_loss_of_an_image(model):
     images, classes, centres = toy(2)
-    noise = proba_unet._noise(
-        images, np.ones((2, 16, 16), bool), (1, *model.latent_shape(16, 16)), seed=0
-    )[0]
+    noise = LatentNoise(images, np.ones((2, 16, 16), bool), seed=0)
+    noise = noise.draw(1, model.latent_shape(16, 16))[0]
     batch = batch_of(model, images, classes, centres) | {"noise": noise}
     loss, _ = training_loss(model(batch), batch)
     found = model.elbo(images, classes, centres)

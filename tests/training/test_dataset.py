@@ -113,7 +113,7 @@ def test_counted_by_hand(monkeypatch, deltas):
     image, classes, centres = np.zeros((8, 8)), np.zeros((8, 8)), np.zeros((8, 8))
     image[1, 2], image[4, 5], image[0, 7] = 11, 3, 8
     classes[1, 2], classes[4, 5], classes[0, 7] = 2, 1, 1
-    # alone_snr = 3 sigma^2 / sqrt(sigma^2 + flux) = 30 / sqrt(130) = 2.63, just above 2.5.
+    # alone_snr = 3 sigma^2 / sqrt(sigma^2 + flux) = 30 / sqrt(130) = 2.63, above 2.
     centres[1, 2] = centres[4, 5] = centres[0, 7] = 1
     np.testing.assert_allclose(batch["image"][0, ..., 0], image, rtol=1e-3)
     np.testing.assert_array_equal(batch["class"][0], classes)

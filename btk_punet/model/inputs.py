@@ -1,0 +1,126 @@
+"""What `ProbaUNet` is given: arrays checked and made safe, and the noise of their latents."""
+
+import zlib
+
+import numpy as np
+
+from btk_punet.errors import InputError, InputTypeError
+
+
+def checked_images(images, mask, n_bands):
+    """Return float32 images with zeros where not usable, and the usable pixels.
+
+    Args:
+        images: ``(b, h, w, n_bands)``.
+        mask: ``(b, h, w)`` bool, True where a pixel is usable, or None.
+        n_bands: Number of bands that is expected.
+
+    Raises:
+        InputTypeError, InputError: if they cannot be used.
+    """
+    images = np.asarray(images)
+    if images.dtype.kind not in "fiu":
+        raise InputTypeError(
+            f"expected images as an array of numbers, got dtype {images.dtype}; "
+            "divide the image by its noise and convert it with np.asarray(images, float)"
+        )
+    if images.ndim != 4 or images.shape[-1] != n_bands or 0 in images.shape[1:]:
+        raise InputError(
+            f"expected images of shape (batch, height, width, {n_bands}), got "
+            f"{images.shape}; add missing axes with np.newaxis, or move BTK's bands last with "
+            "np.moveaxis(images, 1, -1)"
+        )
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.dtype != bool:
+            raise InputTypeError(
+                f"expected mask as bool, True where a pixel is usable, got dtype {mask.dtype}; "
+                "give for example mask=(weight > 0)"
+            )
+        if mask.shape != images.shape[:3]:
+            raise InputError(
+                f"expected mask of shape {images.shape[:3]} like the images, got {mask.shape}; "
+                "one mask serves all bands of an image"
+            )
+    with np.errstate(over="ignore"):
+        images = images.astype("float32")
+    usable = np.isfinite(images).all(axis=-1)
+    usable = usable if mask is None else usable & mask
+    return np.where(usable[..., None], images, np.float32(0)), usable
+
+
+class LatentNoise:
+    """Unit noise for the latents of images, from a seed and from each image's usable pixels.
+
+    An image has the same noise in whichever batch and place it comes, and the first of more
+    samples have that of fewer.
+
+    Args:
+        images: ``(b, h, w, bands)`` from `checked_images`.
+        usable: ``(b, h, w)`` from `checked_images`.
+        seed: Integer, 0 or more.
+    """
+
+    def __init__(self, images, usable, seed):
+        contents = [
+            zlib.crc32(pixels.tobytes(), zlib.crc32(image.tobytes()))
+            for image, pixels in zip(images, usable, strict=True)
+        ]
+        self.streams = [np.random.default_rng([seed, content]) for content in contents]
+
+    def draw(self, n_samples, latent_shape, images=slice(None)):
+        """Return the next ``(n_samples, b, *latent_shape)`` of the chosen images, float32."""
+        streams = self.streams[images]
+        noise = np.empty((n_samples, len(streams), *latent_shape), "float32")
+        for i, stream in enumerate(streams):
+            noise[:, i] = stream.standard_normal((n_samples, *latent_shape), dtype="float32")
+        return noise
+
+
+def checked_truth(classes, centres, usable):
+    """Return classes as int32 and centres as float32, 0 where not usable, or raise."""
+    classes, centres = np.asarray(classes), np.asarray(centres)
+    for name, array in (("classes", classes), ("centres", centres)):
+        if array.shape != usable.shape:
+            raise InputError(
+                f"expected {name} of shape {usable.shape} like the images, got {array.shape}; "
+                "give one map an image"
+            )
+    if not np.isin(classes[usable], (0, 1, 2)).all():
+        raise InputError(
+            "expected classes 0 (background), 1 (isolated) or 2 (blended), got "
+            f"{sorted(set(np.unique(classes[usable]).tolist()) - {0, 1, 2})[:5]}; make them with "
+            "btk_punet.class_map"
+        )
+    classes = np.where(usable, classes, 0).astype("int32")
+    return classes, np.where(usable, centres, 0).astype("float32")
+
+
+def checked_integer(name, value, least):
+    """Return an integer of at least ``least``, or raise."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise InputTypeError(
+            f"expected {name} as an integer, got {value!r}; give for example {name}={least}"
+        )
+    if value < least:
+        raise InputError(f"expected {name} of at least {least}, got {value}; give a larger one")
+    return int(value)
+
+
+def check_choices(channels, latent, stem_stride, centre_prior, **integers):
+    """Check the arguments that a `ProbaUNet` is built with."""
+    for name, value in integers.items():
+        checked_integer(name, value, 1)
+    for value in channels:
+        checked_integer("each of channels", value, 1)
+    if len(channels) < 2:
+        raise InputError(f"expected channels of at least two levels, got {channels!r}; add one")
+    if latent not in ("grid", "global"):
+        raise InputError(f"expected latent 'grid' or 'global', got {latent!r}; choose one of them")
+    if stem_stride not in (1, 2, 4):
+        raise InputError(f"expected stem_stride 1, 2 or 4, got {stem_stride!r}; 1 is the finest")
+    if not 0 < centre_prior < 1:
+        raise InputError(
+            f"expected centre_prior between 0 and 1, got {centre_prior!r}; 1e-3 means one centre "
+            "in a thousand pixels"
+        )
