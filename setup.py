@@ -8,9 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "btk_punet/__init__.py").read_text())[1]
 
-# The network is not part of the comparison yet, which needs none of this.
-NETWORK = ["tensorflow>=2.21,<2.22", "tensorflow-probability>=0.25,<0.26", "tf-keras>=2.21,<2.22"]
-TEST = ["pytest>=8", "ruff>=0.8,<0.20", "mypy>=1.13", *NETWORK]
+TEST = ["pytest>=8", "ruff>=0.8,<0.20", "mypy>=1.13"]
 NOTEBOOKS = ["jupyterlab>=4", "nbmake>=1.5"]
 
 setup(
@@ -24,15 +22,20 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["btk_punet", "btk_punet.*"]),
-    package_data={"btk_punet.evaluation": ["*.jinja"]},
+    package_data={
+        "btk_punet.evaluation": ["*.jinja"],
+        "btk_punet.model": ["presets/*/*"],
+    },
     python_requires=">=3.10,<3.13",
     install_requires=[
         # The interfaces that this plugin fills in are those of BTK 1.0.9.
         "blending-toolkit==1.0.9",
-        # NumPy 2.4 breaks astropy 6, which BTK 1.0.9 requires.
-        "numpy>=2.0,<2.4",
+        # NumPy 2.4 breaks astropy 6, which BTK 1.0.9 requires; 2.0 cannot tell how to write an
+        # array as GalSim does, which saves PSFs.
+        "numpy>=2.1,<2.4",
         "astropy>=6.1,<7",
         "galsim>=2.5",
+        "h5py>=3.10",
         "jinja2>=3.1",
         "joblib>=1.3",
         "matplotlib>=3.8",
@@ -42,11 +45,14 @@ setup(
         "scipy>=1.13,<1.20",
         "sep>=1.4",
         "surveycodex>=1.0",
+        # The network: Keras 3 on TensorFlow; TensorFlow Probability wants the old Keras beside it.
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-probability>=0.25,<0.26",
+        "tf-keras>=2.21,<2.22",
         "threadpoolctl>=3.1",
         "tqdm>=4.60",
     ],
     extras_require={
-        "network": NETWORK,
         "test": TEST,
         "notebooks": NOTEBOOKS,
         "scarlet2": ["scarlet2"],

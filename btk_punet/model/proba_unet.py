@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from btk_punet.errors import InputError
+from btk_punet.errors import InputError, InputTypeError
 from btk_punet.model import objective
 from btk_punet.model.inputs import (
     LatentNoise,
@@ -387,6 +387,36 @@ class ProbaUNet(keras.Model):
                 f"{name!r}; load a model of your own with ProbaUNet.load(folder)"
             )
         return cls.load(PRESETS / name)
+
+
+def open_network(weights):
+    """Return a model however it is given, and the folder that it was loaded from.
+
+    Args:
+        weights: A `ProbaUNet`; a folder that `ProbaUNet.save` wrote, or that of a training run;
+            or the name of a preset.
+
+    Returns:
+        The model, and its folder: None for one that was given as such.
+
+    Raises:
+        InputTypeError: for something else.
+        InputError: if there is no such folder or preset.
+    """
+    if isinstance(weights, ProbaUNet):
+        return weights, None
+    if not isinstance(weights, (str, Path)):
+        raise InputTypeError(
+            "expected the weights as a ProbaUNet, a folder that ProbaUNet.save wrote, or the name "
+            f"of a preset; got {type(weights).__name__}"
+        )
+    folder = Path(weights)
+    # A path that is mistyped is no preset, either: `load` says what is missing there.
+    if isinstance(weights, Path) or folder.is_dir() or folder.name != weights:
+        in_run = folder / "model"
+        folder = in_run if (in_run / CONFIG_FILE).is_file() else folder
+        return ProbaUNet.load(folder), folder
+    return ProbaUNet.from_preset(weights), PRESETS / weights
 
 
 def _compiled(function):

@@ -5,6 +5,8 @@ To load a bank and to compose from it needs NumPy alone; drawing one needs GalSi
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from btk_punet.errors import CatalogError, InputError
+from btk_punet.files import write_file
 
 if TYPE_CHECKING:
     import galsim
@@ -133,18 +136,19 @@ class GalaxyBank:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the bank to a compressed ``.npz`` file."""
-        with open(path, "wb") as file:
-            np.savez_compressed(
-                file,
-                version=FORMAT_VERSION,
-                pixels=self.pixels,
-                catalog=self.catalog,
-                psf_fwhm_arcsec=self.psf_fwhm_arcsec,
-                sky_electrons=self.sky_electrons,
-                read_noise_electrons=self.read_noise_electrons,
-                exposure_seconds=self.exposure_seconds,
-            )
+        """Write the bank to a compressed ``.npz`` file, whole or not at all."""
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            version=FORMAT_VERSION,
+            pixels=self.pixels,
+            catalog=self.catalog,
+            psf_fwhm_arcsec=self.psf_fwhm_arcsec,
+            sky_electrons=self.sky_electrons,
+            read_noise_electrons=self.read_noise_electrons,
+            exposure_seconds=self.exposure_seconds,
+        )
+        write_file(path, content.getvalue())
 
     @classmethod
     def load(cls, path: str | Path) -> GalaxyBank:
@@ -158,7 +162,7 @@ class GalaxyBank:
         try:
             with np.load(path, allow_pickle=False) as file:
                 data = dict(file)
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise CatalogError(f"'{path}' is not a bank of galaxies: {error}") from error
         version = data.pop("version", None)
         if version != FORMAT_VERSION:

@@ -17,6 +17,16 @@ from btk_punet.training.dataset import SCENE_MIX
 #: A preset of the package is a folder with weights, and the configuration that made them.
 PRESETS = Path(__file__).parents[1] / "model" / "presets"
 TRAINING_FILE = "training.json"
+# The smallest numbers with which a run can be.
+_AT_LEAST = {
+    "n_stamps": 1,
+    "batch_size": 1,
+    "stamp_size": 8,
+    "report_stamps": 1,
+    "validation_stamps": 1,
+    "max_exposures": 1,
+    "n_galaxies": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -85,18 +95,29 @@ class TrainingConfig:
             value = getattr(self, spec.name)
             if spec.type in ("int", "float"):
                 _check_number(spec.name, value, spec.type == "int")
-        for name in ("n_stamps", "batch_size", "report_stamps", "validation_stamps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        for name, least in _AT_LEAST.items():
+            if getattr(self, name) < least:
+                raise InputError(f"expected {name} of at least {least}, got {getattr(self, name)}")
+        if self.masked_share > 1:
+            raise InputError(f"expected masked_share in 0-1, got {self.masked_share}")
+        self._check_mappings()
         if self.learning_rate <= 0 or self.clip_norm <= 0:
             raise InputError(
                 "expected learning_rate and clip_norm above 0, got "
                 f"{self.learning_rate} and {self.clip_norm}"
             )
+        if self.final_learning_rate > self.learning_rate:
+            raise InputError(
+                f"expected final_learning_rate of at most the learning_rate {self.learning_rate}, "
+                f"got {self.final_learning_rate}"
+            )
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InputError(
                 f"expected precision 'auto', 'float32' or 'bfloat16', got {self.precision!r}"
             )
+        for name, value in (("survey", self.survey), ("catalog", self.catalog)):
+            if not isinstance(value, str) and not (name == "catalog" and value is None):
+                raise InputTypeError(f"expected {name} as a text, got {value!r}")
         if self.survey != "euclid" and self.catalog is None:
             raise InputError(
                 f"the survey {self.survey!r} needs a catalog of galaxies to draw: give the path of "
@@ -107,6 +128,19 @@ class TrainingConfig:
                 "Euclid's stamps are composed from simulated galaxies, and no catalog is read: "
                 "leave the catalog out, or give one of BTK's surveys (--survey LSST)"
             )
+
+    def _check_mappings(self) -> None:
+        for name in ("model", "mix"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise InputTypeError(
+                    f"expected {name} as a mapping of names to values, got {getattr(self, name)!r}"
+                )
+        if set(self.mix) - set(SCENE_MIX):
+            raise InputError(f"mix must hold shares of {list(SCENE_MIX)}, got {dict(self.mix)}")
+        for name, share in self.mix.items():
+            _check_number(f"the share of {name} in mix", share, False)
+        if not sum(self.mix.values()) > 0:
+            raise InputError(f"expected a share above 0 in mix, got {dict(self.mix)}")
 
     @property
     def n_steps(self) -> int:
@@ -159,9 +193,10 @@ class TrainingConfig:
             raise InputError(f"there is no training configuration '{path}'") from error
         except ValueError as error:
             raise InputError(f"'{path}' is not a JSON file: {error}") from error
-        if not isinstance(content, dict):
-            raise InputError(f"expected a JSON object of choices in '{path}', got {content!r:.80}")
-        return cls.from_dict(content.get("config", content))
+        choices = content.get("config", content) if isinstance(content, dict) else content
+        if not isinstance(choices, dict):
+            raise InputError(f"expected a JSON object of choices in '{path}', got {choices!r:.80}")
+        return cls.from_dict(choices)
 
     @classmethod
     def from_preset(cls, name: str) -> TrainingConfig:

@@ -123,13 +123,13 @@ class PredictionDisplay:
             row[0].imshow(
                 np.arcsinh(image / 3), "gray_r", origin="lower", vmin=-0.6, vmax=brightest
             )
-            for ax, values in zip(
+            for ax, maps, top in zip(
                 row[1:5],
-                (self.classes[i], self.mean[i], self.variance[i], self.sample[i]),
+                (self.classes, self.mean, self.variance, self.sample),
+                (2, 2, 0.5, 2),
                 strict=True,
             ):
-                top = 0.5 if values is self.variance[i] else 2
-                ax.imshow(values, "viridis", origin="lower", vmin=0, vmax=top)
+                ax.imshow(maps[i], "viridis", origin="lower", vmin=0, vmax=top)
             row[5].imshow(
                 np.sqrt(self.centre_probability[i]), "gray_r", origin="lower", vmin=0, vmax=1
             )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOG_FILE, CHECKPOINT_FILE, MODEL_FOLDER = "log.csv", "checkpoint.npz", "model"
 BANK_FILE = "bank.npz"
 LOSSES_FILE, PREDICTIONS_FILE = "losses.png", "predictions.png"
-_FILES = (TRAINING_FILE, LOG_FILE, CHECKPOINT_FILE, BANK_FILE, LOSSES_FILE, PREDICTIONS_FILE)
+_RESULTS = (LOG_FILE, CHECKPOINT_FILE, BANK_FILE, LOSSES_FILE, PREDICTIONS_FILE)
 # The falling loss is noisy: a smaller change than this is none [nats a pixel].
 SMALLEST_GAIN = 1e-5
 
@@ -36,7 +36,7 @@ class TrainingRun:
     whole or not at all, so a run may be killed at any time.
 
     Args:
-        folder: The folder, made if it does not exist.
+        folder: The folder, made by `begin` if it does not exist.
         config: The choices of the run.
         overwrite: Whether to throw away another run in this folder.
 
@@ -47,11 +47,9 @@ class TrainingRun:
     def __init__(self, folder: str | Path, config: TrainingConfig, overwrite: bool = False):
         self.folder, self.config = Path(folder), config
         before = self._before(overwrite)
-        if before is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.describe(status="running")
-        self.description = self._read()
-        self.checkpoint = self._read_checkpoint()
+        self._new = before is None
+        self.description = before or {}
+        self.checkpoint = None if self._new else self._read_checkpoint()
         self.log = self._read_log()
 
     @property
@@ -60,6 +58,19 @@ class TrainingRun:
         done = self.description.get("status") == "finished"
         return done and (self.folder / MODEL_FOLDER).is_dir()
 
+    def begin(self, **entries: Any) -> None:
+        """Take the folder, and throw away the run that is there if another is to begin.
+
+        Not when the object is made: choices that turn out wrong must leave the folder as it is.
+        """
+        if self._new:
+            shutil.rmtree(self.folder / MODEL_FOLDER, ignore_errors=True)
+            # The description last: without it the rest would be taken for somebody else's.
+            for name in (*_RESULTS, TRAINING_FILE):
+                (self.folder / name).unlink(missing_ok=True)
+            self._new = False
+        self.describe(status="running", **entries)
+
     def describe(self, **entries: Any) -> None:
         """Add entries to ``training.json``."""
         path = self.folder / TRAINING_FILE
@@ -67,13 +78,13 @@ class TrainingRun:
         self.description = {**before, "config": self.config.to_dict(), **entries}
         write_json(self.description, path)
 
-    def report(self, row: dict[str, Any], state: dict[str, np.ndarray]) -> None:
+    def report(self, row: dict[str, Any], state: dict[str, Any]) -> None:
         """Add a row to the log, and write the checkpoint that goes with it."""
         self.log = pd.concat([self.log, pd.DataFrame([row])], ignore_index=True)
         # The checkpoint second: a log that is a row ahead of it is cut when it is read.
         write_file(self.folder / LOG_FILE, self.log.to_csv(index=False).encode())
         content = io.BytesIO()
-        np.savez(content, **state)
+        np.savez(content, **state)  # type: ignore[arg-type]
         write_file(self.folder / CHECKPOINT_FILE, content.getvalue())
 
     def stalled(self, patience: int) -> str:
@@ -102,17 +113,19 @@ class TrainingRun:
         if self.folder.exists() and not self.folder.is_dir():
             raise RunExistsError(f"'{self.folder}' is a file: give the path of a folder.")
         if not (self.folder / TRAINING_FILE).is_file():
-            if self.folder.exists() and any(self.folder.iterdir()):
+            # A killed process may leave half of a file, under a name that is nobody's.
+            files = self.folder.iterdir() if self.folder.exists() else ()
+            if any(path.suffix != ".part" for path in files):
                 raise RunExistsError(
                     f"'{self.folder}' is not empty and holds no training run: choose another "
                     "output folder."
                 )
             return None
         before, now = self._read(), self.config.to_dict()
-        if before.get("config") == now and not overwrite:
+        if before["config"] == now and not overwrite:
             return before
         if not overwrite:
-            old = before.get("config", {})
+            old = before["config"]
             differences = [
                 f"{name}: {json.dumps(old.get(name))} there, {json.dumps(value)} now"
                 for name, value in now.items()
@@ -123,15 +136,15 @@ class TrainingRun:
                 "Choose another output folder, or overwrite=True (--overwrite) to throw that run "
                 "away."
             )
-        for name in _FILES:
-            (self.folder / name).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / MODEL_FOLDER, ignore_errors=True)
         return None
 
     def _read(self) -> dict[str, Any]:
         path = self.folder / TRAINING_FILE
         try:
-            return json.loads(path.read_text())
+            description = json.loads(path.read_text())
+            if not (isinstance(description, dict) and isinstance(description.get("config"), dict)):
+                raise ValueError("it holds no 'config'")
+            return description
         except ValueError as error:
             raise RunExistsError(
                 f"'{path}' is not the JSON file of a training run ({error}): choose another output "
@@ -144,8 +157,10 @@ class TrainingRun:
             return None
         try:
             with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+                state = dict(file)
+            int(state["step"])
+            return state
+        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise RunExistsError(
                 f"'{path}' is damaged ({error}): remove it to train from nothing, or choose "
                 "another output folder."
@@ -155,5 +170,12 @@ class TrainingRun:
         path = self.folder / LOG_FILE
         if self.checkpoint is None or not path.is_file():
             return pd.DataFrame()
-        log = pd.read_csv(path)
-        return log[log["step"] <= int(self.checkpoint["step"])].reset_index(drop=True)
+        try:
+            # The numbers as they were written, to the last bit.
+            log = pd.read_csv(path, float_precision="round_trip")
+            return log[log["step"] <= int(self.checkpoint["step"])].reset_index(drop=True)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunExistsError(
+                f"'{path}' is damaged ({error}): remove it to go on without the rows that were "
+                "there, or choose another output folder."
+            ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from btk_punet import __version__
-from btk_punet.errors import InputTypeError
+from btk_punet.errors import InputError, InputTypeError
 from btk_punet.training.bank import GalaxyBank
 from btk_punet.training.config import TrainingConfig
 from btk_punet.training.dataset import StampComposer
@@ -20,7 +19,7 @@ from btk_punet.training.run_folder import BANK_FILE, MODEL_FOLDER, TrainingRun
 
 if TYPE_CHECKING:
     from btk_punet.model.proba_unet import ProbaUNet
-    from btk_punet.training.trainer import Composer
+    from btk_punet.training.blends import BlendComposer
 
 # Streams of the seed, for the stamps of training and of validation.
 _STAMPS, _HELD_OUT = 1, 2
@@ -75,18 +74,19 @@ def train(
 
     if run.finished:
         return ProbaUNet.load(run.folder / MODEL_FOLDER)
-    composer, held_out, n_bands = _composers(
-        config, lambda: _bank(bank, config, run, njobs, progress)
-    )
+    # What a wrong choice can stop comes first, and only then the folder is taken.
+    blends = None if config.survey == "euclid" else _blend_composers(config)
     policy = "mixed_bfloat16" if _in_bfloat16(config.precision) else "float32"
     keras.utils.set_random_seed(config.seed % 2**32)
     with _precision(policy):
-        network = ProbaUNet(**{"n_bands": n_bands, **config.model})
+        network = _network(config, 1 if blends is None else blends[0].n_bands)
+    run.begin(precision_used=policy, versions=_versions(keras.backend.backend()))
+    composer, held_out = blends or _stamp_composers(
+        config, _bank(bank, config, run, njobs, progress)
+    )
     trainer = Trainer(config, network, composer, held_out)
     if run.checkpoint is not None:
         trainer.restore(run.checkpoint)
-    backend = keras.backend.backend()
-    run.describe(status="running", precision_used=policy, versions=_versions(backend))
     ended = trainer.train(run, progress)
     with _precision("float32"):
         trained = trainer.averaged_network()
@@ -98,25 +98,44 @@ def train(
     return trained
 
 
-def _composers(
-    config: TrainingConfig, bank: Callable[[], GalaxyBank]
-) -> tuple[Composer, Composer, int]:
-    """Return what draws the stamps of training and of validation, and their number of bands."""
-    seeds = [
+def _network(config: TrainingConfig, n_bands: int) -> ProbaUNet:
+    """Return the network to train, for images of so many bands."""
+    from btk_punet.model.proba_unet import ProbaUNet
+
+    choices = dict(config.model)
+    try:
+        if choices.setdefault("n_bands", n_bands) != n_bands:
+            raise InputError(f"the stamps have {n_bands} bands: leave n_bands out")
+        return ProbaUNet(**choices)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"expected model as arguments of ProbaUNet, got {dict(config.model)}: {error}"
+        ) from error
+
+
+def _seeds(config: TrainingConfig) -> list[int]:
+    """Return the seeds of the stamps of training and of validation."""
+    return [
         int(np.random.SeedSequence(config.seed, spawn_key=(stream,)).generate_state(1)[0])
         for stream in (_STAMPS, _HELD_OUT)
     ]
-    if config.survey != "euclid":
-        # Here and not above: Euclid's stamps need neither BTK nor GalSim once there is a bank.
-        from btk_punet.training.blends import BlendComposer
 
-        drawn = [
-            BlendComposer(config.survey, str(config.catalog), config.stamp_size, seed)
-            for seed in seeds
-        ]
-        return drawn[0], drawn[1], drawn[0].n_bands
-    held_out, rest = bank().split(HELD_OUT_EVERY)
-    composed = [
+
+def _blend_composers(config: TrainingConfig) -> list[BlendComposer]:
+    """Return what draws the stamps of one of BTK's surveys, for training and for validation."""
+    # Here and not above: Euclid's stamps need neither BTK nor GalSim once there is a bank.
+    from btk_punet.training.blends import BlendComposer
+
+    return [
+        BlendComposer(config.survey, str(config.catalog), config.stamp_size, seed)
+        for seed in _seeds(config)
+    ]
+
+
+def _stamp_composers(config: TrainingConfig, bank: GalaxyBank) -> list[StampComposer]:
+    """Return what composes Euclid's stamps, for training and, of other galaxies, validation."""
+    held_out, rest = bank.split(HELD_OUT_EVERY)
+    return [
         StampComposer(
             galaxies,
             config.stamp_size,
@@ -125,9 +144,8 @@ def _composers(
             max_exposures=config.max_exposures,
             masked_share=config.masked_share,
         )
-        for galaxies, seed in zip((rest, held_out), seeds, strict=True)
+        for galaxies, seed in zip((rest, held_out), _seeds(config), strict=True)
     ]
-    return composed[0], composed[1], 1
 
 
 def _bank(

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 from typing import Protocol
 
@@ -28,7 +29,7 @@ from btk_punet.training.run_folder import TrainingRun
 Batch = dict[str, np.ndarray]
 
 # Streams of the seed; the bank's galaxies have streams of their own.
-_TRAINING, _VALIDATION, _LATENT = 11, 12, 13
+_VALIDATION, _LATENT = 12, 13
 # Steps between updates of the averaged weights: seldom enough to cost nothing.
 AVERAGE_EVERY = 5
 # Batches composed ahead of the step that needs them.
@@ -169,7 +170,7 @@ class Trainer:
         )
         batches = _ahead(self._batch, self.step, config.n_steps)
         began = time.monotonic()
-        with bar:
+        with bar, closing(batches):
             while not reason:
                 logs = self.trainee.train_on_batch(next(batches), return_dict=True)
                 self.step += 1
@@ -184,7 +185,6 @@ class Trainer:
                     self._report(logs, run, seconds)
                     reason = "all steps done" if last else run.stalled(config.patience)
                     began = time.monotonic()
-            batches.close()
         self._draw(run)
         return reason
 
@@ -230,11 +230,14 @@ class Trainer:
 
     def _report(self, logs: dict[str, float], run: TrainingRun, seconds: float) -> None:
         row = {name: float(value) for name, value in logs.items()}
-        if not np.isfinite(row["loss"]):
+        # The weights as well: the last step before a report may spoil them after a good loss.
+        spoilt = sum(not np.isfinite(weight).all() for weight in self.network.get_weights())
+        if spoilt or not np.isfinite(row["loss"]):
             raise TrainingFailedError(
-                f"the loss is {row['loss']} at step {self.step}: lower the learning rate (now "
-                f"{self.config.learning_rate:g}) and run the same command with --overwrite; the "
-                "last checkpoint, of an earlier step, is kept"
+                f"the loss is {row['loss']} at step {self.step}, and {spoilt} arrays of weights "
+                f"are not finite: lower the learning rate (now {self.config.learning_rate:g}) and "
+                "run the same command with --overwrite; the last checkpoint, of an earlier step, "
+                "is kept"
             )
         steps = self.step % self.config.report_steps or self.config.report_steps
         row = {

@@ -7,9 +7,9 @@ from keras import ops
 
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.model import proba_unet
+from btk_punet.model.inputs import LatentNoise
 from btk_punet.model.latent import DiagonalGaussian
 from btk_punet.model.objective import training_loss
-from btk_punet.model.inputs import LatentNoise
 from btk_punet.model.proba_unet import ProbaUNet
 
 SMALL = {"channels": (6, 8, 12), "latent_channels": 3}

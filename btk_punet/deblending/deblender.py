@@ -1,0 +1,395 @@
+"""The Probabilistic U-Net as a BTK deblender."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import numbers
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.table import Table
+from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
+from btk.deblend import Deblender
+from scipy import ndimage
+
+from btk_punet.deblending import instances
+from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.instances import Candidates
+from btk_punet.deblending.posterior import PosteriorMaps
+from btk_punet.deblending.recipe import DetectionRecipe
+from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
+from btk_punet.simulation.survey import (
+    background_variance,
+    magnitude,
+    pixel_scale_arcsec,
+    reference_band,
+)
+
+if TYPE_CHECKING:
+    from btk_punet.model.proba_unet import ProbaUNet
+
+# Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
+LEAST_CANDIDATE = 0.02
+# Electrons. Larger values are no light.
+_LARGEST_PIXEL_ELECTRONS = 1e25
+# A PSF this much outside of the training's [share of its FWHM] is still as good as within.
+_PSF_TOLERANCE = 0.05
+_EIGHT_CONNECTED = np.ones((3, 3), bool)
+
+
+class ProbaUNetDeblender(Deblender):
+    """Detects and segments sources with a `ProbaUNet`, and says how sure it is.
+
+    All images of a batch go through the network at once; ``njobs`` is not needed. The noise is
+    the survey's own (`background_variance`), by which the images are divided. Pixels without a
+    usable value (NaN, infinite, beyond 1e25 electrons) are masked: the network does not see them.
+
+    The catalog of an image has a row for each detection, the most probable first:
+
+    - ``ra``, ``dec`` [arcsec]: BTK's world coordinates; ``ra`` is negative left of the centre.
+    - ``x_peak``, ``y_peak`` [pixel]: expected position of the centre; 0-based, pixel centres at
+      integers, x the column.
+    - ``x_err``, ``y_err`` [pixel]: half-width that holds 68% of the true positions.
+    - ``p_detect``: calibrated probability that a source is there (see `Matcher`).
+    - ``p_blend``: calibrated probability that another source overlaps its footprint.
+    - ``n_pixels``: number of pixels of the footprint.
+    - ``flux``, ``flux_err`` [electron]: sum over the footprint, a pixel of several sources shared
+      evenly among them, and its standard deviation.
+    - ``mag_<band>`` [AB mag]: of ``flux``; NaN where it is not positive.
+    - ``flags``: bits of `DetectionFlag`.
+
+    The segmentation is bool, ``(max_n_sources, H, W)`` an image, in the order of the catalog; a
+    pixel of an overlap belongs to every source that covers it. ``extra_data`` has a dict for each
+    image:
+
+    - ``class_probability`` ``(3, H, W)``: of background, isolated and blended.
+    - ``class_mean``, ``class_variance`` ``(H, W)``: over samples, of the most probable class.
+    - ``centre_probability`` ``(H, W)``: that the pixel holds the centre of a source.
+    - ``count_posterior`` ``(max_n_sources + 1,)``: probabilities that the image holds the centres
+      of 0, 1, ... sources with ``alone_snr > 2``; the last entry is that of so many or more.
+    - ``candidates``: table of ``x_peak``, ``y_peak``, ``x_err``, ``y_err`` and ``p_detect`` of all
+      candidates down to a probability of 0.02, whatever the threshold.
+
+    Args:
+        max_n_sources: Largest number of detections to return for an image.
+        weights: Name of a preset of this package, or a folder that `ProbaUNet.save` wrote (or
+            ``btk-punet train``), or a `ProbaUNet`.
+        n_samples: Number of samples of the posterior.
+        threshold: Smallest ``p_detect`` of a detection.
+        seed: Seed of the samples.
+
+    Raises:
+        InputError: A parameter is out of its range.
+        InputTypeError: ``weights`` is something else.
+    """
+
+    def __init__(
+        self,
+        max_n_sources: int,
+        weights: str | Path | ProbaUNet = "euclid-vis",
+        n_samples: int = 16,
+        threshold: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(max_n_sources)
+        self.weights = weights
+        self.n_samples = n_samples
+        self.threshold = threshold
+        self.seed = seed
+        for name, value, lowest in (
+            ("max_n_sources", max_n_sources, 1),
+            ("n_samples", n_samples, 1),
+            ("seed", seed, 0),
+        ):
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
+                raise InputError(
+                    f"{name} must be an integer of at least {lowest}, got {value!r}. Pass for "
+                    f"instance {name}={max(lowest, 16)}."
+                )
+        if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real):
+            raise InputTypeError(f"threshold must be a number in [0, 1], got {threshold!r}.")
+        if not 0 <= threshold <= 1:
+            raise InputError(
+                f"threshold must lie in [0, 1], got {threshold!r}. It is the smallest probability "
+                "of a detection, for instance 0.5."
+            )
+        self._network: tuple[ProbaUNet, DetectionRecipe] | None = None
+        self._warned: set[str] = set()
+
+    def __repr__(self) -> str:
+        """Return the class and the parameters that differ from their defaults."""
+        parameters = inspect.signature(type(self)).parameters.values()
+        shown = [
+            f"{p.name}={getattr(self, p.name)!r}"
+            for p in parameters
+            if p.default is p.empty or getattr(self, p.name) != p.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the network out where a process can load it again: TensorFlow's cannot be sent."""
+        state = self.__dict__ | {"_network": None}
+        if not isinstance(self.weights, str | Path):
+            state["weights"] = (self.weights.get_config(), self.weights.get_weights())
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Build a network that was given as such anew."""
+        if isinstance(state["weights"], tuple):
+            from btk_punet.model.proba_unet import ProbaUNet
+
+            config, weights = state["weights"]
+            network = ProbaUNet.from_config(config)
+            network.set_weights(weights)
+            state["weights"] = network
+        self.__dict__.update(state)
+
+    @property
+    def network(self) -> ProbaUNet:
+        """The network, loaded when it is first needed."""
+        return self._loaded()[0]
+
+    @property
+    def recipe(self) -> DetectionRecipe:
+        """Calibration and conditions that go with the weights."""
+        return self._loaded()[1]
+
+    def _loaded(self) -> tuple[ProbaUNet, DetectionRecipe]:
+        if self._network is None:
+            # Here and not above: TensorFlow takes seconds to load.
+            from btk_punet.model.proba_unet import open_network
+
+            network, folder = open_network(self.weights)
+            recipe = DetectionRecipe() if folder is None else DetectionRecipe.load(folder)
+            self._network = network, recipe
+        return self._network
+
+    def deblend(self, ii: int, blend_batch: BlendBatch) -> DeblendExample:
+        """Detect and segment the sources of one image.
+
+        Args:
+            ii: Index of the image in the batch.
+            blend_batch: Batch of blends.
+
+        Returns:
+            Catalog, segmentation ``(max_n_sources, H, W)`` and extra data of the image.
+
+        Raises:
+            InputTypeError: ``blend_batch`` is not a BlendBatch.
+            InputError: The batch has other bands than the network, or no positive noise.
+        """
+        catalogs, segmentation, extra = self._run(blend_batch, [ii])
+        return DeblendExample(
+            self.max_n_sources,
+            catalogs[0],
+            n_bands=len(blend_batch.survey.available_filters),
+            image_size=blend_batch.image_size,
+            segmentation=segmentation[0],
+            extra_data=extra[0],
+        )
+
+    def batch_call(self, blend_batch: BlendBatch, njobs: int = 1) -> DeblendBatch:
+        """Detect and segment the sources of every image of a batch.
+
+        Args:
+            blend_batch: Batch of blends.
+            njobs: Not used: the images go through the network together.
+
+        Returns:
+            Catalogs, segmentation ``(batch_size, max_n_sources, H, W)`` and extra data.
+
+        Raises:
+            InputTypeError: ``blend_batch`` is not a BlendBatch.
+            InputError: The batch has other bands than the network, or no positive noise.
+        """
+        catalogs, segmentation, extra = self._run(blend_batch, slice(None))
+        return DeblendBatch(
+            blend_batch.batch_size,
+            self.max_n_sources,
+            catalogs,
+            n_bands=len(blend_batch.survey.available_filters),
+            image_size=blend_batch.image_size,
+            segmentation=segmentation,
+            extra_data=extra,
+        )
+
+    def _run(
+        self, blend_batch: BlendBatch, which: slice | list[int]
+    ) -> tuple[list[Table], np.ndarray, list[dict]]:
+        if not isinstance(blend_batch, BlendBatch):
+            raise InputTypeError(
+                f"{type(self).__name__} needs a btk BlendBatch, got {type(blend_batch).__name__}. "
+                "Of a MultiResolutionBlendBatch, pass the batch of one survey."
+            )
+        self._check_conditions(blend_batch)
+        images = np.asarray(blend_batch.blend_images)[which]
+        # False for NaN too.
+        usable = np.all(np.abs(images) < _LARGEST_PIXEL_ELECTRONS, axis=1)
+        normalised = noise_normalised(blend_batch)[which]
+        maps = PosteriorMaps.from_network(
+            self.network, normalised, self.n_samples, self.seed, usable
+        )
+        candidates = instances.find_candidates(maps.centre_probability)
+        shape = (len(images), self.max_n_sources, *images.shape[2:])
+        segmentation = np.zeros(shape, bool)
+        catalogs, extra, counts = [], [], []
+        for i in range(len(images)):
+            own = self._calibrated(candidates.of(i))
+            kept = own.mass >= self.threshold
+            found = own.take(np.flatnonzero(kept)[: self.max_n_sources])
+            covered = instances.footprints(found.x, found.y, maps.class_probability[i])
+            segmentation[i, : len(covered)] = covered
+            catalog = self._catalog(
+                found, covered, images[i], usable[i], maps.class_probability[i], blend_batch
+            )
+            if kept.sum() > self.max_n_sources:
+                catalog["flags"] |= int(DetectionFlag.TRUNCATED)
+            catalogs.append(catalog)
+            counts.append(int(kept.sum()))
+            extra.append(self._extra_data(i, maps, own))
+        self._warn_if_truncated(counts)
+        return catalogs, segmentation, extra
+
+    def _calibrated(self, candidates: Candidates) -> Candidates:
+        return dataclasses.replace(candidates, mass=self.recipe.p_detect(candidates.mass))
+
+    def _errors(self, candidates: Candidates) -> list[np.ndarray]:
+        variances = (candidates.x_variance, candidates.y_variance)
+        return [self.recipe.position_scale * np.sqrt(v) for v in variances]
+
+    def _catalog(
+        self,
+        found: Candidates,
+        covered: np.ndarray,
+        image: np.ndarray,
+        usable: np.ndarray,
+        class_probability: np.ndarray,
+        blend_batch: BlendBatch,
+    ) -> Table:
+        """Return the catalog of one image; ``image`` is ``(bands, H, W)``, ``covered`` as above."""
+        survey = blend_batch.survey
+        index = reference_band(survey)
+        band = survey.get_filter(survey.available_filters[index])
+        light = np.where(usable, image[index], 0.0)
+        share = covered / np.maximum(covered.sum(axis=0), 1)
+        flux = (share * light).sum(axis=(1, 2))
+        noise = background_variance(survey, band) + np.maximum(light, 0)
+        ra, dec = blend_batch.wcs.pixel_to_world_values(found.x, found.y)
+        overlap = np.where(covered, class_probability[2], 0).max(axis=(1, 2), initial=0)
+
+        flags = np.zeros(len(covered), int)
+        near_bad = ndimage.binary_dilation(~usable, _EIGHT_CONNECTED)
+        flags[(covered & near_bad).any(axis=(1, 2))] |= int(DetectionFlag.BAD_PIXEL)
+        border = np.ones(usable.shape, bool)
+        border[1:-1, 1:-1] = False
+        flags[(covered & border).any(axis=(1, 2))] |= int(DetectionFlag.EDGE)
+
+        catalog = Table()
+        catalog["ra"] = 3600 * (np.asarray(ra) - 360 * (np.asarray(ra) > 180))
+        catalog["dec"] = 3600 * np.asarray(dec)
+        catalog["x_peak"], catalog["y_peak"] = found.x, found.y
+        catalog["x_err"], catalog["y_err"] = self._errors(found)
+        catalog["p_detect"] = found.mass
+        catalog["p_blend"] = self.recipe.p_blend(overlap)
+        catalog["flux"] = flux
+        catalog["flux_err"] = np.sqrt((share**2 * noise).sum(axis=(1, 2)))
+        positive = np.where(flux > 0, flux, 1)
+        catalog[f"mag_{band.name}"] = np.where(flux > 0, magnitude(positive, band), np.nan)
+        catalog["n_pixels"] = covered.sum(axis=(1, 2))
+        catalog["flags"] = flags
+        return catalog
+
+    def _extra_data(self, i: int, maps: PosteriorMaps, own: Candidates) -> dict[str, Any]:
+        table = Table()
+        some = own.take(own.mass >= LEAST_CANDIDATE)
+        table["x_peak"], table["y_peak"] = some.x, some.y
+        table["x_err"], table["y_err"] = self._errors(some)
+        table["p_detect"] = some.mass
+        return {
+            "class_probability": maps.class_probability[i],
+            "class_mean": maps.class_mean[i],
+            "class_variance": maps.class_variance[i],
+            "centre_probability": maps.centre_probability[i],
+            "count_posterior": instances.count_posterior(
+                own.mass, maps.expected_counts[:, i], self.max_n_sources
+            ),
+            "candidates": table,
+        }
+
+    def _check_conditions(self, blend_batch: BlendBatch) -> None:
+        """Raise for another number of bands; warn, once, of a pixel or PSF not trained for."""
+        survey, recipe = blend_batch.survey, self.recipe
+        bands = survey.available_filters
+        if len(bands) != self.network.n_bands:
+            raise InputError(
+                f"The network was trained on {self.network.n_bands} band(s), and this batch has "
+                f"{len(bands)} ({', '.join(bands)}). Draw that many bands, or train a network on "
+                "this survey (btk-punet train --survey)."
+            )
+        scale = pixel_scale_arcsec(survey)
+        made_for = recipe.pixel_scale_arcsec
+        if made_for is not None and abs(scale / made_for - 1) > 0.01:
+            self._warn(
+                f"the pixel is {scale:g} arcsec, and the network was trained on {made_for:g} "
+                "arcsec: its probabilities are not calibrated here"
+            )
+        if recipe.psf_fwhm_arcsec is not None:
+            low, high = recipe.psf_fwhm_arcsec
+            for band, psf in zip(bands, blend_batch.psf, strict=False):
+                fwhm = _fwhm_arcsec(psf, scale)
+                if not low * (1 - _PSF_TOLERANCE) <= fwhm <= high * (1 + _PSF_TOLERANCE):
+                    self._warn(
+                        f"the PSF of {band} has a FWHM of {fwhm:.3f} arcsec, and the network was "
+                        f"trained on {low:.2f} to {high:.2f} arcsec: its probabilities are not "
+                        "calibrated here"
+                    )
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            warnings.warn(f"{self!r}: {text}.", BtkPunetWarning, stacklevel=5)
+
+    def _warn_if_truncated(self, counts: list[int]) -> None:
+        n_truncated = sum(count > self.max_n_sources for count in counts)
+        if n_truncated:
+            warnings.warn(
+                f"{n_truncated} of {len(counts)} images hold more detections than max_n_sources="
+                f"{self.max_n_sources} (up to {max(counts)}): {self!r} kept the most probable and "
+                "set the flag TRUNCATED. Raise max_n_sources, or raise threshold.",
+                BtkPunetWarning,
+                stacklevel=4,  # the caller of batch_call
+            )
+
+
+def noise_normalised(blend_batch: BlendBatch) -> np.ndarray:
+    """Return the blends as the network takes them: in units of the background's noise.
+
+    Returns:
+        Array of shape (b, H, W, bands), float64.
+
+    Raises:
+        InputError: if the background of a band is not positive.
+    """
+    survey = blend_batch.survey
+    names = survey.available_filters
+    variance = np.array([background_variance(survey, survey.get_filter(n)) for n in names])
+    if not ((variance > 0) & (variance < np.inf)).all():
+        raise InputError(
+            f"The background of each band must be positive to divide the images by its noise, got "
+            f"{dict(zip(names, variance.tolist(), strict=True))} electrons a pixel. Check the "
+            "survey's sky_brightness."
+        )
+    images = np.asarray(blend_batch.blend_images, float) / np.sqrt(variance)[:, None, None]
+    return np.moveaxis(images, 1, -1)
+
+
+def _fwhm_arcsec(psf: Any, scale: float) -> float:
+    """Return the FWHM of a PSF: a GalSim object, or an array of pixels as BTK's load gives."""
+    if isinstance(psf, np.ndarray):
+        import galsim
+
+        psf = galsim.InterpolatedImage(galsim.Image(psf.astype(float)), scale=scale)
+    return float(psf.calculateFWHM())

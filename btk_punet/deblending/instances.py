@@ -1,0 +1,243 @@
+"""From maps to objects: detections with probabilities, footprints, and the number of sources.
+
+The centre map spreads the probability of each source over the pixels where its centre may be, so
+a detection's probability is the mass around a peak of the map, not the peak's height.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+# Peaks are those of the centre map smoothed by a Gaussian of this sigma [pixel].
+SMOOTHING_PIXELS = 1.0
+# The mass within this radius of a peak [pixel] belongs to it: a little less than the 3 pixels
+# within which a detection can be matched.
+RADIUS_PIXELS = 2.6
+# Probabilities below this are none [of a pixel; of a candidate].
+LEAST_PIXEL, LEAST_CANDIDATE = 1e-4, 0.005
+# Passes over what is left of the mass when the peaks of the pass before have had theirs.
+MAX_PASSES = 4
+# Variance of a place that is known to a pixel [pixel^2].
+PIXEL_VARIANCE = 1 / 12
+
+_EIGHT_CONNECTED = np.ones((3, 3), int)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Where sources may be, in all images of a batch; sorted by image, then by probability.
+
+    Attributes:
+        image: Number of the image, ``(m,)``.
+        x: Column of the expected place [pixel], ``(m,)``.
+        y: Row [pixel].
+        x_variance: Variance of the column [pixel^2].
+        y_variance: Variance of the row.
+        mass: Probability that there is a source, 0-1, before calibration.
+    """
+
+    image: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    x_variance: np.ndarray
+    y_variance: np.ndarray
+    mass: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.mass)
+
+    def take(self, rows: np.ndarray | slice) -> Candidates:
+        """Return some of the candidates."""
+        return Candidates(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    def of(self, image: int) -> Candidates:
+        """Return the candidates of one image."""
+        return self.take(slice(*np.searchsorted(self.image, [image, image + 1])))
+
+    @classmethod
+    def joined(cls, parts: list[Candidates]) -> Candidates:
+        """Return the candidates of several lists as one."""
+        columns = (field.name for field in fields(cls))
+        return cls(*(np.concatenate([getattr(part, c) for part in parts]) for c in columns))
+
+
+def find_candidates(
+    centre_probability: np.ndarray,
+    smoothing_pixels: float = SMOOTHING_PIXELS,
+    radius_pixels: float = RADIUS_PIXELS,
+) -> Candidates:
+    """Gather the mass of centre maps into candidates.
+
+    Each peak of the smoothed map takes the mass within the radius, up to 1: each pixel goes to
+    its nearest peak, the nearest pixels first. What is left (a second source too near for a peak
+    of its own, or mass far from any peak) is searched again.
+
+    Args:
+        centre_probability: ``(b, H, W)``.
+        smoothing_pixels: Sigma of the Gaussian that smoothes the map for its peaks.
+        radius_pixels: How far a peak's mass reaches.
+    """
+    left = np.asarray(centre_probability, np.float64).copy()
+    left[left < LEAST_PIXEL] = 0
+    # Far enough apart that no pixel is near a peak of another image.
+    apart = 4 * radius_pixels
+    nothing = np.zeros(0)
+    found = [Candidates(nothing.astype(int), nothing, nothing, nothing, nothing, nothing)]
+    for _ in range(MAX_PASSES):
+        smooth = ndimage.gaussian_filter(left, smoothing_pixels, axes=(1, 2), mode="constant")
+        floor = LEAST_CANDIDATE / (4 * np.pi * max(smoothing_pixels, 0.5) ** 2)
+        peak = (smooth > floor) & (smooth == ndimage.maximum_filter(smooth, (1, 3, 3)))
+        peaks, pixels = np.argwhere(peak), np.argwhere(left > 0)
+        if not len(peaks):
+            break
+        scale = np.array([left.shape[1] + left.shape[2] + apart, 1.0, 1.0])
+        distance, owner = KDTree(peaks * scale).query(
+            pixels * scale, distance_upper_bound=radius_pixels
+        )
+        near = np.isfinite(distance)
+        pixels, distance, owner = pixels[near], distance[near], owner[near]
+        order = np.lexsort((distance, owner))
+        pixels, owner = pixels[order], owner[order]
+        mass = left[tuple(pixels.T)]
+        taken = _up_to_one(mass, owner)
+        left[tuple(pixels.T)] -= taken
+        found.append(_moments(peaks[:, 0], pixels, owner, taken))
+    joined = Candidates.joined(found)
+    joined = joined.take(joined.mass >= LEAST_CANDIDATE)
+    return joined.take(np.lexsort((-joined.mass, joined.image)))
+
+
+def _up_to_one(mass: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Return how much of each mass its owner takes, in their order, until it has 1."""
+    total = np.cumsum(mass)
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    before = np.repeat(total[starts] - mass[starts], np.diff(np.append(starts, len(owner))))
+    had = total - mass - before
+    return np.clip(1 - had, 0, mass)
+
+
+def _moments(
+    image: np.ndarray, pixels: np.ndarray, owner: np.ndarray, mass: np.ndarray
+) -> Candidates:
+    """Return the candidates of peaks, each with the mass of the pixels that it owns."""
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(owner, values, len(image))
+
+    whole = total(mass)
+    some = np.maximum(whole, 1e-12)
+    places, variances = [], []
+    for axis in (2, 1):
+        place = total(mass * pixels[:, axis]) / some
+        places.append(place)
+        spread = total(mass * (pixels[:, axis] - place[owner]) ** 2) / some
+        variances.append(spread + PIXEL_VARIANCE)
+    return Candidates(
+        image, places[0], places[1], variances[0], variances[1], np.minimum(whole, 1.0)
+    )
+
+
+def count_posterior(mass: np.ndarray, expected_counts: np.ndarray, n_largest: int) -> np.ndarray:
+    """Return the probabilities that an image holds 0, 1, ... sources.
+
+    Within a sample the candidates are taken as independent, each with its mass scaled to what
+    the sample expects; the samples are averaged.
+
+    Args:
+        mass: Calibrated probability of each candidate of the image, ``(m,)``.
+        expected_counts: How many sources each sample expects, ``(n_samples,)``.
+        n_largest: Largest number; its probability is that of so many or more.
+
+    Returns:
+        ``(n_largest + 1,)``, of sum 1.
+    """
+    mean = expected_counts.mean()
+    scale = expected_counts / mean if mean > 0 else np.ones_like(expected_counts)
+    probability = np.clip(mass[:, None] * scale, 0, 1)  # (m, n_samples)
+    counts = np.zeros((n_largest + 1, len(scale)))
+    counts[0] = 1
+    for p in probability:
+        up = counts * p
+        counts -= up
+        counts[1:] += up[:-1]
+        counts[-1] += up[-1]
+    return counts.mean(axis=1)
+
+
+def footprints(
+    x: np.ndarray, y: np.ndarray, class_probability: np.ndarray, passes: int = 4
+) -> np.ndarray:
+    """Share the pixels of an image's class map among its detections.
+
+    Each connected region of pixels that are probably not background goes to the detections in it:
+    a pixel of one source to the nearest, a pixel of several to the nearest two and to all whose
+    ellipse holds it. Near is in units of each detection's ellipse, which has the second moments
+    of its pixels, found by iteration. A detection outside of all regions has its own pixel.
+
+    Args:
+        x: Columns [pixel], ``(n,)``.
+        y: Rows.
+        class_probability: ``(3, H, W)``.
+        passes: Number of iterations.
+
+    Returns:
+        Bool ``(n, H, W)``; pixels of overlaps belong to every source that covers them.
+    """
+    shape = class_probability.shape[1:]
+    result = np.zeros((len(x), *shape), bool)
+    if not len(x):
+        return result
+    column = np.clip(np.floor(np.asarray(x) + 0.5).astype(int), 0, shape[1] - 1)
+    row = np.clip(np.floor(np.asarray(y) + 0.5).astype(int), 0, shape[0] - 1)
+    covered = class_probability[0] < 0.5
+    covered[row, column] = True
+    region, _ = ndimage.label(covered, _EIGHT_CONNECTED)
+    own_region = region[row, column]
+    rows, columns = np.nonzero(np.isin(region, own_region))
+    several = class_probability[2, rows, columns] > class_probability[1, rows, columns]
+    allowed = region[rows, columns] == own_region[:, None]  # (n, pixels)
+    dx, dy = columns - np.asarray(x)[:, None], rows - np.asarray(y)[:, None]
+    pairs = np.stack([dx * dx, dx * dy, dy * dy])
+    moments = np.tile(np.array([[4.0], [0.0], [4.0]]), len(x))  # xx, xy, yy of each
+    for _ in range(passes):
+        share = _shares(_distances(pairs, moments, allowed), several)
+        total = share.sum(axis=1) + 1e-9
+        moments = (share * pairs).sum(axis=2) / total
+        moments[[0, 2]] += 0.5
+    distance = _distances(pairs, moments, allowed)
+    belongs = _shares(distance, several) > 0
+    # Inside of an ellipse that is evenly filled the squared distance is below 4.
+    inside = _squared(pairs, moments) < 4
+    belongs |= several & inside & allowed
+    result[:, rows, columns] = belongs
+    result[np.arange(len(x)), row, column] = True
+    return result
+
+
+def _squared(pairs: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Return the squared distance [sigma^2] of each pixel from each detection."""
+    xx, xy, yy = moments[..., None]
+    return (yy * pairs[0] - 2 * xy * pairs[1] + xx * pairs[2]) / (xx * yy - xy**2)
+
+
+def _distances(pairs: np.ndarray, moments: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Return minus twice the log of each detection's Gaussian at each pixel; infinite elsewhere."""
+    xx, xy, yy = moments[..., None]
+    return np.where(allowed, _squared(pairs, moments) + np.log(xx * yy - xy**2), np.inf)
+
+
+def _shares(distance: np.ndarray, several: np.ndarray) -> np.ndarray:
+    """Return each detection's share of each pixel: 1 of the nearest, or half of the nearest two."""
+    order = np.argsort(distance, axis=0)
+    share = np.zeros(distance.shape)
+    every = np.arange(distance.shape[1])
+    share[order[0], every] = 1
+    if len(distance) > 1:
+        two = several & np.isfinite(distance[order[1], every])
+        share[order[0, two], every[two]] = 0.5
+        share[order[1, two], every[two]] = 0.5
+    return share

@@ -1,0 +1,340 @@
+"""Run deblenders on batch after batch of blends, and keep all that they return."""
+
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from btk.blend_batch import BlendBatch, DeblendBatch, MultiResolutionBlendBatch
+from btk.deblend import Deblender
+from btk.draw_blends import DrawBlendsGenerator
+
+from btk_punet.deblending.storage import (
+    MeasuredBatch,
+    MeasuredBatches,
+    batch_file,
+    batch_files,
+    write_batch,
+)
+from btk_punet.errors import (
+    BatchFailedError,
+    BtkPunetWarning,
+    InputError,
+    InputTypeError,
+    RunExistsError,
+)
+from btk_punet.simulation.scenes import SceneGenerator
+
+Deblenders: TypeAlias = Deblender | Sequence[Deblender] | Mapping[str, Deblender]
+
+# So many batches in a row that cannot be drawn end a run that goes on after failures.
+MOST_DRAWING_FAILURES = 5
+
+
+class MeasureGenerator:
+    """Yields blends and what deblenders make of them, and saves both.
+
+    The kin of BTK's ``DeblendGenerator``, which was called ``MeasureGenerator`` before BTK 1.0::
+
+        measured = MeasureGenerator([SepDeblender(20), other], generator, save_path="run")
+        blend_batch, deblended = next(measured)
+        deblended["SepDeblender"].catalog_list
+        again = MeasureGenerator.load("run")
+
+    With `save_path`, each batch is a file ``batch_000000.h5``, written whole or not at all as soon
+    as it is measured, with everything in it: blends, isolated images, catalogs, survey and PSF;
+    catalogs, segmentation, deblended images and ``extra_data`` (uncertainty maps) of each method.
+    The number is that of the generator's batch for a `SceneGenerator` (``EuclidGenerator``,
+    ``RealGalaxyGenerator``), and counts from 0 for others. A run that was stopped before batch 8
+    goes on with a generator made with ``first_batch=8`` and the same `save_path`.
+
+    Args:
+        deblenders: A BTK deblender, several, or a dict of name and deblender. Without a dict the
+            name is that of the class, with ``_0``, ``_1``... where several share it.
+        draw_blend_generator: A BTK generator of one survey, or any iterable of ``BlendBatch``.
+        njobs: Processes that each deblender may use, passed to its ``batch_call``.
+        verbose: Whether to print a line a batch.
+        save_path: Folder to save the batches in; None saves nothing.
+        on_error: What to do where drawing a batch, or a method, fails. ``"raise"``: raise
+            `BatchFailedError`; the batches before are saved, and ``next`` goes on with the next
+            one. ``"warn"``: give a `BtkPunetWarning` with the same text and go on, without that
+            method in the dict of that batch, or without that batch (five of these in a row raise
+            after all).
+        overwrite: Whether batches that `save_path` holds may be thrown away. Without it, none
+            may be there with the number of the first batch or a later one; with it, these are
+            removed when the first batch is saved.
+
+    Attributes:
+        deblenders: The deblenders by name.
+
+    Raises:
+        InputTypeError: for deblenders, a generator or a `save_path` of another type.
+        InputError: for several surveys, no deblender, two of one name, or options out of range.
+        RunExistsError: if `save_path` is a file, or holds batches that would be overwritten.
+    """
+
+    def __init__(
+        self,
+        deblenders: Deblenders,
+        draw_blend_generator: DrawBlendsGenerator | Iterable[BlendBatch],
+        njobs: int = 1,
+        verbose: bool = False,
+        save_path: str | Path | None = None,
+        *,
+        on_error: str = "raise",
+        overwrite: bool = False,
+    ):
+        if isinstance(njobs, bool) or not isinstance(njobs, int | np.integer):
+            raise InputTypeError(f"njobs must be a whole number, got {njobs!r}.")
+        if njobs < 1:
+            raise InputError(f"njobs must be at least 1, got {njobs}.")
+        if on_error not in ("raise", "warn"):
+            raise InputError(f"on_error must be 'raise' or 'warn', got {on_error!r}.")
+        if not isinstance(save_path, str | Path | None):
+            raise InputTypeError(
+                f"save_path must be the path of a folder or None, got {save_path!r}."
+            )
+        _check_generator(draw_blend_generator)
+        self.deblenders = _named(deblenders)
+        self.draw_blend_generator = draw_blend_generator
+        self.batch_size = getattr(draw_blend_generator, "batch_size", None)
+        self.njobs = njobs
+        self.verbose = verbose
+        self.save_path = None if save_path is None else Path(save_path)
+        self.on_error = on_error
+        self.overwrite = overwrite
+        self._blends = iter(draw_blend_generator)
+        self._count = 0
+        self._saved = False
+        if self.save_path is not None:
+            self._open_folder(self.save_path)
+
+    @staticmethod
+    def load(path: str | Path) -> MeasuredBatches:
+        """Return the batches of a folder, which are read one by one as they are asked for.
+
+        Args:
+            path: The `save_path` of a run, finished or not.
+
+        Returns:
+            A sequence of ``(blend_batch, {name: DeblendBatch})``: iterate, index or slice it.
+            Reading a batch that is damaged, of another kind or of a newer version raises
+            `InputError`; nothing in a file is run.
+
+        Raises:
+            InputError: if there is no such folder, or no batch in it.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise InputError(
+                f"'{folder}' is no folder: expected the save_path of a MeasureGenerator."
+            )
+        paths = batch_files(folder)
+        if not paths:
+            raise InputError(
+                f"'{folder}' holds no batch_000000.h5 or the like: expected the save_path of a "
+                "MeasureGenerator that has measured a batch at least."
+            )
+        return MeasuredBatches(paths)
+
+    @property
+    def deblender_names(self) -> list[str]:
+        """The names of the methods, in the order in which they run."""
+        return list(self.deblenders)
+
+    def __iter__(self) -> "MeasureGenerator":
+        return self
+
+    def __next__(self) -> MeasuredBatch:
+        """Draw the next batch and run every deblender on it.
+
+        Returns:
+            The blends, and each method's ``DeblendBatch`` by its name.
+
+        Raises:
+            BatchFailedError: where drawing or a method fails; see `on_error`.
+            InputError: for the batch of several surveys, or a result that cannot be saved.
+            InputTypeError: for something else than a ``BlendBatch``, or extra data that cannot be
+                saved.
+        """
+        number, blend_batch = self._draw()
+        deblended: dict[str, DeblendBatch] = {}
+        seconds: dict[str, float] = {}
+        for name, deblender in self.deblenders.items():
+            start = time.perf_counter()
+            try:
+                # BTK's way in, and not __call__: deblenders for whole batches override this.
+                found = deblender.batch_call(blend_batch, njobs=self.njobs)
+                if not isinstance(found, DeblendBatch):
+                    raise InputTypeError(
+                        f"batch_call must return a DeblendBatch, got {type(found).__name__}."
+                    )
+            except Exception as error:
+                self._fail(number, name, error)
+                continue
+            deblended[name] = found
+            seconds[name] = time.perf_counter() - start
+        if self.save_path is not None:
+            self._save(self.save_path, number, blend_batch, deblended)
+        if self.verbose:
+            taken = "".join(f", {name} {value:.2f} s" for name, value in seconds.items())
+            print(f"Batch {number}: {blend_batch.batch_size} blends{taken}")
+        return blend_batch, deblended
+
+    def _draw(self) -> tuple[int, BlendBatch]:
+        """Return the number and the blends of the next batch that can be drawn."""
+        generator = self.draw_blend_generator
+        failures = 0
+        while True:
+            number = self._next_number()
+            try:
+                blend_batch = next(self._blends)
+            except StopIteration:
+                raise
+            except Exception as error:
+                if isinstance(generator, SceneGenerator):
+                    generator.batch_number = number + 1  # it stays at a batch that fails
+                self._count += 1
+                failures += 1
+                self._fail(number, "the generator", error, failures == MOST_DRAWING_FAILURES)
+                continue
+            self._count += 1
+            if isinstance(blend_batch, MultiResolutionBlendBatch):
+                raise _several_surveys(len(blend_batch.results))
+            if not isinstance(blend_batch, BlendBatch):
+                raise InputTypeError(
+                    "draw_blend_generator must give btk BlendBatch objects, got "
+                    f"{type(blend_batch).__name__}."
+                )
+            return number, blend_batch
+
+    def _next_number(self) -> int:
+        generator = self.draw_blend_generator
+        return generator.batch_number if isinstance(generator, SceneGenerator) else self._count
+
+    def _fail(self, number: int, where: str, error: Exception, for_good: bool = False) -> None:
+        """Raise or warn, as asked for; raise in any case if `for_good`."""
+        message = (
+            f"Batch {number} failed in {where}: {type(error).__name__}: {error} -- "
+            f"{self._drawn_from(number)}"
+        )
+        if for_good and self.on_error == "warn":
+            message += f" It is number {MOST_DRAWING_FAILURES} in a row that cannot be drawn."
+        if for_good or self.on_error == "raise":
+            if self.save_path is not None:
+                message += f" The batches that were done are in '{self.save_path}'."
+            raise BatchFailedError(message) from error
+        left_out = "The batch is left out" if where == "the generator" else f"{where} is left out"
+        # Up to the line that asks for the batch, through _draw or without it.
+        level = 4 if where == "the generator" else 3
+        warnings.warn(f"{message} {left_out}.", BtkPunetWarning, stacklevel=level)
+
+    def _drawn_from(self, number: int) -> str:
+        """Return how to draw a batch again, in words."""
+        generator = self.draw_blend_generator
+        if isinstance(generator, SceneGenerator):
+            first = number * generator.batch_size
+            scenes = f"scenes {first} to {first + generator.batch_size - 1}"
+            return (
+                f"Draw it again with draw_batch({number}) of the same "
+                f"{type(generator).__name__} ({scenes}, seed {generator.seed}, seed of the "
+                f"sampling function {_seed(generator.sampling_function)})."
+            )
+        if isinstance(generator, DrawBlendsGenerator):
+            sampling = generator.blend_generator.sampling_function
+            return (
+                f"To draw it again, make the same {type(generator).__name__} anew (seed "
+                f"{generator.seedseq.entropy}, seed of the sampling function {_seed(sampling)}) "
+                f"and take its batch {number}, counted from 0: BTK draws batches from one stream."
+            )
+        return f"It is batch {number}, counted from 0, of a {type(generator).__name__}."
+
+    def _open_folder(self, folder: Path) -> None:
+        """Make the folder, or see that no batch in it would be lost."""
+        if folder.exists() and not folder.is_dir():
+            raise RunExistsError(f"'{folder}' is a file: give save_path the path of a folder.")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not self.overwrite:
+            _check_free(folder, batch_files(folder, self._next_number()))
+
+    def _save(
+        self,
+        folder: Path,
+        number: int,
+        blend_batch: BlendBatch,
+        deblended: dict[str, DeblendBatch],
+    ) -> None:
+        path = batch_file(folder, number)
+        if not self.overwrite and path.exists():  # since then, or the generator was set back
+            _check_free(folder, [path])
+        write_batch(path, blend_batch, deblended, self._drawn_from(number))
+        if self.overwrite and not self._saved:  # not before there is something in their place
+            for old in batch_files(folder, number + 1):
+                old.unlink()
+        self._saved = True
+
+
+def _check_free(folder: Path, existing: list[Path]) -> None:
+    if existing:
+        raise RunExistsError(
+            f"'{folder}' holds {len(existing)} batch(es) of another run that may be overwritten "
+            f"({existing[0].name}). Choose another save_path, read them with "
+            "MeasureGenerator.load, or give overwrite=True to throw them away."
+        )
+
+
+def _seed(sampling_function: object) -> object:
+    rng = getattr(sampling_function, "rng", None)
+    seeds = getattr(getattr(rng, "bit_generator", None), "seed_seq", None)
+    return getattr(seeds, "entropy", "unknown")
+
+
+def _check_generator(generator: object) -> None:
+    if isinstance(generator, type) or not isinstance(generator, Iterable):
+        raise InputTypeError(
+            "draw_blend_generator must be a BTK generator of blends, such as EuclidGenerator(...), "
+            f"or an iterable of BlendBatch, got {generator!r}."
+        )
+    if isinstance(generator, DrawBlendsGenerator) and len(generator.surveys) != 1:
+        raise _several_surveys(len(generator.surveys))
+
+
+def _several_surveys(n_surveys: int) -> InputError:
+    return InputError(
+        f"Expected blends of one survey, got {n_surveys}: BTK's deblenders take one. Make a "
+        "generator for each survey; those of btk_punet draw the same scenes from the same seeds."
+    )
+
+
+def _named(deblenders: Deblenders) -> dict[str, Deblender]:
+    """Return deblenders by name; the name of the class, with a number where several share it."""
+    if isinstance(deblenders, Mapping):
+        named = dict(deblenders)
+    else:
+        given = list(deblenders) if isinstance(deblenders, list | tuple) else [deblenders]
+        names = [type(deblender).__name__ for deblender in given]
+        for name in {name for name in names if names.count(name) > 1}:
+            places = [place for place, other in enumerate(names) if other == name]
+            for number, place in enumerate(places):
+                names[place] = f"{name}_{number}"
+        named = dict(zip(names, given, strict=True))
+        if len(named) < len(names):
+            raise InputError(f"Two deblenders get one name in {names}: give a dict of names.")
+    if not named:
+        raise InputError("No deblender given: expected for example SepDeblender(20).")
+    for name, deblender in named.items():
+        if not isinstance(name, str):
+            raise InputTypeError(f"The names of deblenders must be strings, got {name!r}.")
+        if isinstance(deblender, type):
+            raise InputTypeError(
+                f"Expected an instance, got the class {deblender.__name__}: give "
+                f"{deblender.__name__}(...) with its settings."
+            )
+        if not isinstance(deblender, Deblender):
+            raise InputTypeError(
+                f"Expected instances of btk.deblend.Deblender, got {type(deblender).__name__}; "
+                "for example SepDeblender(20)."
+            )
+    return named

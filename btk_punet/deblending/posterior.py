@@ -1,0 +1,75 @@
+"""What the samples of a `ProbaUNet` say together: probabilities, means, variances, counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from btk_punet.model.proba_unet import ProbaUNet
+
+
+@dataclass(frozen=True)
+class PosteriorMaps:
+    """Summaries of the samples of ``b`` images.
+
+    Attributes:
+        class_probability: Mean over samples of the probability of background, isolated and
+            blended, ``(b, 3, H, W)``.
+        class_mean: Mean over samples of each sample's most probable class, ``(b, H, W)``.
+        class_variance: Population variance of the same, ``(b, H, W)``.
+        centre_probability: Mean over samples of the probability that the pixel holds a source's
+            centre, ``(b, H, W)``.
+        expected_counts: Sum over the pixels of each sample's centre probability: how many sources
+            the sample expects, ``(n_samples, b)``.
+    """
+
+    class_probability: np.ndarray
+    class_mean: np.ndarray
+    class_variance: np.ndarray
+    centre_probability: np.ndarray
+    expected_counts: np.ndarray
+
+    @classmethod
+    def from_network(
+        cls,
+        network: ProbaUNet,
+        images: np.ndarray,
+        n_samples: int,
+        seed: int = 0,
+        mask: np.ndarray | None = None,
+    ) -> PosteriorMaps:
+        """Draw samples and sum them up as they come; none is kept.
+
+        Args:
+            network: The model.
+            images: ``(b, H, W, bands)``, divided by the noise.
+            n_samples: Number of samples.
+            seed: Seed of the samples.
+            mask: ``(b, H, W)`` bool, True where a pixel is usable, or None.
+        """
+        shape = np.shape(images)[:3]
+        probability = np.zeros((3, *shape), np.float32)
+        total, squares, centre = (np.zeros(shape, np.float32) for _ in range(3))
+        counts = np.zeros((n_samples, shape[0]))
+        for some, few, maps in network.iter_samples(images, n_samples, seed, mask):
+            background, isolated, blended = maps["class"]
+            for target, part in zip(probability, maps["class"], strict=True):
+                target[few] += part.sum(axis=0)
+            # Of equals the first is the class, as argmax has it.
+            is_blended = blended > np.maximum(background, isolated)
+            is_isolated = (isolated > background) & ~is_blended
+            total[few] += is_isolated.sum(axis=0) + 2 * is_blended.sum(axis=0)
+            squares[few] += is_isolated.sum(axis=0) + 4 * is_blended.sum(axis=0)
+            centre[few] += maps["centre"].sum(axis=0)
+            counts[some, few] = maps["centre"].sum(axis=(2, 3))
+        mean = total / n_samples
+        return cls(
+            np.moveaxis(probability, 0, 1) / n_samples,
+            mean,
+            np.maximum(squares / n_samples - mean**2, 0),
+            centre / n_samples,
+            counts,
+        )
