@@ -160,8 +160,9 @@ class GalaxyBank:
         if not Path(path).is_file():
             raise CatalogError(f"The bank '{path}' does not exist: draw it with GalaxyBank.render.")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                data = dict(file)
+            # Opened here, because NumPy leaves a file that it cannot read open.
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                data = dict(arrays)
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise CatalogError(f"'{path}' is not a bank of galaxies: {error}") from error
         version = data.pop("version", None)

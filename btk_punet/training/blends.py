@@ -5,16 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from btk.catalog import CatsimCatalog
 from btk.draw_blends import CatsimGenerator
 
+from btk_punet.errors import CatalogError
 from btk_punet.evaluation.limit import alone_snr
-from btk_punet.simulation.choices import choose_catalog, choose_sampling, choose_survey
+from btk_punet.simulation.catalog import read_table
+from btk_punet.simulation.choices import choose_sampling, choose_survey
 from btk_punet.simulation.survey import background_variance, pixel_scale_arcsec
 from btk_punet.training.dataset import CENTRE_SNR
+
+# Sources of a blend stand within so much of the middle, or on all of a smaller stamp.
+GROUP_RADIUS_ARCSEC = 1.6
 
 
 class BlendComposer:
     """Draws batches of blends by BTK's `CatsimGenerator`, each batch from a seed of its own.
+
+    The noise is added here: BTK draws that of galaxies and that of the sky from one seed, and what
+    should be independent is then correlated.
 
     Bands add in quadrature: a pixel belongs to a source where the root of the summed squares of
     its flux over the background's sigma exceeds 1, and so do the bands of ``alone_snr``.
@@ -24,11 +33,23 @@ class BlendComposer:
         catalog: Path of a CatSim-like table.
         size: Side of a stamp [pixel].
         seed: Seed; a batch depends on it and on its step alone.
+
+    Raises:
+        InputError: if there is no such survey.
+        CatalogError: if the file is no table, or lacks the magnitude of a band.
     """
 
     def __init__(self, survey: str, catalog: str | Path, size: int = 64, seed: int = 0):
         self.survey = choose_survey(survey, 1, 0.0, None)
-        self.catalog = choose_catalog(catalog, self.survey)
+        # Of this class whatever the survey: BTK's generator takes no other.
+        self.catalog = CatsimCatalog(read_table(catalog))
+        needed = [f"{name}_ab" for name in self.survey.available_filters]
+        missing = [name for name in needed if name not in self.catalog.table.colnames]
+        if missing:
+            raise CatalogError(
+                f"'{catalog}' lacks the magnitudes {', '.join(missing)}, which the survey {survey} "
+                "needs."
+            )
         self.size, self.seed = size, seed
         # Half a pixel more than the side, so that BTK's rounding down finds it.
         self._stamp_arcsec = (size + 0.5) * pixel_scale_arcsec(self.survey)
@@ -49,13 +70,28 @@ class BlendComposer:
         """
         seed = int(np.random.SeedSequence(self.seed, spawn_key=(step,)).generate_state(1)[0])
         sampling = choose_sampling(
-            "groups", self.catalog, self.survey, stamp_size=self._stamp_arcsec, seed=seed
+            "groups",
+            self.catalog,
+            self.survey,
+            stamp_size=self._stamp_arcsec,
+            max_radius=min(GROUP_RADIUS_ARCSEC, self._stamp_arcsec / 2),
+            seed=seed,
         )
         blends = next(
-            CatsimGenerator(self.catalog, sampling, self.survey, batch_size=batch_size, seed=seed)
+            CatsimGenerator(
+                self.catalog,
+                sampling,
+                self.survey,
+                batch_size=batch_size,
+                add_noise="none",
+                seed=seed,
+            )
         )
-        sigma = np.sqrt(self.background)
-        images = np.moveaxis(blends.blend_images / sigma[:, None, None], 1, -1)
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(step, 1)))
+        sigma, sky = np.sqrt(self.background), self.background[:, None, None]
+        # Rounding may leave a pixel without light a little below 0.
+        noisy = rng.poisson(np.maximum(blends.blend_images, 0) + sky) - sky
+        images = np.moveaxis(noisy / sigma[:, None, None], 1, -1)
         shape = images.shape[:3]
         classes, centres = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
         for index, (isolated, catalog) in enumerate(

@@ -49,13 +49,15 @@ class TrainingDisplay:
 
     def plot(self, figure: Figure | SubFigure | None = None) -> TrainingDisplay:
         """Draw the curves, in a new figure if none is given; return the display itself."""
+        # Here and not above: only drawing needs matplotlib.
+        from matplotlib.ticker import EngFormatter
+
         self.figure_ = new_figure(self.size_inches) if figure is None else figure
         axes = self.figure_.subplots(2, 3, sharex=True)
-        stamps = self.log["stamps"] / 1e6
         for ax, (title, columns) in zip(axes.flat, _PANELS.items(), strict=True):
             for (column, label), colour in zip(columns.items(), PALETTE, strict=False):
                 values = self.log[column].where(self.log[column] > 0)
-                ax.plot(stamps, values, color=colour, label=label, linewidth=1.3)
+                ax.plot(self.log["stamps"], values, color=colour, label=label, linewidth=1.3)
             if title != "Stamps a second":
                 ax.set_yscale("log")
             if any(columns.values()):
@@ -63,7 +65,9 @@ class TrainingDisplay:
             ax.set_title(title, fontsize=10)
             ax.grid(alpha=0.3, which="both", linewidth=0.5)
         for ax in axes[-1]:
-            ax.set_xlabel("stamps seen [millions]")
+            ax.set_xlabel("stamps seen")
+            ax.locator_params(axis="x", nbins=5)
+            ax.xaxis.set_major_formatter(EngFormatter())  # 1.2 M
         return self
 
 

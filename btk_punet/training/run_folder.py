@@ -156,8 +156,9 @@ class TrainingRun:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
-                state = dict(file)
+            # Opened here, because NumPy leaves a file that it cannot read open.
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                state = dict(arrays)
             int(state["step"])
             return state
         except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
@@ -172,7 +173,7 @@ class TrainingRun:
             return pd.DataFrame()
         try:
             # The numbers as they were written, to the last bit.
-            log = pd.read_csv(path, float_precision="round_trip")
+            log = pd.read_csv(path, engine="python")
             return log[log["step"] <= int(self.checkpoint["step"])].reset_index(drop=True)
         except (ValueError, KeyError, TypeError) as error:
             raise RunExistsError(

@@ -174,6 +174,64 @@ def test_a_damaged_bank_is_refused(bank):
         replace(bank, pixels=bank.pixels[:0], catalog=bank.catalog[:0])
 
 
+def test_split_by_galaxy(psfs):
+    bank = GalaxyBank.render(45, psfs, seed=SEED, psfs_per_galaxy=2)
+    chosen, rest = bank.split(20)
+    assert set(chosen.catalog["galaxy"]) == {0, 20, 40}
+    assert set(rest.catalog["galaxy"]) == set(range(45)) - {0, 20, 40}
+    assert len(chosen) == 6 and len(rest) == 84  # in both PSFs
+    for part in (chosen, rest):
+        assert (part.sky_electrons, part.exposure_seconds) == (
+            bank.sky_electrons,
+            bank.exposure_seconds,
+        )
+        for index, entry in enumerate(part.catalog):
+            (whole,) = np.nonzero(bank.catalog == entry)[0]
+            np.testing.assert_array_equal(part.stamp(index), bank.stamp(whole))
+
+
+def test_split_that_leaves_nothing(bank):
+    with pytest.raises(CatalogError, match="empty or damaged"):
+        bank.split(1)
+    one_part, _ = bank.split(10_000)
+    assert set(one_part.catalog["galaxy"]) == {0}
+    with pytest.raises(CatalogError, match="empty or damaged"):
+        one_part.split(20)
+
+
+def test_progress_counts_the_psfs(psfs, capsys):
+    quiet = GalaxyBank.render(4, psfs, seed=SEED)
+    assert capsys.readouterr().err == ""
+    shown = GalaxyBank.render(4, psfs, seed=SEED, progress=True)
+    printed = capsys.readouterr().err
+    n_drawn = len(np.unique(shown.catalog["psf"]))
+    assert "drawing galaxies" in printed and f"{n_drawn}/{n_drawn}" in printed
+    np.testing.assert_array_equal(quiet.pixels, shown.pixels)
+    np.testing.assert_array_equal(quiet.catalog, shown.catalog)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 1000, -10])
+def test_a_file_that_was_cut(bank, tmp_path, kept):
+    path = tmp_path / "bank.npz"
+    bank.save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CatalogError, match="bank.npz' is not a bank of galaxies"):
+        GalaxyBank.load(path)
+
+
+def test_saving_leaves_the_old_file_or_the_new(bank, tmp_path, monkeypatch):
+    path = tmp_path / "bank.npz"
+    path.write_bytes(b"old")
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez_compressed", stop)
+    with pytest.raises(KeyboardInterrupt):
+        bank.save(path)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("bank.npz", b"old")]
+
+
 def test_arguments_are_checked(psfs):
     with pytest.raises(InputError, match="n_galaxies"):
         GalaxyBank.render(0, psfs)

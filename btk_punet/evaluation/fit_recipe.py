@@ -1,0 +1,138 @@
+"""Fits the calibration that goes with a network's weights, on scenes of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from btk.blend_batch import BlendBatch
+from tqdm.auto import tqdm
+
+from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.recipe import DetectionRecipe, LogitLine
+from btk_punet.errors import InputError
+from btk_punet.evaluation.map_scores import source_footprints
+from btk_punet.evaluation.tables import batch_tables
+from btk_punet.simulation.catalog import EuclidCatalog
+from btk_punet.simulation.generator import EuclidGenerator
+from btk_punet.simulation.sampling import (
+    EuclidFieldSampling,
+    EuclidGroupSampling,
+    EuclidPairSampling,
+)
+from btk_punet.simulation.survey import get_euclid_survey
+
+# Neither the benchmark's seeds, nor the training's.
+CALIBRATION_SEED = 20_261_001
+CALIBRATION_GALAXIES = 30_000
+BATCH_SIZE = 50
+# Sampling, share of the scenes, exposures, read noise [electron] and FWHM of the PSF [arcsec].
+_CONDITIONS = (
+    (EuclidGroupSampling, 0.25, 1, 0.0, 0.15),
+    (EuclidGroupSampling, 0.25, 4, 4.4, 0.17),
+    (EuclidGroupSampling, 0.20, 2, 4.4, 0.19),
+    (EuclidPairSampling, 0.25, 1, 0.0, 0.17),
+    # A field is as large as 16 of the others.
+    (EuclidFieldSampling, 0.05, 1, 0.0, 0.165),
+)
+# Half-width of a Gaussian that holds 68% of it, in sigma.
+_CONTAINED = 0.6827
+
+
+def fit_recipe(
+    weights: str | Path,
+    n_scenes: int = 3000,
+    *,
+    n_samples: int = 16,
+    seed: int = CALIBRATION_SEED,
+    pixel_scale_arcsec: float | None = 0.1,
+    psf_fwhm_arcsec: tuple[float, float] | None = (0.14, 0.20),
+    progress: bool = True,
+) -> DetectionRecipe:
+    """Fit the calibration of a network's detections, and write it beside the weights.
+
+    Groups, pairs and fields of Euclid-like galaxies at 1, 2 and 4 exposures and five PSFs are
+    drawn. All candidates down to a probability of 0.005 before calibration are matched with the
+    truth; a line in the log of the odds is fitted to whether they matched, and another to whether
+    a source that a detection matched is overlapped. The scale of the position errors is such that
+    they hold 68% of the matched true positions.
+
+    Args:
+        weights: Folder that `ProbaUNet.save` wrote, of one band of Euclid's.
+        n_scenes: Number of scenes.
+        n_samples: Samples of each image.
+        seed: Seed of galaxies and scenes.
+        pixel_scale_arcsec: What the network was trained for, as in `DetectionRecipe`.
+        psf_fwhm_arcsec: The same.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The recipe, also written to ``detection.json`` in the folder.
+
+    Raises:
+        InputError: for too few scenes, or a network that finds nothing or everything.
+    """
+    if n_scenes < 20:
+        raise InputError(f"expected n_scenes of at least 20, got {n_scenes}; take some thousands")
+    recipe = DetectionRecipe(pixel_scale_arcsec=pixel_scale_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec)
+    recipe.save(weights)
+    # At the lowest threshold, so that every candidate is matched.
+    deblender = ProbaUNetDeblender(400, weights, n_samples, threshold=0.0)
+    tables = [
+        _matched(batch, deblender)
+        for batch in tqdm(
+            _batches(n_scenes, seed), total=_n_batches(n_scenes), unit="batch", disable=not progress
+        )
+    ]
+    found = pd.concat(tables, ignore_index=True)
+    matched = found[found["matched"]]
+    offsets = np.abs(np.concatenate([matched["x_offset"], matched["y_offset"]]))
+    recipe = replace(
+        recipe,
+        p_detect=LogitLine.fit(found["p_detect"], found["matched"]),
+        p_blend=LogitLine.fit(matched["p_blend"], matched["overlapped"]),
+        position_scale=float(np.quantile(offsets, _CONTAINED)),
+    )
+    recipe.save(weights)
+    return recipe
+
+
+def _n_batches(n_scenes: int) -> int:
+    return sum(max(round(share * n_scenes / BATCH_SIZE), 1) for _, share, *_ in _CONDITIONS)
+
+
+def _batches(n_scenes: int, seed: int) -> Iterator[BlendBatch]:
+    catalog = EuclidCatalog.simulate(CALIBRATION_GALAXIES, seed)
+    for number, (sampling, share, n_exposures, read_noise, fwhm) in enumerate(_CONDITIONS):
+        large = sampling is EuclidFieldSampling
+        generator = EuclidGenerator(
+            catalog,
+            sampling(),
+            get_euclid_survey(n_exposures, read_noise, fwhm),
+            batch_size=4 if large else BATCH_SIZE,
+            seed=seed + number,
+        )
+        for _ in range(max(round(share * n_scenes / BATCH_SIZE), 1)):
+            yield next(generator)
+
+
+def _matched(batch: BlendBatch, deblender: ProbaUNetDeblender) -> pd.DataFrame:
+    """Return the detections of a batch away from the edge, and what is true of each."""
+    deblended = deblender(batch)
+    _, found = batch_tables(batch, {"": deblended}, with_limit=False)
+    extra = [c[["x_err", "y_err", "p_blend"]].to_pandas() for c in deblended.catalog_list]
+    found = found.join(pd.concat(extra, ignore_index=True))
+    overlapped, x_offset, y_offset = (np.full(len(found), np.nan) for _ in range(3))
+    for scene, rows in found[found["matched"]].groupby("scene"):
+        covered = source_footprints(batch, int(scene), 0)
+        blended = (covered & (covered.sum(axis=0) > 1)).any(axis=(1, 2))
+        truth, source = batch.catalog_list[int(scene)], rows["source"].to_numpy()
+        overlapped[rows.index] = blended[source]
+        for offset, axis in ((x_offset, "x"), (y_offset, "y")):
+            true = np.asarray(truth[f"{axis}_peak"], float)[source]
+            offset[rows.index] = (rows[axis] - true) / rows[f"{axis}_err"]
+    found = found.assign(overlapped=overlapped, x_offset=x_offset, y_offset=y_offset)
+    return found[found["in_bounds"]]
