@@ -29,6 +29,9 @@ from btk_punet.simulation.survey import (
 )
 
 if TYPE_CHECKING:
+    from astropy.wcs import WCS
+    from btk.survey import Filter
+
     from btk_punet.model.proba_unet import ProbaUNet
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
@@ -233,6 +236,10 @@ class ProbaUNetDeblender(Deblender):
             self.network, normalised, self.n_samples, self.seed, usable
         )
         candidates = instances.find_candidates(maps.centre_probability)
+        index = reference_band(blend_batch.survey)
+        band = blend_batch.survey.get_filter(blend_batch.survey.available_filters[index])
+        # Here and not for each image: surveycodex's units take half a millisecond.
+        variance = background_variance(blend_batch.survey, band)
         shape = (len(images), self.max_n_sources, *images.shape[2:])
         segmentation = np.zeros(shape, bool)
         catalogs, extra, counts = [], [], []
@@ -243,7 +250,14 @@ class ProbaUNetDeblender(Deblender):
             covered = instances.footprints(found.x, found.y, maps.class_probability[i])
             segmentation[i, : len(covered)] = covered
             catalog = self._catalog(
-                found, covered, images[i], usable[i], maps.class_probability[i], blend_batch
+                found,
+                covered,
+                images[i, index],
+                usable[i],
+                maps.class_probability[i],
+                band,
+                variance,
+                blend_batch.wcs,
             )
             if kept.sum() > self.max_n_sources:
                 catalog["flags"] |= int(DetectionFlag.TRUNCATED)
@@ -267,47 +281,71 @@ class ProbaUNetDeblender(Deblender):
         image: np.ndarray,
         usable: np.ndarray,
         class_probability: np.ndarray,
-        blend_batch: BlendBatch,
+        band: Filter,
+        variance: float,
+        wcs: WCS,
     ) -> Table:
-        """Return the catalog of one image; ``image`` is ``(bands, H, W)``, ``covered`` as above."""
-        survey = blend_batch.survey
-        index = reference_band(survey)
-        band = survey.get_filter(survey.available_filters[index])
-        light = np.where(usable, image[index], 0.0)
-        share = covered / np.maximum(covered.sum(axis=0), 1)
-        flux = (share * light).sum(axis=(1, 2))
-        noise = background_variance(survey, band) + np.maximum(light, 0)
-        ra, dec = blend_batch.wcs.pixel_to_world_values(found.x, found.y)
-        overlap = np.where(covered, class_probability[2], 0).max(axis=(1, 2), initial=0)
+        """Return the catalog of one image.
+
+        Args:
+            found: Its detections.
+            covered: Their footprints, bool ``(n, H, W)``.
+            image: The band in which light is measured [electron], ``(H, W)``.
+            usable: Which pixels have a value, bool ``(H, W)``.
+            class_probability: ``(3, H, W)``.
+            band: The band.
+            variance: Of its background [electron^2].
+            wcs: World coordinates of the image.
+        """
+        # Pixel by pixel of the footprints: arrays of all detections by the image would fill the
+        # memory for a large field.
+        owner, row, column = np.nonzero(covered)
+
+        def total(values: np.ndarray) -> np.ndarray:
+            # Of no pixels, bincount gives integers.
+            return np.bincount(owner, values, len(covered)).astype(float)
+
+        light = np.where(usable, image, 0.0)[row, column]
+        share = 1 / covered.sum(axis=0)[row, column]
+        flux = total(share * light)
+        flux_variance = total(share**2 * (variance + np.maximum(light, 0)))
+        overlap = np.zeros(len(covered))
+        np.maximum.at(overlap, owner, class_probability[2, row, column])
+        ra, dec = (np.asarray(angle) for angle in wcs.pixel_to_world_values(found.x, found.y))
+        x_err, y_err = self._errors(found)
+        positive = np.where(flux > 0, flux, 1)
 
         flags = np.zeros(len(covered), int)
         near_bad = ndimage.binary_dilation(~usable, _EIGHT_CONNECTED)
-        flags[(covered & near_bad).any(axis=(1, 2))] |= int(DetectionFlag.BAD_PIXEL)
+        flags[total(near_bad[row, column]) > 0] |= int(DetectionFlag.BAD_PIXEL)
         border = np.ones(usable.shape, bool)
         border[1:-1, 1:-1] = False
-        flags[(covered & border).any(axis=(1, 2))] |= int(DetectionFlag.EDGE)
+        flags[total(border[row, column]) > 0] |= int(DetectionFlag.EDGE)
 
-        catalog = Table()
-        catalog["ra"] = 3600 * (np.asarray(ra) - 360 * (np.asarray(ra) > 180))
-        catalog["dec"] = 3600 * np.asarray(dec)
-        catalog["x_peak"], catalog["y_peak"] = found.x, found.y
-        catalog["x_err"], catalog["y_err"] = self._errors(found)
-        catalog["p_detect"] = found.mass
-        catalog["p_blend"] = self.recipe.p_blend(overlap)
-        catalog["flux"] = flux
-        catalog["flux_err"] = np.sqrt((share**2 * noise).sum(axis=(1, 2)))
-        positive = np.where(flux > 0, flux, 1)
-        catalog[f"mag_{band.name}"] = np.where(flux > 0, magnitude(positive, band), np.nan)
-        catalog["n_pixels"] = covered.sum(axis=(1, 2))
-        catalog["flags"] = flags
-        return catalog
+        return Table(
+            {
+                "ra": 3600 * (ra - 360 * (ra > 180)),
+                "dec": 3600 * dec,
+                "x_peak": found.x,
+                "y_peak": found.y,
+                "x_err": x_err,
+                "y_err": y_err,
+                "p_detect": found.mass,
+                "p_blend": self.recipe.p_blend(overlap),
+                "flux": flux,
+                "flux_err": np.sqrt(flux_variance),
+                f"mag_{band.name}": np.where(flux > 0, magnitude(positive, band), np.nan),
+                "n_pixels": np.bincount(owner, minlength=len(covered)),
+                "flags": flags,
+            }
+        )
 
     def _extra_data(self, i: int, maps: PosteriorMaps, own: Candidates) -> dict[str, Any]:
-        table = Table()
         some = own.take(own.mass >= LEAST_CANDIDATE)
-        table["x_peak"], table["y_peak"] = some.x, some.y
-        table["x_err"], table["y_err"] = self._errors(some)
-        table["p_detect"] = some.mass
+        x_err, y_err = self._errors(some)
+        columns = (some.x, some.y, x_err, y_err, some.mass)
+        names = ("x_peak", "y_peak", "x_err", "y_err", "p_detect")
+        table = Table(dict(zip(names, columns, strict=True)))
         return {
             "class_probability": maps.class_probability[i],
             "class_mean": maps.class_mean[i],

@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import KDTree
 
 # Peaks are those of the centre map smoothed by a Gaussian of this sigma [pixel].
 SMOOTHING_PIXELS = 1.0
@@ -25,6 +24,8 @@ MAX_PASSES = 4
 PIXEL_VARIANCE = 1 / 12
 
 _EIGHT_CONNECTED = np.ones((3, 3), int)
+# The same in each image of a batch, and no connection from image to image.
+_WITHIN_IMAGE = np.stack([0 * _EIGHT_CONNECTED, _EIGHT_CONNECTED, 0 * _EIGHT_CONNECTED])
 
 
 @dataclass(frozen=True)
@@ -83,32 +84,55 @@ def find_candidates(
     """
     left = np.asarray(centre_probability, np.float64).copy()
     left[left < LEAST_PIXEL] = 0
-    # Far enough apart that no pixel is near a peak of another image.
-    apart = 4 * radius_pixels
     nothing = np.zeros(0)
     found = [Candidates(nothing.astype(int), nothing, nothing, nothing, nothing, nothing)]
     for _ in range(MAX_PASSES):
         smooth = ndimage.gaussian_filter(left, smoothing_pixels, axes=(1, 2), mode="constant")
-        floor = LEAST_CANDIDATE / (4 * np.pi * max(smoothing_pixels, 0.5) ** 2)
-        peak = (smooth > floor) & (smooth == ndimage.maximum_filter(smooth, (1, 3, 3)))
-        peaks, pixels = np.argwhere(peak), np.argwhere(left > 0)
+        peaks = _peaks(smooth, LEAST_CANDIDATE / (4 * np.pi * max(smoothing_pixels, 0.5) ** 2))
         if not len(peaks):
             break
-        scale = np.array([left.shape[1] + left.shape[2] + apart, 1.0, 1.0])
-        distance, owner = KDTree(peaks * scale).query(
-            pixels * scale, distance_upper_bound=radius_pixels
-        )
-        near = np.isfinite(distance)
-        pixels, distance, owner = pixels[near], distance[near], owner[near]
-        order = np.lexsort((distance, owner))
-        pixels, owner = pixels[order], owner[order]
-        mass = left[tuple(pixels.T)]
-        taken = _up_to_one(mass, owner)
+        pixels, owner = _owned_pixels(peaks, left.shape, radius_pixels)
+        taken = _up_to_one(left[tuple(pixels.T)], owner)
         left[tuple(pixels.T)] -= taken
         found.append(_moments(peaks[:, 0], pixels, owner, taken))
     joined = Candidates.joined(found)
     joined = joined.take(joined.mass >= LEAST_CANDIDATE)
     return joined.take(np.lexsort((-joined.mass, joined.image)))
+
+
+def _peaks(smooth: np.ndarray, floor: float) -> np.ndarray:
+    """Return image, row and column of the peaks of maps, ``(m, 3)``, the highest first."""
+    is_peak = (smooth > floor) & (smooth == ndimage.maximum_filter(smooth, (1, 3, 3)))
+    # Equal neighbours, as where a source is between two pixels, are one peak.
+    plateau, _ = ndimage.label(is_peak, _WITHIN_IMAGE)
+    _, first = np.unique(plateau[is_peak], return_index=True)
+    peaks = np.argwhere(is_peak)[first]
+    return peaks[np.argsort(-smooth[tuple(peaks.T)], kind="stable")]
+
+
+def _owned_pixels(
+    peaks: np.ndarray, shape: tuple[int, ...], radius_pixels: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give each pixel near a peak to its nearest peak, of equally near ones to the first.
+
+    Returns:
+        Image, row and column of the pixels, ``(p, 3)``, and the number of the peak that owns each,
+        ``(p,)``; sorted by peak, then by distance.
+    """
+    reach = int(radius_pixels)
+    around = np.mgrid[0:1, -reach : reach + 1, -reach : reach + 1].reshape(3, -1).T
+    distance = np.hypot(around[:, 1], around[:, 2])
+    around, distance = around[distance < radius_pixels], distance[distance < radius_pixels]
+    pixels = (peaks[:, None] + around).reshape(-1, 3)
+    owner = np.repeat(np.arange(len(peaks)), len(around))
+    distance = np.tile(distance, len(peaks))
+    inside = ((pixels >= 0) & (pixels < shape)).all(axis=1)
+    pixels, owner, distance = pixels[inside], owner[inside], distance[inside]
+    order = np.lexsort((owner, distance))
+    _, nearest = np.unique(np.ravel_multi_index(pixels[order].T, shape), return_index=True)
+    kept = order[nearest]
+    kept = kept[np.lexsort((distance[kept], owner[kept]))]
+    return pixels[kept], owner[kept]
 
 
 def _up_to_one(mass: np.ndarray, owner: np.ndarray) -> np.ndarray:
@@ -121,24 +145,24 @@ def _up_to_one(mass: np.ndarray, owner: np.ndarray) -> np.ndarray:
 
 
 def _moments(
-    image: np.ndarray, pixels: np.ndarray, owner: np.ndarray, mass: np.ndarray
+    image: np.ndarray, pixels: np.ndarray, owner: np.ndarray, taken: np.ndarray
 ) -> Candidates:
     """Return the candidates of peaks, each with the mass of the pixels that it owns."""
 
     def total(values: np.ndarray) -> np.ndarray:
         return np.bincount(owner, values, len(image))
 
-    whole = total(mass)
+    whole = total(taken)
     some = np.maximum(whole, 1e-12)
     places, variances = [], []
     for axis in (2, 1):
-        place = total(mass * pixels[:, axis]) / some
+        place = total(taken * pixels[:, axis]) / some
         places.append(place)
-        spread = total(mass * (pixels[:, axis] - place[owner]) ** 2) / some
+        spread = total(taken * (pixels[:, axis] - place[owner]) ** 2) / some
         variances.append(spread + PIXEL_VARIANCE)
-    return Candidates(
-        image, places[0], places[1], variances[0], variances[1], np.minimum(whole, 1.0)
-    )
+    # Those that are sure are equally sure: else their order would be that of rounding errors.
+    mass = np.where(whole < 1 - 1e-9, whole, 1.0)
+    return Candidates(image, places[0], places[1], variances[0], variances[1], mass)
 
 
 def count_posterior(mass: np.ndarray, expected_counts: np.ndarray, n_largest: int) -> np.ndarray:
@@ -197,25 +221,44 @@ def footprints(
     covered[row, column] = True
     region, _ = ndimage.label(covered, _EIGHT_CONNECTED)
     own_region = region[row, column]
-    rows, columns = np.nonzero(np.isin(region, own_region))
-    several = class_probability[2, rows, columns] > class_probability[1, rows, columns]
-    allowed = region[rows, columns] == own_region[:, None]  # (n, pixels)
-    dx, dy = columns - np.asarray(x)[:, None], rows - np.asarray(y)[:, None]
+    boxes = ndimage.find_objects(region)
+    # Region by region, so that a large field needs no array of all detections by all pixels.
+    for number in np.unique(own_region):
+        own = np.flatnonzero(own_region == number)
+        box = boxes[number - 1]
+        rows, columns = np.nonzero(region[box] == number)
+        rows, columns = rows + box[0].start, columns + box[1].start
+        several = class_probability[2, rows, columns] > class_probability[1, rows, columns]
+        dx, dy = columns - np.asarray(x)[own, None], rows - np.asarray(y)[own, None]
+        result[own[:, None], rows, columns] = _belongs(dx, dy, several, passes)
+    result[np.arange(len(x)), row, column] = True
+    return result
+
+
+def _belongs(dx: np.ndarray, dy: np.ndarray, several: np.ndarray, passes: int) -> np.ndarray:
+    """Return which pixels of a region belong to which of its detections.
+
+    Args:
+        dx: Column of each pixel from each detection [pixel], ``(n, pixels)``.
+        dy: The same of the row.
+        several: Whether a pixel is of several sources, ``(pixels,)``.
+        passes: Number of iterations.
+
+    Returns:
+        Bool ``(n, pixels)``.
+    """
+    if len(dx) == 1:
+        return np.ones(dx.shape, bool)
     pairs = np.stack([dx * dx, dx * dy, dy * dy])
-    moments = np.tile(np.array([[4.0], [0.0], [4.0]]), len(x))  # xx, xy, yy of each
+    moments = np.tile(np.array([[4.0], [0.0], [4.0]]), len(dx))  # xx, xy, yy of each
     for _ in range(passes):
-        share = _shares(_distances(pairs, moments, allowed), several)
+        share = _shares(_distances(pairs, moments), several)
         total = share.sum(axis=1) + 1e-9
         moments = (share * pairs).sum(axis=2) / total
         moments[[0, 2]] += 0.5
-    distance = _distances(pairs, moments, allowed)
-    belongs = _shares(distance, several) > 0
     # Inside of an ellipse that is evenly filled the squared distance is below 4.
     inside = _squared(pairs, moments) < 4
-    belongs |= several & inside & allowed
-    result[:, rows, columns] = belongs
-    result[np.arange(len(x)), row, column] = True
-    return result
+    return (_shares(_distances(pairs, moments), several) > 0) | (several & inside)
 
 
 def _squared(pairs: np.ndarray, moments: np.ndarray) -> np.ndarray:
@@ -224,20 +267,17 @@ def _squared(pairs: np.ndarray, moments: np.ndarray) -> np.ndarray:
     return (yy * pairs[0] - 2 * xy * pairs[1] + xx * pairs[2]) / (xx * yy - xy**2)
 
 
-def _distances(pairs: np.ndarray, moments: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Return minus twice the log of each detection's Gaussian at each pixel; infinite elsewhere."""
+def _distances(pairs: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Return minus twice the log of each detection's Gaussian at each pixel."""
     xx, xy, yy = moments[..., None]
-    return np.where(allowed, _squared(pairs, moments) + np.log(xx * yy - xy**2), np.inf)
+    return _squared(pairs, moments) + np.log(xx * yy - xy**2)
 
 
 def _shares(distance: np.ndarray, several: np.ndarray) -> np.ndarray:
     """Return each detection's share of each pixel: 1 of the nearest, or half of the nearest two."""
-    order = np.argsort(distance, axis=0)
+    order = np.argsort(distance, axis=0, kind="stable")
     share = np.zeros(distance.shape)
     every = np.arange(distance.shape[1])
-    share[order[0], every] = 1
-    if len(distance) > 1:
-        two = several & np.isfinite(distance[order[1], every])
-        share[order[0, two], every[two]] = 0.5
-        share[order[1, two], every[two]] = 0.5
+    share[order[0], every] = np.where(several, 0.5, 1)
+    share[order[1], every] = np.where(several, 0.5, 0)
     return share

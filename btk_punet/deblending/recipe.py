@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit, logit
 
 from btk_punet.errors import InputError
 from btk_punet.files import write_json
 
 RECIPE_FILE = "detection.json"
+# How far a calibration may be from none before there are outcomes, in slope and intercept.
+PRIOR_SIGMA = 3.0
 
 
 @dataclass(frozen=True)
@@ -29,38 +32,60 @@ class LogitLine:
 
     def __call__(self, probability: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities."""
-        p = np.clip(np.asarray(probability, float), 1e-6, 1 - 1e-6)
-        return 1 / (1 + np.exp(-(self.slope * np.log(p / (1 - p)) + self.intercept)))
+        return expit(self.slope * _logit(probability) + self.intercept)
 
     @classmethod
     def fit(cls, probability: np.ndarray, outcome: np.ndarray) -> LogitLine:
-        """Return the line of largest likelihood (Platt 1999), by Newton's method.
+        """Return the line of largest posterior probability, by Newton's method (Platt 1999).
+
+        The prior is a Gaussian about the line that changes nothing, `PRIOR_SIGMA` wide in slope
+        and intercept: it says nothing beside a hundred outcomes, and gives an answer where the
+        probabilities part the outcomes without error, or are all the same.
 
         Args:
             probability: Raw probabilities, ``(n,)``.
             outcome: Whether it came true, ``(n,)``.
 
         Raises:
-            InputError: if all outcomes are the same, or there are fewer than 10.
+            InputError: if all outcomes are the same, there are fewer than 10, or not as many as
+                probabilities.
         """
-        outcome = np.asarray(outcome, float)
+        log_odds, outcome = _logit(probability), np.asarray(outcome, float)
+        if log_odds.shape != outcome.shape:
+            raise InputError(
+                "expected a probability for each outcome, got arrays of the shapes "
+                f"{log_odds.shape} and {outcome.shape}; give two of one length"
+            )
         if len(outcome) < 10 or outcome.min() == outcome.max():
             raise InputError(
                 f"expected 10 outcomes or more of both kinds to fit a calibration, got "
                 f"{len(outcome)}; draw more scenes"
             )
-        p = np.clip(np.asarray(probability, float), 1e-6, 1 - 1e-6)
-        terms = np.stack([np.log(p / (1 - p)), np.ones_like(p)])
-        line = np.array([1.0, 0.0])
-        for _ in range(50):
-            fitted = 1 / (1 + np.exp(-line @ terms))
-            weight = fitted * (1 - fitted)
-            hessian = (terms * weight) @ terms.T + 1e-9 * np.eye(2)
-            step = np.linalg.solve(hessian, terms @ (outcome - fitted))
-            line += step
+        terms = np.stack([log_odds, np.ones_like(log_odds)])
+        prior = np.array([1.0, 0.0])
+
+        def loss(line: np.ndarray) -> float:
+            likelihood = np.logaddexp(0, line @ terms) - outcome * (line @ terms)
+            return likelihood.sum() + ((line - prior) ** 2).sum() / (2 * PRIOR_SIGMA**2)
+
+        line = prior
+        for _ in range(100):
+            fitted = expit(line @ terms)
+            slopes = terms @ (fitted - outcome) + (line - prior) / PRIOR_SIGMA**2
+            hessian = (terms * fitted * (1 - fitted)) @ terms.T + np.eye(2) / PRIOR_SIGMA**2
+            step = np.linalg.solve(hessian, slopes)
+            # A whole step can lead too far out, from where there is no way back.
+            while loss(line - step) > loss(line) and np.abs(step).max() > 1e-9:
+                step /= 2
+            line = line - step
             if np.abs(step).max() < 1e-9:
                 break
         return cls(float(line[0]), float(line[1]))
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the odds; 0 and 1 as one in a million from them."""
+    return logit(np.clip(np.asarray(probability, float), 1e-6, 1 - 1e-6))
 
 
 @dataclass(frozen=True)
@@ -100,9 +125,15 @@ class DetectionRecipe:
         try:
             content = json.loads(path.read_text())
             for name in ("p_detect", "p_blend"):
-                content[name] = LogitLine(**content[name])
-            fwhm = content["psf_fwhm_arcsec"]
-            return cls(**content | {"psf_fwhm_arcsec": fwhm and tuple(fwhm)})
+                line = content[name].items()
+                content[name] = LogitLine(**{key: float(value) for key, value in line})
+            content["position_scale"] = float(content["position_scale"])
+            if content["psf_fwhm_arcsec"] is not None:
+                low, high = content["psf_fwhm_arcsec"]
+                content["psf_fwhm_arcsec"] = float(low), float(high)
+            if content["pixel_scale_arcsec"] is not None:
+                content["pixel_scale_arcsec"] = float(content["pixel_scale_arcsec"])
+            return cls(**content)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
                 f"'{path}' is not a detection recipe ({error!r}): write it with "

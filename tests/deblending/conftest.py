@@ -65,3 +65,48 @@ def random_scenes(n, seed, size=64):
             image += gaussian(x, y, flux, size, fwhm, rng.uniform(0.4, 1))
         scenes.append(add_noise(image, rng))
     return np.array(scenes)
+
+
+@pytest.fixture(scope="session")
+def network():
+    """A network with weights set by hand: centres at the peaks of the smoothed image.
+
+    With s the arcsinh of the image in units of the noise, smoothed, and g how much the four
+    neighbours of a pixel exceed it, the centre's logit is high where s is and g is 0; class 1 is
+    where s is above 0.8, class 2 where it is above 3.3, each a little different in each sample.
+    """
+    # Before Keras is loaded: the product runs on TensorFlow.
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    pytest.importorskip("keras")
+    from btk_punet.model.proba_unet import ProbaUNet
+
+    model = ProbaUNet(channels=(6, 4), latent_channels=2, head_channels=4)
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+
+    def kernel_of(convolution, *entries):
+        kernel = np.zeros(convolution.kernel.shape, "f4")
+        for where, value in entries:
+            kernel[where] = value
+        convolution.kernel.assign(kernel)
+
+    window = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    every = slice(None)
+    kernel_of(model.encoder.stem.conv, ((every, every, 0, 0), np.full((3, 3), 1 / 9)))
+    kernel_of(model.encoder.blocks[0], ((every, every, 0, 0), window))
+    # The decoder's channels are those from below, here 0, then those of the encoder.
+    slopes = []
+    for channel, where in enumerate([(0, 1), (1, 0), (1, 2), (2, 1)], start=1):
+        slopes += [((*where, 6, channel), 1), ((1, 1, 6, channel), -1)]
+    kernel_of(model.decoder.join[0], ((1, 1, 6, 0), 1), *slopes)
+    kernel_of(model.decoder.blocks[0], ((1, 1, 0, 0), 1), ((1, 1, slice(1, 5), 1), 1))
+    kernel_of(
+        model.features,
+        ((0, slice(0, 3)), 1),  # s - 0.8, s - 1.8, s - 3.3
+        ((1, 3), 1),  # g
+    )
+    model.features.bias.assign([-0.8, -1.8, -3.3, 0])
+    model.head.latent_kernel.assign([[0.1, 0.1, 0, 0], [0, 0, 0.2, 0]])
+    model.head.kernel.assign([[0, 8, 8, 12], [0, 0, 0, -11.6], [0, 0, 8, 0], [0, 0, 0, -1000]])
+    model.head.bias.assign([0, -2, -4, -10])
+    return model

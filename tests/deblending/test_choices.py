@@ -1,9 +1,12 @@
+import btk.survey
 import pytest
 from btk.deblend import PeakLocalMax, SepSingleBand
 
-from btk_punet import SepDeblender
+from btk_punet import ProbaUNetDeblender, SepDeblender, get_euclid_survey
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.errors import InputError, InputTypeError, MissingProgramError
+from btk_punet.model import weights
+from tests.test_package import run_python
 
 
 @pytest.mark.parametrize("nothing", [[], {}, ()])
@@ -37,8 +40,45 @@ def test_btk_classes():
     assert peaks.sky_level == 155.57
 
 
+def test_weights_are_a_text():
+    chosen = choose_deblenders("probaunet:weights=runs/7,n_samples=4,threshold=0.3", 10)
+    (deblender,) = chosen.values()
+    assert isinstance(deblender, ProbaUNetDeblender)
+    assert (deblender.weights, deblender.n_samples, deblender.threshold) == ("runs/7", 4, 0.3)
+    assert choose_deblenders({"mine": "probaunet:weights=2026"}, 10)["mine"].weights == "2026"
+
+
 def test_defaults_exist():
-    assert set(choose_deblenders(default_deblenders(), 10)) >= {"sep"}
+    names, _ = default_deblenders(get_euclid_survey())
+    assert set(choose_deblenders(names, 10)) >= {"sep"}
+
+
+def test_preset_is_used_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "PRESETS", tmp_path)
+    names, left_out = default_deblenders(get_euclid_survey())
+    assert "probaunet" not in names
+    assert "ProbaUNet is left out: the weights of its preset 'euclid-vis'" in left_out[-1]
+
+    (tmp_path / "euclid-vis").mkdir()
+    for name in ("config.json", "model.weights.h5"):
+        (tmp_path / "euclid-vis" / name).touch()
+    names, left_out = default_deblenders(get_euclid_survey())
+    assert names[-1] == "probaunet"
+    assert not any("ProbaUNet" in note for note in left_out)
+
+    names, left_out = default_deblenders(btk.survey.get_surveys("LSST"))
+    assert "probaunet" not in names
+    assert "its preset is for the one band IE, and this survey has" in left_out[-1]
+
+
+def test_choosing_loads_no_tensorflow():
+    code = (
+        "import sys; from btk_punet import get_euclid_survey; "
+        "from btk_punet.deblending.choices import choose_deblenders, default_deblenders; "
+        "default_deblenders(get_euclid_survey()); choose_deblenders('probaunet', 10); "
+        "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
+    )
+    assert run_python(code) == "[]"
 
 
 @pytest.mark.parametrize(

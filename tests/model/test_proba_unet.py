@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from btk_punet.model import proba_unet
 from btk_punet.model.inputs import LatentNoise
 from btk_punet.model.latent import DiagonalGaussian
 from btk_punet.model.objective import training_loss
-from btk_punet.model.proba_unet import ProbaUNet
+from btk_punet.model.proba_unet import ProbaUNet, open_network
 
 SMALL = {"channels": (6, 8, 12), "latent_channels": 3}
 
@@ -265,6 +266,51 @@ def test_presets_are_found_by_name(grid, tmp_path, monkeypatch):
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(InputError, match="without config.json and model.weights.h5"):
         ProbaUNet.load(tmp_path)
+
+
+def test_a_model_is_opened_however_it_is_given(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr(proba_unet, "PRESETS", tmp_path / "presets")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("presets/one", "run/model", "saved"):
+        grid.save(tmp_path / folder)
+    assert open_network(grid) == (grid, None)
+    for weights, expected in {
+        "one": tmp_path / "presets/one",
+        "saved": Path("saved"),
+        "./saved": Path("saved"),
+        Path("saved"): Path("saved"),
+        str(tmp_path / "saved"): tmp_path / "saved",
+        "run": Path("run/model"),
+        Path("run/model"): Path("run/model"),
+    }.items():
+        found, folder = open_network(weights)
+        assert folder == expected
+        for one, two in zip(found.get_weights(), grid.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    [
+        ("two", InputError, "name of a preset .* got 'two'"),
+        ("./two", InputError, "got 'two' without config.json"),
+        (Path("two"), InputError, "got 'two' without config.json"),
+        ("folder/two", InputError, "got 'folder/two' without config.json"),
+        (None, InputTypeError, "got NoneType"),
+        (ProbaUNet, InputTypeError, "expected the weights as a ProbaUNet, a folder"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(weights, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        open_network(weights)
+
+
+def test_one_piece_is_checked_like_all(grid):
+    with pytest.raises(InputError, match="n_samples of at least 1"):
+        next(grid.iter_samples(np.zeros((2, 8, 8, 1)), 0))
+    with pytest.raises(InputError, match="mask of shape"):
+        next(grid.iter_samples(np.zeros((2, 8, 8, 1)), mask=np.ones((8, 8), bool)))
 
 
 @pytest.mark.parametrize(

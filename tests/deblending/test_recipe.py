@@ -1,0 +1,159 @@
+"""Calibration lines and the file that keeps them."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from btk_punet.deblending.recipe import RECIPE_FILE, DetectionRecipe, LogitLine
+from btk_punet.errors import InputError
+
+
+@pytest.mark.parametrize("outcome", [[], [True] * 20, [False] * 20, [True, False] * 4])
+def test_too_few_outcomes_are_named(outcome):
+    with pytest.raises(InputError, match=f"10 outcomes or more of both .* got {len(outcome)};"):
+        LogitLine.fit(np.full(len(outcome), 0.5), outcome)
+
+
+def test_probabilities_without_outcomes_are_named():
+    with pytest.raises(InputError, match=r"\(12,\) and \(20,\); give two of one length"):
+        LogitLine.fit(np.full(12, 0.5), [True, False] * 10)
+
+
+def test_the_default_changes_nothing():
+    p = np.linspace(0, 1, 11)
+    np.testing.assert_allclose(LogitLine()(p), p, atol=2e-6)
+
+
+def test_closed_form():
+    line = LogitLine(2.0, np.log(3))
+    # Odds 1/4 become 3/16, of which the probability is 3/19.
+    np.testing.assert_allclose(line(np.array([0.2, 0.5])), [3 / 19, 3 / 4])
+
+
+@pytest.mark.parametrize("line", [LogitLine(300.0, -40.0), LogitLine(0.1, 5000.0)])
+def test_certainty_and_steep_lines_stay_finite(line):
+    p = line(np.array([0, 1e-12, 0.5, 1 - 1e-12, 1]))
+    assert ((p >= 0) & (p <= 1)).all()
+    assert (np.diff(p) >= 0).all()
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(0.6, 0.4), (1.0, 0.0), (1.8, -1.0)])
+def test_fit_recovers_the_line(slope, intercept):
+    rng = np.random.default_rng(5)
+    raw = rng.uniform(0.01, 0.99, 20_000)
+    truth = LogitLine(slope, intercept)(raw)
+    line = LogitLine.fit(raw, rng.random(len(raw)) < truth)
+    # What the sample leaves in doubt, from the Fisher information of the true line.
+    terms = np.stack([logit(raw), np.ones_like(raw)])
+    sigma = np.sqrt(np.diag(np.linalg.inv((terms * truth * (1 - truth)) @ terms.T)))
+    assert sigma.max() < 0.05
+    assert abs(line.slope - slope) < 3.5 * sigma[0]
+    assert abs(line.intercept - intercept) < 3.5 * sigma[1]
+
+
+def test_fit_has_the_best_likelihood_of_all_lines():
+    rng = np.random.default_rng(6)
+    raw = rng.uniform(0, 1, 3000)
+    outcome = rng.random(3000) < raw**2
+    line = LogitLine.fit(raw, outcome)
+
+    def loss(slope, intercept):
+        p = np.clip(LogitLine(slope, intercept)(raw), 1e-12, 1 - 1e-12)
+        return -np.where(outcome, np.log(p), np.log(1 - p)).sum()
+
+    best = loss(line.slope, line.intercept)
+    for step in (0.1, -0.1):
+        assert loss(line.slope + step, line.intercept) > best
+        assert loss(line.slope, line.intercept + step) > best
+    # Calibrated in the large: as many as expected come true.
+    assert line(raw).sum() == pytest.approx(outcome.sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize("n", [10, 1000, 100_000])
+def test_outcomes_that_are_parted_without_error_give_a_steep_finite_line(n):
+    raw = np.linspace(0.01, 0.99, n)
+    line = LogitLine.fit(raw, raw > 0.5)
+    assert 1 < line.slope < 1e3
+    assert abs(line.intercept) < 5
+    p = line(raw)
+    assert p[raw > 0.6].min() > 0.7
+    assert p[raw < 0.4].max() < 0.3
+
+
+def test_probabilities_that_are_wrong_turn_round():
+    raw = np.linspace(0.01, 0.99, 100)
+    assert LogitLine.fit(raw, raw < 0.5).slope < 0
+
+
+def test_equal_probabilities_give_their_frequency():
+    outcome = np.arange(2000) < 500
+    line = LogitLine.fit(np.full(2000, 0.9), outcome)
+    assert line(np.array([0.9]))[0] == pytest.approx(0.25, abs=2e-3)
+
+
+def test_far_from_the_start_newton_still_arrives():
+    # Plain Newton steps from the line that changes nothing leave for infinity here.
+    rng = np.random.default_rng(7)
+    raw = expit(rng.normal(9, 2, 5000))
+    truth = expit(3 * (logit(raw) - 9))
+    line = LogitLine.fit(raw, rng.random(5000) < truth)
+    assert line.slope == pytest.approx(3, rel=0.1)
+    assert line.intercept == pytest.approx(-27, rel=0.1)
+
+
+def test_certain_probabilities_are_clipped():
+    raw = np.repeat([0.0, 1.0], 100)
+    outcome = np.tile([True] + 9 * [False], 20)
+    outcome[100:] = ~outcome[100:]
+    line = LogitLine.fit(raw, outcome)
+    np.testing.assert_allclose(line(np.array([0.0, 1.0])), [0.1, 0.9], atol=0.005)
+
+
+def test_a_folder_without_recipe_changes_nothing(tmp_path):
+    assert DetectionRecipe.load(tmp_path) == DetectionRecipe()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        DetectionRecipe(),
+        DetectionRecipe(LogitLine(0.7, -0.1), LogitLine(1.3, 0.2), 1.1, 0.1, (0.14, 0.2)),
+    ],
+)
+def test_saved_and_loaded(recipe, tmp_path):
+    recipe.save(tmp_path)
+    assert DetectionRecipe.load(tmp_path) == recipe
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "not JSON",
+        [],
+        {"p_detect": None},
+        {"p_detect": [1, 2]},
+        {"p_detect": {"slope": "steep", "intercept": 0}},
+        {"p_blend": {"angle": 1}},
+        {"position_scale": None},
+        {"pixel_scale_arcsec": "fine"},
+        {"psf_fwhm_arcsec": [0.1]},
+        {"colour": 3},
+    ],
+)
+def test_a_damaged_file_is_named(change, tmp_path):
+    path = tmp_path / RECIPE_FILE
+    DetectionRecipe().save(tmp_path)
+    if isinstance(change, dict):
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    else:
+        path.write_text(change if isinstance(change, str) else json.dumps(change))
+    with pytest.raises(InputError, match=r"detection.json' is not a detection recipe"):
+        DetectionRecipe.load(tmp_path)
+
+
+def test_a_key_that_is_missing_is_named(tmp_path):
+    (tmp_path / RECIPE_FILE).write_text("{}")
+    with pytest.raises(InputError, match="KeyError"):
+        DetectionRecipe.load(tmp_path)
