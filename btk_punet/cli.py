@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_calibrate(commands)
     return parser
 
 
@@ -55,9 +56,11 @@ def _add_compare(commands) -> None:
         nargs="+",
         metavar="NAME[:KEY=VALUE,...]",
         help=(
-            "sep, source-extractor, btk-peak-local-max, btk-sep-single-band, btk-sep-multi-band, "
-            "btk-scarlet, with settings, as in sep:thresh=1.5,minarea=3 (default: sep, and "
-            "source-extractor where it is installed; with --benchmark, sep at five settings)"
+            "sep, source-extractor, probaunet, btk-peak-local-max, btk-sep-single-band, "
+            "btk-sep-multi-band, btk-scarlet, with settings, as in sep:thresh=1.5,minarea=3 or "
+            "probaunet:weights=FOLDER,threshold=0.3 (default: sep, and source-extractor and "
+            "probaunet where program and preset are installed; with --benchmark, sep at five "
+            "settings, and probaunet)"
         ),
     )
     scenes = parser.add_argument_group("scenes")
@@ -259,6 +262,37 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     print(evaluation)
     print(f"\nTables and plots: {options.output}")
+    return 0
+
+
+def _add_calibrate(commands) -> None:
+    parser = commands.add_parser(
+        "calibrate",
+        help="fit the probabilities of a network's detections",
+        description=(
+            "Draw Euclid-like scenes, let a network find the sources in them, and fit how its "
+            "probabilities and position errors are to be read. The result is written beside the "
+            "weights (detection.json), where ProbaUNetDeblender finds it."
+        ),
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(run=_calibrate)
+    parser.add_argument("--model", "-m", required=True, help="folder of a trained network")
+    parser.add_argument("--n-blends", "-n", type=int, default=3000, help="number of scenes")
+    parser.add_argument("--n-samples", type=int, default=16, help="samples of each image")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from btk_punet.evaluation.fit_recipe import fit_recipe
+
+    recipe = fit_recipe(
+        options.model,
+        options.n_blends,
+        n_samples=options.n_samples,
+        progress=not options.quiet,
+    )
+    print(recipe)
     return 0
 
 

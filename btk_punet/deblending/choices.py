@@ -1,4 +1,4 @@
-"""Deblenders by name, with settings: ``sep:thresh=1.5,minarea=3``."""
+"""Deblenders by name, with settings: ``sep:thresh=1.5,minarea=3``, ``probaunet:weights=FOLDER``."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -6,14 +6,18 @@ from importlib.util import find_spec
 
 from btk import deblend
 from btk.deblend import Deblender
+from btk.survey import Survey
 
+from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import InputError, InputTypeError, MissingProgramError
+from btk_punet.model.weights import preset_is_installed
 
 DEBLENDERS: dict[str, type[Deblender]] = {
     "sep": SepDeblender,
     "source-extractor": SourceExtractorDeblender,
+    "probaunet": ProbaUNetDeblender,
     "btk-peak-local-max": deblend.PeakLocalMax,
     "btk-sep-single-band": deblend.SepSingleBand,
     "btk-sep-multi-band": deblend.SepMultiBand,
@@ -21,12 +25,53 @@ DEBLENDERS: dict[str, type[Deblender]] = {
 }
 
 
-def default_deblenders() -> list[str]:
-    """Return the names of the methods of the default comparison that can run here."""
-    names = ["sep"]
+# Settings whose value is a text, whatever it looks like.
+_TEXT_SETTINGS = {"weights"}
+_PRESET = "euclid-vis"
+_PRESET_BANDS = ["IE"]
+_NO_SOURCE_EXTRACTOR = (
+    "SExtractor is left out: the program source-extractor is not installed "
+    "(apt-get install source-extractor)."
+)
+
+
+def default_deblenders(survey: Survey) -> tuple[list[str], list[str]]:
+    """Return the methods of the default comparison that can run here, and why others cannot.
+
+    Args:
+        survey: What the images are of.
+
+    Returns:
+        Names of `DEBLENDERS`; and for each method that is left out a sentence that says so.
+    """
+    names, left_out = ["sep"], []
     if SourceExtractorDeblender.is_available():
         names.append("source-extractor")
-    return names
+    else:
+        left_out.append(_NO_SOURCE_EXTRACTOR)
+    why_not = why_no_probaunet(survey)
+    if why_not:
+        left_out.append(why_not)
+    else:
+        names.append("probaunet")
+    return names, left_out
+
+
+def why_no_probaunet(survey: Survey) -> str:
+    """Return why the preset of `ProbaUNetDeblender` cannot be used on a survey; empty if it can."""
+    bands = list(survey.available_filters)
+    if bands != _PRESET_BANDS:
+        return (
+            f"ProbaUNet is left out: its preset is for the one band {_PRESET_BANDS[0]}, and this "
+            f"survey has {', '.join(bands)}. Train a network on it (btk-punet train --survey) and "
+            "name that: probaunet:weights=FOLDER."
+        )
+    if not preset_is_installed(_PRESET):
+        return (
+            f"ProbaUNet is left out: the weights of its preset {_PRESET!r} are not installed. "
+            "Train a network (btk-punet train) and name it: probaunet:weights=FOLDER."
+        )
+    return ""
 
 
 def choose_deblenders(
@@ -75,19 +120,19 @@ def parse_deblender(text: str, max_n_sources: int) -> Deblender:
 
     Raises:
         InputError: for an unknown name or setting, or a value that is not a number, true or
-            false.
+            false (but for ``weights``, which is a text without a comma).
     """
     name, _, settings = text.partition(":")
     if name not in DEBLENDERS:
         raise InputError(f"Unknown deblender {name!r}: expected one of {list(DEBLENDERS)}.")
     kind = DEBLENDERS[name]
     known = set(inspect.signature(kind).parameters) - {"max_n_sources"}
-    values = {}
+    values: dict[str, str | float | int | bool] = {}
     for setting in filter(None, settings.split(",")):
         key, _, value = setting.partition("=")
         if key not in known:
             raise InputError(f"{name!r} has no setting {key!r}: expected some of {sorted(known)}.")
-        values[key] = _number(value, setting)
+        values[key] = value if key in _TEXT_SETTINGS else _number(value, setting)
     if name in ("btk-peak-local-max", "btk-sep-single-band") and "use_mean" not in values:
         values.setdefault("use_band", 0)
     missing = [

@@ -12,6 +12,7 @@ import pandas as pd
 from btk.sampling_functions import SamplingFunction
 from tqdm.auto import tqdm
 
+from btk_punet.deblending.choices import why_no_probaunet
 from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.compare import Deblenders, compare
 from btk_punet.evaluation.display import FractionDisplay
@@ -40,6 +41,9 @@ SEP_SETTINGS = (
     (1.0, 5, 1e-4),
     (1.5, 3, 1e-4),
 )
+
+# Bin of the neighbour distance in which blends are hard, and not yet hopeless.
+CLOSE_ARCSEC = (0.5, 0.8)
 
 
 @dataclass(frozen=True)
@@ -178,9 +182,13 @@ def compare_benchmark(
     Args:
         output: Folder in which each set gets a folder of its own. Beside them are the headline
             tables of all sets (``benchmark.csv``), and their completeness by neighbour distance
-            (``benchmark_by_neighbour_distance``, CSV and PNG).
+            (``benchmark_by_neighbour_distance``, CSV and PNG). Where a method gives
+            probabilities, there are its margins over the others at equal purity, over everything
+            and for sources with a neighbour at 0.5-0.8 arcsec (``benchmark_equal_purity.csv``),
+            and its scores (``benchmark_probabilities.csv``).
         benchmark: Name of a set, or ``"all"``.
-        deblenders: As for `compare`; SEP at the five settings of `SEP_SETTINGS` if None.
+        deblenders: As for `compare`; if None, SEP at the five settings of `SEP_SETTINGS`, and
+            ProbaUNet where its preset is installed.
         n_blends: Number of scenes of each set, if fewer than it has.
         cosmos_dir: Folder of real galaxies, for the set ``real``, which ``"all"`` leaves out
             (and says so) if None.
@@ -193,14 +201,12 @@ def compare_benchmark(
         (The file has the counts and intervals too.)
     """
     names = list(BENCHMARK_SETS) if benchmark == "all" else [benchmark]
+    notes: list[str] = []
     if deblenders is None:
-        deblenders = {
-            f"SEP {thresh}/{minarea}/{deblend_cont:g}": (
-                f"sep:thresh={thresh},minarea={minarea},deblend_cont={deblend_cont}"
-            )
-            for thresh, minarea, deblend_cont in SEP_SETTINGS
-        }
-    heads, by_distance = [], {}
+        deblenders, notes = _default_methods()
+        for note in notes:
+            warnings.warn(note, BtkPunetWarning, stacklevel=2)
+    of_sets: dict[str, dict[str, pd.DataFrame]] = {}
     for name in names:
         chosen = benchmark_set(name)
         if chosen.real and cosmos_dir is None and benchmark == "all":
@@ -213,30 +219,85 @@ def compare_benchmark(
             continue
         if progress:
             tqdm.write(f"{name}: {chosen.description}")
-        tables = compare(
+        of_sets[name] = compare(
             Path(output) / name,
             deblenders,
             generator=chosen.generator(cosmos_dir),
             n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
+            notes=notes,
             njobs=njobs,
             overwrite=overwrite,
             progress=progress,
         ).tables
-        heads.append(tables["headline"].assign(set=name))
-        by_distance[name] = tables["completeness_by_neighbour_distance"]
-    summary = _first_column(pd.concat(heads, ignore_index=True), "set")
-    distances = pd.concat(table.assign(set=name) for name, table in by_distance.items())
-    for name, table in [
-        ("benchmark", summary),
-        ("benchmark_by_neighbour_distance", _first_column(distances, "set")),
-    ]:
+    joined = _joined(of_sets)
+    for name, table in joined.items():
         write_file(Path(output) / f"{name}.csv", table.to_csv(index=False).encode())
+    by_distance = {
+        name: tables["completeness_by_neighbour_distance"] for name, tables in of_sets.items()
+    }
     _draw_sets(by_distance, Path(output) / "benchmark_by_neighbour_distance.png")
-    return summary[["set", "method", "completeness", "purity", "ceiling"]]
+    return joined["benchmark"][["set", "method", "completeness", "purity", "ceiling"]]
 
 
-def _first_column(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    return table[[name, *table.columns.drop(name)]]
+def _default_methods() -> tuple[dict[str, str], list[str]]:
+    """Return the methods of the benchmark by name, and a sentence on one that is left out."""
+    methods = {
+        f"SEP {thresh}/{minarea}/{deblend_cont:g}": (
+            f"sep:thresh={thresh},minarea={minarea},deblend_cont={deblend_cont}"
+        )
+        for thresh, minarea, deblend_cont in SEP_SETTINGS
+    }
+    why_not = why_no_probaunet(get_euclid_survey())
+    if why_not:
+        return methods, [why_not]
+    return methods | {"ProbaUNet": "probaunet"}, []
+
+
+def _joined(of_sets: dict[str, dict[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    """Return what is written of all sets together, from the tables of each."""
+    names = {
+        "benchmark": "headline",
+        "benchmark_by_neighbour_distance": "completeness_by_neighbour_distance",
+        "benchmark_probabilities": "probability_scores",
+    }
+    joined = {}
+    for name, of_one in names.items():
+        parts = [
+            _with_set(chosen, tables[of_one])
+            for chosen, tables in of_sets.items()
+            if of_one in tables
+        ]
+        if parts:
+            joined[name] = pd.concat(parts, ignore_index=True)
+    margins = [
+        _with_set(chosen, _margins(tables))
+        for chosen, tables in of_sets.items()
+        if "equal_purity" in tables
+    ]
+    if margins:
+        joined["benchmark_equal_purity"] = pd.concat(margins, ignore_index=True)
+    return joined
+
+
+def _with_set(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([pd.Series(name, index=table.index, name="set", dtype=object), table], axis=1)
+
+
+def _margins(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the margins at equal purity, over everything and for close pairs."""
+    by_distance = tables["equal_purity_by_neighbour_distance"]
+    close = by_distance[
+        (by_distance["lo"] == CLOSE_ARCSEC[0]) & (by_distance["hi"] == CLOSE_ARCSEC[1])
+    ]
+    rows = pd.concat(
+        [
+            tables["equal_purity"].assign(neighbours="all"),
+            close.assign(neighbours="{}-{} arcsec".format(*CLOSE_ARCSEC)),
+        ],
+        ignore_index=True,
+    ).drop(columns=["lo", "hi"])
+    first = ["detector", "method", "neighbours"]
+    return rows[[*first, *rows.columns.drop(first)]]
 
 
 def _draw_sets(by_distance: dict[str, pd.DataFrame], path: Path) -> None:

@@ -4,12 +4,12 @@ A run is a folder. Its batches are written one by one, so that a run that was st
 where it stopped; scenes are seeded one by one, so that it ends with the same tables.
 """
 
-import json
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,13 +23,14 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
-from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import BatchFailedError, InputError, InputTypeError
+from btk_punet.evaluation.batch_files import batch_file, join_batches, write_batch
 from btk_punet.evaluation.export import write_tables
 from btk_punet.evaluation.matching import Matcher
+from btk_punet.evaluation.probabilities import TABLES, batch_probabilities
+from btk_punet.evaluation.probability_tables import probability_tables
 from btk_punet.evaluation.report import write_gallery, write_plots, write_report
 from btk_punet.evaluation.run_folder import (
-    batch_file,
     describe_deblender,
     describe_scenes,
     open_run,
@@ -38,6 +39,7 @@ from btk_punet.evaluation.run_folder import (
 )
 from btk_punet.evaluation.summary import summary_tables
 from btk_punet.evaluation.tables import batch_tables
+from btk_punet.evaluation.workers import SharedMethods
 from btk_punet.files import write_json, write_parquet
 from btk_punet.simulation.choices import (
     choose_catalog,
@@ -46,16 +48,12 @@ from btk_punet.simulation.choices import (
     make_generator,
 )
 from btk_punet.simulation.scenes import SceneGenerator
+from btk_punet.simulation.survey import pixel_scale_arcsec
 
 # How many scenes, the first of the run, are drawn in the report.
 GALLERY_SCENES = 6
 
 Deblenders: TypeAlias = str | Deblender | Iterable[str | Deblender] | Mapping[str, str | Deblender]
-
-_NO_SOURCE_EXTRACTOR = (
-    "SExtractor is left out: the program source-extractor is not installed "
-    "(apt-get install source-extractor)."
-)
 
 
 @dataclass
@@ -67,12 +65,15 @@ class Comparison:
         truth: One row a source and method (see `batch_tables`).
         detections: One row a detection and method.
         run: What is in ``run.json``: parameters, versions, seconds.
+        probabilities: What methods say with a probability (see `batch_probabilities`), where any
+            does: tables ``candidates``, ``counts`` and ``blend_identification``.
     """
 
     folder: Path
     truth: pd.DataFrame
     detections: pd.DataFrame
     run: dict
+    probabilities: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Comparison":
@@ -93,14 +94,28 @@ class Comparison:
             pd.read_parquet(folder / "truth.parquet"),
             pd.read_parquet(folder / "detections.parquet"),
             run,
+            {
+                name: pd.read_parquet(folder / f"{name}.parquet")
+                for name in TABLES
+                if f"{name}.parquet" in run.get("files", ())
+            },
         )
 
-    @property
+    @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The efficiency tables, counted from ``truth`` and ``detections``."""
-        return summary_tables(
-            self.truth, self.detections, list(self.run["methods"]), self.run["n_blends"]
-        )
+        """The efficiency tables, and those on probabilities, counted from the others."""
+        methods = list(self.run["methods"])
+        tables = summary_tables(self.truth, self.detections, methods, self.run["n_blends"])
+        if self.probabilities:
+            tables |= probability_tables(
+                self.probabilities,
+                self.truth,
+                self.detections,
+                methods,
+                self.run["parameters"]["radius_arcsec"],
+                self.run["pixel_scale_arcsec"],
+            )
+        return tables
 
     def __str__(self) -> str:
         head = self.tables["headline"]
@@ -130,6 +145,7 @@ def compare(
     max_n_sources: int | None = None,
     radius_arcsec: float = 0.3,
     generator: SceneGenerator | None = None,
+    notes: Sequence[str] = (),
     overwrite: bool = False,
     progress: bool = True,
 ) -> Comparison:
@@ -141,9 +157,12 @@ def compare(
     Args:
         output: Folder of the run. Gets ``truth.parquet`` and ``detections.parquet`` (one row a
             source, or detection, and method), ``tables/`` (ECSV, CSV, LaTeX), ``plots/`` (PNG and
-            PDF), ``report.html`` and ``run.json``.
+            PDF), ``report.html`` and ``run.json``; and where a method gives probabilities,
+            ``candidates.parquet``, ``counts.parquet`` and ``blend_identification.parquet`` (see
+            `batch_probabilities`).
         deblenders: BTK deblenders, or names with settings (``"sep:thresh=1.5"``), or a dict of
-            name and deblender. SEP, and SExtractor where it is installed, if None.
+            name and deblender. If None: SEP, SExtractor where it is installed, and ProbaUNet
+            where its preset is installed and made for the survey.
         survey: ``"euclid"``, the name of one of BTK's surveys, or a BTK survey.
         n_exposures: Exposures of ``"euclid"``.
         read_noise: Read noise of one exposure of ``"euclid"`` [electron].
@@ -160,6 +179,7 @@ def compare(
         radius_arcsec: Matching radius [arcsec].
         generator: A generator of scenes, in place of survey, catalog, sampling, seed and batch
             size.
+        notes: What a reader of the report must know, a sentence each.
         overwrite: Whether to throw away another run that the folder holds.
         progress: Whether to show a progress bar.
 
@@ -188,11 +208,11 @@ def compare(
             "generator must be a SceneGenerator (EuclidGenerator or RealGalaxyGenerator) of one "
             f"survey, got {type(generator).__name__}."
         )
-    notes = []
+    (only_survey,) = generator.surveys.values()
+    notes = list(notes)
     if deblenders is None:
-        deblenders = default_deblenders()
-        if not SourceExtractorDeblender.is_available():
-            notes.append(_NO_SOURCE_EXTRACTOR)
+        deblenders, left_out = default_deblenders(only_survey)
+        notes.extend(left_out)
     if max_n_sources is None:
         max_n_sources = 2 * generator.max_number + 10
     methods = choose_deblenders(deblenders, max_n_sources)
@@ -202,6 +222,7 @@ def compare(
         "status": "running",
         "parameters": parameters,
         "methods": {name: describe_deblender(method) for name, method in methods.items()},
+        "pixel_scale_arcsec": pixel_scale_arcsec(only_survey),
         "catalog": str(catalog) if isinstance(catalog, str | Path) else type(catalog).__name__,
         "versions": package_versions(methods),
         "n_blends": n_blends,
@@ -229,14 +250,14 @@ def _run_batches(
         for number, first in enumerate(range(0, n_blends, generator.batch_size))
     }
     todo = [number for number in sizes if not batch_file(folder, number, "json").exists()]
-    parallel = joblib.Parallel(
-        n_jobs=min(njobs, max(len(todo), 1)), return_as="generator_unordered"
-    )
+    n_processes = min(njobs, max(len(todo), 1))
+    shared = SharedMethods(methods, n_processes)
+    parallel = joblib.Parallel(n_jobs=n_processes, return_as="generator_unordered")
     done = n_blends - sum(sizes[number] for number in todo)
     with tqdm(total=n_blends, initial=done, unit="blend", disable=not progress) as bar:
         for number in parallel(
             joblib.delayed(_run_batch)(
-                folder, generator, methods, number, sizes[number], radius_arcsec
+                folder, generator, shared, number, sizes[number], radius_arcsec
             )
             for number in todo
         ):
@@ -246,7 +267,7 @@ def _run_batches(
 def _run_batch(
     folder: Path,
     generator: SceneGenerator,
-    methods: dict[str, Deblender],
+    shared: SharedMethods,
     number: int,
     size: int,
     radius_arcsec: float,
@@ -263,52 +284,38 @@ def _run_batch(
             blend_batch = generator.draw_batch(number, size)
             seconds["drawing"] = time.perf_counter() - start
             found = {}
-            for name, method in methods.items():
+            for name, method in shared.get().items():
                 running = name
+                shared.warm_up(name, blend_batch)
                 start = time.perf_counter()
                 found[name] = method(blend_batch)
                 seconds[name] = time.perf_counter() - start
             running = "the evaluation"
-            truth, detections = batch_tables(
-                blend_batch,
-                found,
-                number * generator.batch_size,
-                radius_arcsec,
-            )
+            first = number * generator.batch_size
+            truth, detections = batch_tables(blend_batch, found, first, radius_arcsec)
+            more = batch_probabilities(blend_batch, found, truth, first, radius_arcsec)
     except Exception as error:
         raise BatchFailedError(
             f"Batch {number} failed in {running}: {type(error).__name__}: {error} -- Draw it again "
             f"with generator.draw_batch({number}) (seed {generator.seed}). The batches that were "
             "done are kept: once this is mended, the same command goes on from there."
         ) from error
-    write_parquet(truth, batch_file(folder, number, "truth.parquet"))
-    write_parquet(detections, batch_file(folder, number, "detections.parquet"))
     summary = {
         "n_blends": size,
         "seconds": seconds,
         "warnings": sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
     }
-    # Written last: it says that the batch is done.
-    write_json(summary, batch_file(folder, number, "json"))
+    write_batch(folder, number, {"truth": truth, "detections": detections, **more}, summary)
     return number
 
 
 def _finish(output: Path, run: dict, generator: SceneGenerator) -> Comparison:
     """Join the batches, write tables, plots and report, and leave a tidy folder."""
     folder = output / "batches"
-    summaries = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    # Method by method, in the order that was asked for; the scenes of each in their order.
-    order = {method: place for place, method in enumerate(run["methods"])}
-    joined = {}
-    for name, row in [("truth", "source"), ("detections", "detection")]:
-        table = pd.concat(
-            [pd.read_parquet(path) for path in sorted(folder.glob(f"*.{name}.parquet"))],
-            ignore_index=True,
-        )
-        table["_order"] = table["method"].map(order)
-        table = table.sort_values(["_order", "scene", row]).drop(columns="_order")
-        joined[name] = table.reset_index(drop=True)
-        write_parquet(joined[name], output / f"{name}.parquet")
+    joined, summaries = join_batches(folder, list(run["methods"]))
+    for name, table in joined.items():
+        write_parquet(table, output / f"{name}.parquet")
+    run["files"] = [f"{name}.parquet" for name in joined]
 
     total: dict[str, float] = {}
     for summary in summaries:
@@ -319,7 +326,8 @@ def _finish(output: Path, run: dict, generator: SceneGenerator) -> Comparison:
     }
     run["notes"] = run["notes"] + sorted({w for summary in summaries for w in summary["warnings"]})
     run["status"] = "finished"
-    comparison = Comparison(output, joined["truth"], joined["detections"], run)
+    truth, detections = joined.pop("truth"), joined.pop("detections")
+    comparison = Comparison(output, truth, detections, run, joined)
     tables = comparison.tables
     write_tables(tables, output / "tables")
     plots = write_plots(tables, output / "plots", formats=("png", "pdf"))
@@ -327,8 +335,8 @@ def _finish(output: Path, run: dict, generator: SceneGenerator) -> Comparison:
     plots.append(
         write_gallery(
             shown,
-            joined["truth"],
-            joined["detections"],
+            truth,
+            detections,
             output / "plots",
             run["parameters"]["radius_arcsec"],
         )

@@ -4,17 +4,26 @@ The same tables give the same bytes, so that two runs can be compared with ``dif
 """
 
 import io
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from astropy.table import Table
 
 from btk_punet.evaluation.display import MAX_ANNOTATED
-from btk_punet.evaluation.style import bin_label, decimals_of, methods_of, without_unknown_ceiling
+from btk_punet.evaluation.export_probabilities import DESCRIPTIONS, probability_parts
+from btk_punet.evaluation.latex import (
+    INTERVALS,
+    NOTHING,
+    Part,
+    escape_latex,
+    latex_bin,
+    latex_value,
+    plain_cell,
+    tabular,
+)
+from btk_punet.evaluation.style import decimals_of, methods_of, without_unknown_ceiling
 from btk_punet.evaluation.summary import CEILING
 from btk_punet.files import write_file
 
@@ -59,20 +68,10 @@ _SUFFIXES = {
     "lo": "lower end of the 68% Wilson interval",
     "hi": "upper end of the 68% Wilson interval",
 }
-_INTERVALS = "The intervals are 68\\% Wilson intervals."
 _CEILING = (
     "The information ceiling is the completeness of finding just the sources that can be told "
     "from unknown neighbours at $5\\sigma$. "
 )
-_NOTHING = "--"
-
-
-class _Part(NamedTuple):
-    """One LaTeX table: the method that it is of, what it shows, and its ``tabular``."""
-
-    title: str
-    caption: str
-    tabular: list[str]
 
 
 def write_tables(
@@ -91,7 +90,7 @@ def write_tables(
         captions: LaTeX captions by the name of the table, in place of the usual ones.
 
     Returns:
-        The paths of the files. A table that is too wide for a page has no ``.tex``.
+        The paths of the files. A table that is too wide or long for a page has no ``.tex``.
     """
     paths = []
     for name, table in tables.items():
@@ -124,7 +123,7 @@ def astropy_table(name: str, table: pd.DataFrame) -> Table:
 def latex_table(name: str, table: pd.DataFrame, caption: str | None = None) -> str:
     """Return a table as a LaTeX ``table``, or as several where a page is needed for each method.
 
-    Empty for count matrices too wide for a page.
+    Empty for count matrices too wide for a page, and for curves too long for one.
 
     Args:
         name: Name of the table, which says what it is binned by and becomes the label.
@@ -132,7 +131,10 @@ def latex_table(name: str, table: pd.DataFrame, caption: str | None = None) -> s
         caption: LaTeX of the caption; the usual one of such a table if None.
     """
     columns = set(table.columns)
-    if columns >= HEADLINE_COLUMNS:
+    of_probabilities = probability_parts(name, table)
+    if of_probabilities is not None:
+        parts = of_probabilities
+    elif columns >= HEADLINE_COLUMNS:
         parts = _headline(table)
     elif columns >= FRACTION_COLUMNS | {"magnitude_lo", "magnitude_hi"}:
         parts = _efficiency(table)
@@ -141,7 +143,7 @@ def latex_table(name: str, table: pd.DataFrame, caption: str | None = None) -> s
     elif columns >= {"method", "n_matched", "n_true", "scenes"}:
         parts = _count_matrix(table)
     else:
-        parts = [_Part("", f"{escape_latex(name.replace('_', ' ').capitalize())}.", _plain(table))]
+        parts = [Part("", f"{escape_latex(name.replace('_', ' ').capitalize())}.", _plain(table))]
     texts = []
     for number, part in enumerate(parts, 1):
         label = name if len(parts) == 1 else f"{name}:{number}"
@@ -160,33 +162,7 @@ def latex_table(name: str, table: pd.DataFrame, caption: str | None = None) -> s
     return "\n".join(texts)
 
 
-def escape_latex(text: str) -> str:
-    r"""Return a text with LaTeX's special characters escaped: ``a_1`` becomes ``a\_1``."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-    return re.sub(
-        r"[\\~^<>|&%$#_{}]", lambda found: special.get(found[0], "\\" + found[0]), str(text)
-    )
-
-
-def latex_value(value: float, low: float, high: float, decimals: int | None = None) -> str:
-    """Return ``$0.85^{+0.01}_{-0.02}$``, or ``--`` for NaN.
-
-    Args:
-        value: The value.
-        low: Lower end of its interval.
-        high: Upper end.
-        decimals: Number of decimals; 2, or 3 where both errors would then be 0.00, if None.
-    """
-    if np.isnan(value):
-        return _NOTHING
-    above, below = max(high - value, 0.0), max(value - low, 0.0)
-    if decimals is None:
-        decimals = 2 if max(above, below) >= 0.005 else 3
-    return f"${value:.{decimals}f}^{{+{above:.{decimals}f}}}_{{-{below:.{decimals}f}}}$"
-
-
-def _headline(table: pd.DataFrame) -> list[_Part]:
+def _headline(table: pd.DataFrame) -> list[Part]:
     rows = []
     for _, row in table.iterrows():
         values = {
@@ -200,12 +176,12 @@ def _headline(table: pd.DataFrame) -> list[_Part]:
     head = ["Method", "Sources", "Completeness", "Ceiling", "Detections", "Purity"]
     caption = (
         "Completeness (recall) and purity (precision) over all sources and detections. "
-        f"{_CEILING}{_INTERVALS}"
+        f"{_CEILING}{INTERVALS}"
     )
-    return [_Part("", caption, _tabular("lrrrrr", [head], rows))]
+    return [Part("", caption, tabular("lrrrrr", [head], rows))]
 
 
-def _fractions(name: str, table: pd.DataFrame) -> list[_Part]:
+def _fractions(name: str, table: pd.DataFrame) -> list[Part]:
     quantity, _, by = name.partition("_by_")
     _, heading, words = _QUANTITIES.get(by, ("", escape_latex(by or "Bin"), escape_latex(by)))
     words = _OF_DETECTIONS.get(by, words) if quantity == "purity" else words
@@ -222,7 +198,7 @@ def _fractions(name: str, table: pd.DataFrame) -> list[_Part]:
             line.append(str(rows["n"].iloc[0]))
         for _, row in rows.iterrows():
             if not same_n:
-                line.append(_NOTHING if np.isnan(row["n"]) else f"{row['n']:.0f}")
+                line.append(NOTHING if np.isnan(row["n"]) else f"{row['n']:.0f}")
             line.append(latex_value(row["value"], row["value_lo"], row["value_hi"]))
         body.append(line)
     names = ["Ceiling" if m == CEILING else escape_latex(m) for m in methods]
@@ -238,12 +214,12 @@ def _fractions(name: str, table: pd.DataFrame) -> list[_Part]:
     counted = {"purity": "detections"}.get(quantity, "sources")
     caption = (
         f"{escape_latex(quantity).capitalize()}{means} by {words}, with the number $N$ of "
-        f"{counted}. {_CEILING if CEILING in methods else ''}{_INTERVALS}"
+        f"{counted}. {_CEILING if CEILING in methods else ''}{INTERVALS}"
     )
-    return [_Part("", caption, _tabular(layout, head, body))]
+    return [Part("", caption, tabular(layout, head, body))]
 
 
-def _efficiency(table: pd.DataFrame) -> list[_Part]:
+def _efficiency(table: pd.DataFrame) -> list[Part]:
     """Return a table a method, and one of the numbers of sources, the same for all methods."""
     some = table[table["n"] > 0]
     if some.empty:
@@ -254,15 +230,15 @@ def _efficiency(table: pd.DataFrame) -> list[_Part]:
     head = [["Magnitude", *(latex_bin(*edges) for edges in distances)]]
     where = "by magnitude (rows) and distance to the nearest neighbour in arcsec (columns)."
 
-    def part(method: str, title: str, caption: str, text: Callable[[pd.Series], str]) -> _Part:
+    def part(method: str, title: str, caption: str, text: Callable[[pd.Series], str]) -> Part:
         cells = table[table["method"] == method].set_index(["magnitude_lo", "lo"])
         body = [
             [latex_bin(low, high, decimals), *(text(cells.loc[(low, x)]) for x, _ in distances)]
             for low, high in magnitudes
         ]
-        return _Part(title, caption, _tabular("l" + "r" * len(distances), head, body))
+        return Part(title, caption, tabular("l" + "r" * len(distances), head, body))
 
-    caption = f"Completeness (recall) {where} {_INTERVALS}"
+    caption = f"Completeness (recall) {where} {INTERVALS}"
     methods = methods_of(table)
     parts = [
         part(
@@ -275,7 +251,7 @@ def _efficiency(table: pd.DataFrame) -> list[_Part]:
     return [*parts, *(part(m, "", numbers, lambda cell: f"{cell['n']:.0f}") for m in methods[:1])]
 
 
-def _count_matrix(table: pd.DataFrame) -> list[_Part]:
+def _count_matrix(table: pd.DataFrame) -> list[Part]:
     some = table[table["scenes"] > 0]
     if some.empty or some["n_true"].max() - some["n_true"].min() >= MAX_ANNOTATED:
         return []
@@ -288,8 +264,8 @@ def _count_matrix(table: pd.DataFrame) -> list[_Part]:
         counts = rows.pivot(index="n_matched", columns="n_true", values="scenes")
         counts = counts.reindex(index=found, columns=true).fillna(0).astype(int)
         body = [[k, *counts.loc[k]] for k in found]
-        tabular = _tabular("r" * (len(true) + 1), [["", *map(str, true)]], body)
-        parts.append(_Part(f"{escape_latex(method)}. ", caption, tabular))
+        matrix = tabular("r" * (len(true) + 1), [["", *map(str, true)]], body)
+        parts.append(Part(f"{escape_latex(method)}. ", caption, matrix))
     return parts
 
 
@@ -297,42 +273,8 @@ def _plain(table: pd.DataFrame) -> list[str]:
     """Return any other table, number by number."""
     layout = "".join("r" if table[c].dtype.kind in "iuf" else "l" for c in table.columns)
     head = [[escape_latex(column) for column in table.columns]]
-    body = [[_plain_cell(value) for value in row] for row in table.itertuples(index=False)]
-    return _tabular(layout, head, body)
-
-
-def _plain_cell(value: object) -> str:
-    if not isinstance(value, float | np.floating):
-        return escape_latex(str(value))
-    if np.isnan(value):
-        return _NOTHING
-    if np.isinf(value):
-        return r"$\infty$" if value > 0 else r"$-\infty$"
-    mantissa, _, exponent = f"{value:.4g}".partition("e")
-    return rf"${mantissa}\times10^{{{int(exponent)}}}$" if exponent else f"${mantissa}$"
-
-
-def latex_bin(low: float, high: float, decimals: int | None = None) -> str:
-    r"""Return how LaTeX writes a bin: ``22.0--22.5``, ``$>2$`` or ``flux $\le 0$``."""
-    text = bin_label(low, high, decimals).replace("–", "--")
-    if "≤" in text:
-        return r"flux $\le 0$"
-    return f"${text.replace(' ', '')}$" if text[0] in "<>" else text
-
-
-def _tabular(
-    layout: str, head: Iterable[Sequence[str]], body: Iterable[Sequence[object]]
-) -> list[str]:
-    """Return the lines of a ``tabular``."""
-    return [
-        rf"\begin{{tabular}}{{{layout}}}",
-        r"\hline",
-        *(" & ".join(row) + r" \\" for row in head),
-        r"\hline",
-        *(" & ".join(map(str, row)) + r" \\" for row in body),
-        r"\hline",
-        r"\end{tabular}",
-    ]
+    body = [[plain_cell(value) for value in row] for row in table.itertuples(index=False)]
+    return tabular(layout, head, body)
 
 
 def _units(name: str, table: pd.DataFrame) -> dict[str, str]:
@@ -345,6 +287,8 @@ def _units(name: str, table: pd.DataFrame) -> dict[str, str]:
 def _description(column: str) -> str | None:
     if column in _DESCRIPTIONS:
         return _DESCRIPTIONS[column]
+    if column in DESCRIPTIONS:
+        return DESCRIPTIONS[column]
     quantity, _, suffix = column.rpartition("_")
     if quantity in _DESCRIPTIONS and suffix in _SUFFIXES:
         return f"{_SUFFIXES[suffix]} of the {quantity}"

@@ -104,7 +104,8 @@ class PurityCompletenessDisplay:
             self.ceiling_ = self.ax_.axhline(ceiling, color="black", linestyle="--", linewidth=1.2)
         self.ax_.set(xlabel="Purity", ylabel="Completeness")
         self.ax_.set_xlim(right=max(self.ax_.get_xlim()[1], 1.01))
-        handles = {**self.curves_, **self.errorbars_}
+        shown = {**self.curves_, **self.errorbars_}
+        handles = {name: shown[name] for name in drawn}
         if self.ceiling_ is not None:
             handles[CEILING] = self.ceiling_
         self.legend_ = _legend(self.ax_, handles)

@@ -10,15 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 from btk.blend_batch import BlendBatch
 from jinja2 import Environment, PackageLoader
 
 from btk_punet.evaluation.display import CountMatrixDisplay, EfficiencyDisplay, FractionDisplay
+from btk_punet.evaluation.probability_plots import probability_plots
+from btk_punet.evaluation.report_sections import (
+    DEFINITIONS,
+    PROBABILITY_DEFINITIONS,
+    fraction_tables,
+    headline_table,
+    probability_sections,
+)
 from btk_punet.evaluation.scene_display import SceneDisplay, gallery
-from btk_punet.evaluation.style import bin_label, decimals_of, methods_of, without_unknown_ceiling
-from btk_punet.evaluation.summary import CEILING, SHORT
+from btk_punet.evaluation.style import methods_of
+from btk_punet.evaluation.summary import SHORT
 from btk_punet.figures import write_figure
 from btk_punet.files import write_file
 from btk_punet.simulation.survey import (
@@ -32,52 +39,6 @@ if TYPE_CHECKING:
 
 MATCHING_RADIUS_ARCSEC = 0.3
 
-DEFINITIONS = (
-    ("Completeness", "Recall: matched true sources divided by true sources that count."),
-    ("Purity", "Precision: matched detections divided by detections, away from the edge."),
-    (
-        "A source that counts",
-        "It would have a signal-to-noise ratio above 5 if it were alone in the image, and lies at "
-        "least 2 pixels from the edge. Stars are sources. Fainter sources may be matched (above "
-        "2), so that finding one is not a false detection, but missing one is not an error.",
-    ),
-    (
-        "Match",
-        "A true source and a detection closer than {radius} arcsec, one to one: as many pairs as "
-        "possible, and of those the closest.",
-    ),
-    (
-        "Information ceiling",
-        "The completeness of a method that finds exactly the sources that can be told to be there "
-        "at 5 sigma (limit SNR above 5): its own profile is known, but flux, position, size and "
-        "shape of all its neighbours are not. A method below it leaves information in the image "
-        "unused. It is a yardstick and no bound: a method that accepts less than 5 sigma can lie "
-        "above it, usually at a cost in purity.",
-    ),
-    (
-        "Neighbour distance",
-        "Completeness: from a true source to the nearest other with a signal-to-noise ratio above "
-        "2. Purity: from a detection to the nearest other detection.",
-    ),
-    (
-        "Magnitude",
-        "Completeness: the true one. Purity: in an aperture of 0.5 arcsec radius at the "
-        "detection, the same for every method.",
-    ),
-    (
-        "Intervals",
-        "68% Wilson intervals. All methods see the same scenes, so a difference between two of "
-        "them is known better than the intervals of each suggest.",
-    ),
-)
-
-_TABLES = (
-    ("completeness_by_neighbour_distance", "Completeness by distance to the nearest neighbour"),
-    ("completeness_by_magnitude", "Completeness by magnitude"),
-    ("purity_by_neighbour_distance", "Purity by distance to the nearest other detection"),
-    ("purity_by_magnitude", "Purity by magnitude"),
-)
-_FIRST_COLUMN = {"neighbour_distance": "Distance [arcsec]", "magnitude": "Magnitude"}
 _READ_CEILING = (
     "Higher is better; the dashed line is the information ceiling, reached by finding just the "
     "sources that can be told from their neighbours at 5 sigma, and the grey numbers on top are "
@@ -155,6 +116,7 @@ def write_plots(
         jobs.append(
             ("count_matrix", title, how_to_read, CountMatrixDisplay(tables["count_matrix"]))
         )
+    jobs.extend(probability_plots(tables))
     plots = []
     for name, title, how_to_read, display in jobs:
         for ending in sorted({"png", *formats}):
@@ -195,19 +157,18 @@ def write_report(
     parameters = dict(run.get("parameters") or {})
     radius = parameters.get("radius_arcsec", MATCHING_RADIUS_ARCSEC)
     methods = run.get("methods") or {}
+    definitions: tuple[tuple[str, str], ...] = DEFINITIONS
+    if "probability_scores" in tables:
+        definitions += PROBABILITY_DEFINITIONS
     page = environment.get_template("report.html.jinja").render(
         title=run.get("title") or "Comparison of detectors of blended galaxies",
         lead=_lead(run, tables),
         unfinished="" if run.get("status", "finished") == "finished" else run["status"],
         notes=[*(run.get("notes") or []), *notes],
-        headline=_headline(tables, run.get("timing_ms_per_blend") or {}),
-        tables=[
-            _pivoted(name, title, tables[name])
-            for name, title in _TABLES
-            if name in tables and (tables[name]["n"] > 0).any()
-        ],
+        headline=headline_table(tables, run.get("timing_ms_per_blend") or {}),
+        tables=[*fraction_tables(tables), *probability_sections(tables)],
         plots=[_embedded(Plot(*plot)) for plot in plots],
-        definitions=[(term, text.format(radius=radius)) for term, text in DEFINITIONS],
+        definitions=[(term, text.format(radius=radius)) for term, text in definitions],
         methods=[(name, _method(values)) for name, values in methods.items()],
         parameters=list(_flat(parameters)),
         versions=list(_flat(run.get("versions") or {})),
@@ -266,7 +227,8 @@ def write_gallery(
 
 
 def _draw(display: Any, figure: Figure) -> None:
-    display.plot(figure.subplots() if isinstance(display, FractionDisplay) else figure)
+    of_panels = isinstance(display, EfficiencyDisplay | CountMatrixDisplay)
+    display.plot(figure if of_panels else figure.subplots())
 
 
 def _embedded(plot: Plot) -> dict[str, Any]:
@@ -295,63 +257,6 @@ def _lead(run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     if "headline" in tables and len(tables["headline"]):
         parts.append(f"{tables['headline']['completeness_n'].iloc[0]:,} sources that count")
     return " · ".join(parts)
-
-
-def _headline(
-    tables: Mapping[str, pd.DataFrame], timing: Mapping[str, float]
-) -> dict[str, Any] | None:
-    table = tables.get("headline")
-    if table is None or table.empty:
-        return None
-    head = ["Method", "Completeness", "Purity", "Of the ceiling", "Detections"]
-    head += ["ms per blend"] if timing else []
-    rows = []
-    for _, row in table.iterrows():
-        # The ceiling is 0 where no source can be told, and NaN where no source counts.
-        share = row["completeness"] / row["ceiling"] if row["ceiling"] > 0 else np.nan
-        cells = [
-            _cell(row["completeness"], row["completeness_lo"], row["completeness_hi"], 3),
-            _cell(row["purity"], row["purity_lo"], row["purity_hi"], 3),
-            {"value": "–" if np.isnan(share) else f"{share:.0%}"},
-            {"value": f"{row['purity_n']:,}"},
-        ]
-        if timing:
-            time = timing.get(row["method"])
-            cells.append({"value": "–" if time is None else f"{time:,.{0 if time >= 100 else 1}f}"})
-        rows.append({"name": row["method"], "cells": cells})
-    first = table.iloc[0]
-    if not np.isnan(first["ceiling"]):
-        ceiling = _cell(first["ceiling"], first["ceiling_lo"], first["ceiling_hi"], 3)
-        rest: list[dict[str, str]] = [{"value": ""}] * (len(head) - 2)
-        rows.append({"name": CEILING.capitalize(), "cells": [ceiling, *rest], "ceiling": True})
-    return {"title": "Completeness and purity of each method", "head": head, "rows": rows}
-
-
-def _pivoted(name: str, title: str, table: pd.DataFrame) -> dict[str, Any]:
-    """Return a table of fractions with the methods as columns and a row a bin."""
-    quantity, _, by = name.partition("_by_")
-    table = without_unknown_ceiling(table)
-    methods = list(dict.fromkeys(table["method"]))
-    of_bin = list(table.groupby(["lo", "hi"], sort=True))
-    same_n = all(rows["n"].nunique() == 1 for _, rows in of_bin)
-    decimals = decimals_of(table[["lo", "hi"]].to_numpy().ravel()) if by == "magnitude" else None
-    lines = []
-    for (low, high), rows in of_bin:
-        rows = rows.set_index("method").reindex(methods)
-        cells = [{"value": f"{rows['n'].iloc[0]:,}"}] if same_n else []
-        cells += [_cell(r["value"], r["value_lo"], r["value_hi"], 2) for _, r in rows.iterrows()]
-        lines.append({"name": bin_label(low, high, decimals), "cells": cells})
-    head = [_FIRST_COLUMN[by], *(["Sources"] if same_n and quantity == "completeness" else [])]
-    head += ["Detections"] if same_n and quantity == "purity" else []
-    head += [m.capitalize() if m == CEILING else m for m in methods]
-    return {"title": title, "head": head, "rows": lines}
-
-
-def _cell(value: float, low: float, high: float, decimals: int) -> dict[str, str]:
-    if np.isnan(value):
-        return {"value": "–", "interval": ""}
-    interval = f"({low:.{decimals}f}–{high:.{decimals}f})"
-    return {"value": f"{value:.{decimals}f}", "interval": interval}
 
 
 def _method(values: Any) -> str:

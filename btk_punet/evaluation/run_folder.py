@@ -4,6 +4,7 @@ import json
 import platform
 import shutil
 import warnings
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from astropy.table import Table
 from btk.deblend import Deblender
 
 from btk_punet import __version__
+from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import BtkPunetWarning, RunExistsError
+from btk_punet.evaluation.probabilities import TABLES
 from btk_punet.files import write_json
+from btk_punet.model.weights import weights_fingerprint
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import background_variance
 
@@ -31,9 +35,12 @@ _PACKAGES = (
     "surveycodex",
 )
 
+_OF_NETWORKS = ("keras", "tensorflow")
+
 # What a run leaves in its folder; the batches go when it is finished.
 _FOLDERS = ("batches", "tables", "plots")
-_TABLES = ("truth.parquet", "detections.parquet")
+NEEDED_TABLES = ("truth.parquet", "detections.parquet")
+_MORE_TABLES = tuple(f"{name}.parquet" for name in TABLES)
 
 
 def open_run(output: Path, run: dict, overwrite: bool) -> bool:
@@ -64,7 +71,9 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
             "output folder, or overwrite=True (--overwrite) to throw that run away."
         )
     if before is not None and not overwrite and not differences:
-        if before.get("status") == "finished" and all((output / n).is_file() for n in _TABLES):
+        if before.get("status") == "finished" and all(
+            (output / name).is_file() for name in before.get("files", NEEDED_TABLES)
+        ):
             return True
         changed = _changed(before.get("versions", {}), run["versions"])
         if changed and started:
@@ -80,7 +89,7 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
     if before is not None and (overwrite or differences):
         for name in _FOLDERS:
             shutil.rmtree(output / name, ignore_errors=True)
-        for name in (*_TABLES, "report.html"):
+        for name in (*NEEDED_TABLES, *_MORE_TABLES, "report.html"):
             (output / name).unlink(missing_ok=True)
     return False
 
@@ -133,7 +142,7 @@ def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: flo
         },
         "sampling": {
             "class": type(sampling).__name__,
-            **_plain_attributes(sampling),
+            **_plain(vars(sampling)),
             # What is not among the attributes above shows in what is sampled.
             "first_scene": _table_fingerprint(generator._sample(0)),
         },
@@ -154,15 +163,31 @@ def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: flo
 
 
 def describe_deblender(deblender: Deblender) -> dict:
-    """Return class and parameters of a deblender, for ``run.json``."""
+    """Return class and parameters of a deblender, for ``run.json``.
+
+    Weights of a network are given as a hash of what they hold, not by where they lie.
+
+    Raises:
+        InputError: if there are no weights where a `ProbaUNetDeblender` is to have them from.
+    """
     kind = type(deblender)
+    values = {key: value for key, value in vars(deblender).items() if not key.startswith("_")}
+    if isinstance(deblender, ProbaUNetDeblender):
+        values["weights"] = _network_fingerprint(deblender)
     return {
         "class": f"{kind.__module__}.{kind.__qualname__}",
-        "parameters": _plain_attributes(deblender),
-        "contents": _fingerprint(
-            {key: value for key, value in vars(deblender).items() if not key.startswith("_")}
-        ),
+        "parameters": _plain(values),
+        "contents": _fingerprint(values),
     }
+
+
+def _network_fingerprint(deblender: ProbaUNetDeblender) -> str:
+    weights = deblender.weights
+    if isinstance(weights, str | Path):
+        return weights_fingerprint(weights)
+    # Keras numbers the networks of a process in their names.
+    config = {key: value for key, value in weights.get_config().items() if key != "name"}
+    return _fingerprint((config, weights.get_weights()))
 
 
 def _table_fingerprint(table: Table) -> str:
@@ -188,11 +213,11 @@ def _fingerprint(thing: object) -> str:
         return "unknown"
 
 
-def _plain_attributes(thing: object) -> dict:
-    """Return the attributes of an object that JSON can hold."""
+def _plain(values: Mapping[str, object]) -> dict:
+    """Return those attributes of an object that JSON can hold."""
     return {
         key: value.item() if isinstance(value, np.generic) else value
-        for key, value in sorted(vars(thing).items())
+        for key, value in sorted(values.items())
         if not key.startswith("_")
         and isinstance(value, bool | int | float | str | np.generic | None)
     }
@@ -205,6 +230,8 @@ def package_versions(methods: dict[str, Deblender]) -> dict[str, str]:
     for method in methods.values():
         if isinstance(method, SourceExtractorDeblender):
             versions["source-extractor"] = method.version()
+        if isinstance(method, ProbaUNetDeblender):
+            versions.update({package: metadata.version(package) for package in _OF_NETWORKS})
     return versions
 
 
@@ -219,8 +246,3 @@ def read_run(folder: Path) -> dict | None:
         raise RunExistsError(
             f"'{path}' is not the JSON file of a run ({error}): choose another output folder."
         ) from error
-
-
-def batch_file(folder: Path, number: int, ending: str) -> Path:
-    """Return the path of one of the files of a batch."""
-    return folder / f"{number:06d}.{ending}"

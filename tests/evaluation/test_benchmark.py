@@ -1,9 +1,14 @@
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from btk_punet import BENCHMARK_SETS, benchmark_set, compare_benchmark
 from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
+from btk_punet.model import weights
 from btk_punet.simulation.survey import background_variance
+from tests.evaluation.oracle import Oracle
 
 # What benchmark_set("groups").generator()._sample(0)["IE_ab"] gave when the set was made.
 FIRST_GROUP_MAGNITUDES = [25.196303, 20.964461, 23.016563]
@@ -80,6 +85,42 @@ def test_all_leaves_out_real_galaxies_without_a_folder(tmp_path):
     assert list(summary["set"]) == SIMULATED
     assert (tmp_path / "benchmark.csv").is_file()
     assert (tmp_path / "deep" / "report.html").is_file()
+    assert not (tmp_path / "benchmark_probabilities.csv").exists()
+
+
+def test_probabilities_of_all_sets(tmp_path, monkeypatch):
+    # Which take most of a small run's time.
+    monkeypatch.setattr("btk_punet.evaluation.compare.write_plots", lambda *a, **k: [])
+    methods = {"SEP": "sep", "oracle": Oracle((0.9, 0.7))}
+    with pytest.warns(BtkPunetWarning, match="'real' is left out"):
+        compare_benchmark(tmp_path, "all", methods, n_blends=3, progress=False)
+    scores = pd.read_csv(tmp_path / "benchmark_probabilities.csv")
+    assert scores["set"].tolist() == SIMULATED
+    assert (scores["method"] == "oracle").all()
+    margins = pd.read_csv(tmp_path / "benchmark_equal_purity.csv")
+    assert margins.columns[:4].tolist() == ["set", "detector", "method", "neighbours"]
+    assert set(margins["method"]) == {"SEP"}
+    everything = margins[margins["neighbours"] == "all"]
+    assert everything["set"].tolist() == SIMULATED
+    assert (everything["completeness"] == 1).all()
+    assert set(margins["neighbours"]) == {"all", "0.5-0.8 arcsec"}
+    # Those of a set are what its own table says.
+    own = pd.read_csv(tmp_path / "deep" / "tables" / "equal_purity.csv")
+    of_deep = everything[everything["set"] == "deep"].iloc[0]
+    assert of_deep["margin"] == own["margin"].iloc[0]
+    close = pd.read_csv(tmp_path / "deep" / "tables" / "equal_purity_by_neighbour_distance.csv")
+    of_deep = margins[(margins["set"] == "deep") & (margins["neighbours"] != "all")]
+    assert of_deep["margin"].tolist() == close.loc[close["lo"] == 0.5, "margin"].tolist()
+
+
+def test_default_methods_say_what_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "PRESETS", tmp_path)
+    monkeypatch.setattr("btk_punet.evaluation.compare.write_plots", lambda *a, **k: [])
+    with pytest.warns(BtkPunetWarning, match="ProbaUNet is left out: the weights of its preset"):
+        summary = compare_benchmark(tmp_path / "run", "pairs", n_blends=2, progress=False)
+    assert summary["method"].str.startswith("SEP ").sum() == len(summary) == 5
+    (note,) = json.loads((tmp_path / "run" / "pairs" / "run.json").read_text())["notes"]
+    assert "ProbaUNet is left out" in note
 
 
 def test_real_galaxies(tmp_path, cosmos_dir):

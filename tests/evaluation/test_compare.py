@@ -22,6 +22,8 @@ from btk_punet import (
     compare,
     get_euclid_survey,
 )
+from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.recipe import DetectionRecipe
 from btk_punet.errors import (
     BatchFailedError,
     BtkPunetWarning,
@@ -30,6 +32,8 @@ from btk_punet.errors import (
     InputTypeError,
     RunExistsError,
 )
+from btk_punet.model import weights
+from tests.evaluation.oracle import Oracle
 
 TABLES = ["truth.parquet", "detections.parquet"]
 
@@ -58,7 +62,8 @@ def moffat_survey():
 
 def contents(folder):
     """Return the bytes of everything that must be the same: the tidy and the efficiency tables."""
-    paths = [folder / name for name in TABLES] + sorted((folder / "tables").iterdir())
+    paths = sorted(folder.glob("*.parquet")) + sorted((folder / "tables").iterdir())
+    assert {path.name for path in paths} >= set(TABLES)
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
@@ -348,20 +353,168 @@ def test_warnings_of_deblenders_are_kept_as_notes(tmp_path, catalog):
     assert (result.detections["flags"] == 1).any()
 
 
-def test_missing_source_extractor_is_said_in_a_line(tmp_path, catalog, monkeypatch):
+def test_missing_programs_and_presets_are_said_in_a_line(tmp_path, catalog, monkeypatch):
     found = shutil.which
     monkeypatch.setattr(
         shutil,
         "which",
         lambda name, *a: None if name in ("source-extractor", "sex") else found(name),
     )
-    result = small_run(tmp_path / "run", catalog, deblenders=None)
+    monkeypatch.setattr(weights, "PRESETS", tmp_path)
+    result = small_run(tmp_path / "run", catalog, deblenders=None, notes=["A note."])
     assert list(result.run["methods"]) == ["sep"]
-    (note,) = result.run["notes"]
-    assert "SExtractor is left out" in note and "apt-get install source-extractor" in note
+    own, program, preset = result.run["notes"]
+    assert own == "A note."
+    assert "SExtractor is left out" in program and "apt-get install source-extractor" in program
+    assert "ProbaUNet is left out: the weights of its preset" in preset
+    assert result.probabilities == {}
 
 
 def test_not_a_deblender(tmp_path, catalog):
     assert not issubclass(int, Deblender)
     with pytest.raises(TypeError, match="'number' is not an instance .* but int"):
         small_run(tmp_path / "run", catalog, deblenders={"number": 3})
+
+
+@pytest.fixture(scope="module")
+def tiny_weights(tmp_path_factory):
+    """Weights of a network that was never trained: its candidates have p_detect of 0.02-0.04."""
+    import keras
+
+    from btk_punet import ProbaUNet
+
+    folder = tmp_path_factory.mktemp("weights") / "tiny"
+    keras.utils.set_random_seed(0)
+    ProbaUNet(channels=(4, 6)).save(folder)
+    return folder
+
+
+def probabilistic_run(folder, catalog, weights, **options):
+    unet = ProbaUNetDeblender(100, weights, n_samples=2, threshold=0.03)
+    return small_run(folder, catalog, deblenders={"sep": SepDeblender(20), "unet": unet}, **options)
+
+
+@pytest.fixture
+def without_plots(monkeypatch):
+    """Leave out the plots, which take most of a small run's time."""
+    monkeypatch.setattr("btk_punet.evaluation.compare.write_plots", lambda *a, **k: [])
+
+
+def oracle_run(folder, catalog, first=None, **options):
+    deblenders = {"sep": first or SepDeblender(20), "oracle": Oracle((0.9, 0.6, 0.3))}
+    return small_run(folder, catalog, deblenders=deblenders, **options)
+
+
+@pytest.fixture(scope="module")
+def unet_run(tmp_path_factory, catalog, tiny_weights):
+    return probabilistic_run(tmp_path_factory.mktemp("runs") / "unet", catalog, tiny_weights)
+
+
+class TestProbabilities:
+    def test_files(self, unet_run):
+        names = {path.name for path in unet_run.folder.glob("*.parquet")}
+        more = {"candidates.parquet", "counts.parquet", "blend_identification.parquet"}
+        assert names == {*TABLES, *more} == set(unet_run.run["files"])
+        tables = {path.stem for path in (unet_run.folder / "tables").glob("*.csv")}
+        assert tables == set(unet_run.tables)
+        assert tables >= {
+            "equal_purity",
+            "equal_purity_by_neighbour_distance",
+            "purity_completeness",
+            "calibration",
+            "blend_identification",
+            "probability_scores",
+        }
+        plots = {path.stem for path in (unet_run.folder / "plots").iterdir()}
+        assert plots >= {"purity_completeness", "calibration", "blend_identification"}
+
+    def test_candidates_hold_the_detections(self, unet_run):
+        candidates = unet_run.probabilities["candidates"]
+        assert set(candidates["method"]) == {"unet"}
+        assert (candidates["p_detect"] >= 0.02).all()
+        assert (candidates["p_detect"] < 0.03).any()
+        of_unet = unet_run.detections[unet_run.detections["method"] == "unet"]
+        kept = candidates[candidates["p_detect"] >= 0.03]
+        assert len(kept) > 0
+        columns = ["scene", "x", "y", "ra", "dec", "p_detect"]
+        pd.testing.assert_frame_equal(
+            kept[columns].reset_index(drop=True), of_unet[columns].reset_index(drop=True)
+        )
+
+    def test_counts_are_those_of_the_truth(self, unet_run):
+        counts = unet_run.probabilities["counts"]
+        assert counts["scene"].tolist() == list(range(6))
+        of_unet = unet_run.truth[unet_run.truth["method"] == "unet"]
+        seen = of_unet[(of_unet["alone_snr"] > 2) & of_unet["x"].between(-0.5, 63.5)]
+        seen = seen[seen["y"].between(-0.5, 63.5)]
+        expected = seen.groupby("scene").size().reindex(range(6), fill_value=0)
+        assert counts["true_count"].tolist() == expected.tolist()
+        posterior = counts[[f"p_{k}" for k in range(101)]]
+        np.testing.assert_allclose(posterior.sum(axis=1), 1, atol=1e-6)
+
+    def test_load(self, unet_run):
+        loaded = Comparison.load(unet_run.folder)
+        assert list(loaded.probabilities) == list(unet_run.probabilities)
+        for name, table in unet_run.tables.items():
+            pd.testing.assert_frame_equal(loaded.tables[name], table)
+
+    def test_nothing_depends_on_the_number_of_jobs(
+        self, unet_run, tmp_path, catalog, tiny_weights, without_plots
+    ):
+        again = probabilistic_run(tmp_path / "run", catalog, tiny_weights, njobs=2)
+        assert contents(again.folder) == contents(unet_run.folder)
+
+    def test_stopped_run_goes_on_to_the_same_tables(self, tmp_path, catalog, without_plots):
+        (tmp_path / "fail").touch()
+        fails = FailsOnce(tmp_path / "fail")
+        with pytest.raises(BatchFailedError):
+            oracle_run(tmp_path / "run", catalog, fails)
+        kept = tmp_path / "run" / "batches"
+        assert len(list(kept.glob("*.candidates.parquet"))) == 2
+        (kept / "000002.candidates.parquet").write_bytes(b"half")
+        (tmp_path / "fail").unlink()
+        result = oracle_run(tmp_path / "run", catalog, fails)
+        whole = oracle_run(tmp_path / "whole", catalog)
+        assert contents(result.folder) == contents(whole.folder)
+        assert set(whole.probabilities) == {"candidates", "counts"}
+
+    def test_run_knows_the_weights_and_not_their_place(
+        self, unet_run, tmp_path, catalog, tiny_weights
+    ):
+        before = (unet_run.folder / "run.json").stat().st_mtime_ns
+        shutil.copytree(tiny_weights, tmp_path / "moved" / "model")
+        probabilistic_run(unet_run.folder, catalog, tmp_path / "moved")
+        assert (unet_run.folder / "run.json").stat().st_mtime_ns == before
+        DetectionRecipe(position_scale=2.0).save(tmp_path / "moved" / "model")
+        with pytest.raises(RunExistsError, match="weights: .* there, .* now"):
+            probabilistic_run(unet_run.folder, catalog, tmp_path / "moved")
+
+    def test_network_given_as_such(self, unet_run, tmp_path, catalog, tiny_weights, without_plots):
+        from btk_punet import ProbaUNet
+
+        network = ProbaUNet.load(tiny_weights)
+        folder = tmp_path / "run"
+        first = probabilistic_run(folder, catalog, network, n_blends=2)
+        expected = unet_run.probabilities["candidates"].query("scene < 2")
+        pd.testing.assert_frame_equal(first.probabilities["candidates"], expected)
+        # The same network, loaded once more, is another object with another name.
+        before = (folder / "run.json").stat().st_mtime_ns
+        probabilistic_run(folder, catalog, ProbaUNet.load(tiny_weights), n_blends=2)
+        assert (folder / "run.json").stat().st_mtime_ns == before
+        network.set_weights([2 * array for array in network.get_weights()])
+        with pytest.raises(RunExistsError, match="weights: .* there, .* now"):
+            probabilistic_run(folder, catalog, network, n_blends=2)
+
+    def test_weights_that_are_not_there_leave_no_folder(self, tmp_path, catalog):
+        with pytest.raises(InputError, match="got 'elsewhere' without config.json"):
+            small_run(tmp_path / "run", catalog, deblenders="probaunet:weights=elsewhere")
+        assert not (tmp_path / "run").exists()
+
+    def test_overwrite_leaves_no_old_table(self, tmp_path, catalog, without_plots):
+        folder = tmp_path / "run"
+        oracle_run(folder, catalog, n_blends=2)
+        # Without one of its tables it is run again.
+        (folder / "candidates.parquet").unlink()
+        assert len(oracle_run(folder, catalog, n_blends=2).probabilities["candidates"]) > 0
+        small_run(folder, catalog, n_blends=2, overwrite=True)
+        assert {path.name for path in folder.glob("*.parquet")} == set(TABLES)

@@ -5,13 +5,8 @@ from astropy import units as u
 from astropy.table import Table
 
 from btk_punet.evaluation import metrics
-from btk_punet.evaluation.export import (
-    escape_latex,
-    latex_bin,
-    latex_table,
-    latex_value,
-    write_tables,
-)
+from btk_punet.evaluation.export import latex_table, write_tables
+from btk_punet.evaluation.latex import escape_latex, latex_bin, latex_value
 from btk_punet.evaluation.summary import CEILING, summary_tables
 
 from .test_display import detection_rows, example_tables, fraction_table, truth_rows

@@ -88,7 +88,7 @@ class TestPurityCompletenessDisplay:
             ends[1][:, 1], table.loc[0, ["completeness_lo", "completeness_hi"]].to_numpy(float)
         )
         assert display.ceiling_.get_ydata() == [0.9, 0.9]
-        assert legend_texts(display) == ["net", "SEP", "SExtractor", CEILING]
+        assert legend_texts(display) == ["SEP", "SExtractor", "net", CEILING]
         assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("Purity", "Completeness")
 
     def test_unknown_ceiling_is_not_drawn(self):

@@ -5,14 +5,19 @@ from html.parser import HTMLParser
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 
+from btk_punet.evaluation.probability_plots import probability_plots
 from btk_punet.evaluation.report import Plot, write_gallery, write_plots, write_report
+from btk_punet.evaluation.style import method_colours
 from btk_punet.evaluation.summary import summary_tables
 from btk_punet.evaluation.tables import batch_tables
 
 from .conftest import random_scenes
+from .oracle import Oracle
 from .test_display import detection_rows, example_tables, truth_rows
+from .test_probability_tables import SCENES, plain, summed_up
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -158,6 +163,7 @@ class TestWritePlots:
         assert write_plots(empty_tables(), tmp_path) == []
 
     def test_writes_every_plot_the_same_again(self, tmp_path):
+        matplotlib.use("agg")  # else it is chosen, a change of the settings, when first needed
         settings = matplotlib.rcParams.copy()
         tables = example_tables()
         plots = write_plots(tables, tmp_path / "a")
@@ -189,6 +195,65 @@ class TestWritePlots:
         files = [tmp_path / folder / f"purity_by_magnitude.{ending}" for folder in "ab"]
         assert files[0].read_bytes() == files[1].read_bytes()
         assert (tmp_path / "a" / "purity_by_magnitude.png").exists()
+
+
+@pytest.fixture(scope="module")
+def probability_tables():
+    """Tables on an oracle with a false detection in each scene, beside a plain method."""
+    methods = {"SEP": plain([20, 45, 5], [20, 45, 5]), "oracle": Oracle((0.9,), spurious=0.2)}
+    return summed_up(SCENES, methods)
+
+
+class TestProbabilities:
+    def test_report_has_their_tables(self, tmp_path, probability_tables):
+        page = report(tmp_path, {}, probability_tables)
+        for text in (
+            "oracle at the purity of each other method A positive margin means",
+            "SEP 0.667 0.667 1.000 +0.333 (+0.333 to +0.333) (+0.333 to +0.333)",
+            "Margin of oracle at equal purity, by distance to the nearest neighbour Positive is",
+            "0.5–0.8 20 +0.500 (+0.500 to +0.500) > 2 10 +0.000",
+            "Scores of the probabilities Small is better",
+            "Equal purity A method that gives probabilities",
+        ):
+            assert text in page.text
+
+    def test_negative_margins_have_a_minus(self, tmp_path, probability_tables):
+        worse = probability_tables["equal_purity"].assign(margin=-0.25, margin_lo=-0.5)
+        page = report(tmp_path, {}, {"equal_purity": worse})
+        assert "−0.250 (−0.500 to +0.333)" in page.text
+
+    def test_margins_that_do_not_exist(self, tmp_path, probability_tables):
+        numbers = ["completeness", "margin", "margin_lo", "margin_hi", "margin_lo_95"]
+        never = probability_tables["equal_purity"].assign(**dict.fromkeys(numbers, np.nan))
+        page = report(tmp_path, {}, {"equal_purity": never})
+        assert "SEP 0.667 0.667 – – –" in page.text
+        assert "nan" not in page.text.lower()
+
+    def test_report_without_them_does_not_explain_them(self, tmp_path):
+        assert "Equal purity" not in report(tmp_path, {}, example_tables()).text
+
+    def test_plots(self, tmp_path, probability_tables):
+        plots = write_plots(probability_tables, tmp_path)
+        assert [plot.path.stem for plot in plots] == ["purity_completeness", "calibration"]
+        assert all(plot.how_to_read.endswith(".") for plot in plots)
+        assert all(plot.path.read_bytes().startswith(b"\x89PNG") for plot in plots)
+
+    def test_methods_keep_their_colours(self, probability_tables):
+        from matplotlib.colors import to_hex
+        from matplotlib.figure import Figure
+
+        headline = pd.DataFrame({"method": ["SEP", "oracle"], "ceiling": np.nan})
+        for quantity in ("completeness", "purity"):
+            for column in (quantity, f"{quantity}_lo", f"{quantity}_hi"):
+                headline[column] = 0.5
+        tables = {**probability_tables, "headline": headline}
+        for name, *_, display in probability_plots(tables):
+            display.plot(Figure().subplots())
+            shown = getattr(display, "display", display)
+            lines = shown.curves_ if name == "purity_completeness" else shown.errorbars_
+            line = lines["oracle"]
+            colour = line.get_color() if hasattr(line, "get_color") else line[0].get_color()
+            assert to_hex(colour) == to_hex(method_colours(["SEP", "oracle"])["oracle"])
 
 
 class TestWriteGallery:

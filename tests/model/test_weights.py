@@ -61,3 +61,12 @@ def test_fingerprint_is_of_the_contents(tmp_path):
     assert len({first, *map(weights_fingerprint, changed)}) == 5
     # What else lies there does not matter.
     assert weights_fingerprint(write_network(tmp_path / "a", card="{}")) == first
+
+
+def test_names_are_those_that_are_written():
+    from btk_punet.deblending.recipe import RECIPE_FILE
+    from btk_punet.model import proba_unet
+
+    assert weights.PRESETS == proba_unet.PRESETS
+    assert weights.NEEDED_FILES == (proba_unet.CONFIG_FILE, proba_unet.WEIGHTS_FILE)
+    assert weights._ALL_FILES == (*weights.NEEDED_FILES, RECIPE_FILE)
