@@ -49,3 +49,13 @@ def test_own_deblender(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(snippet_with("MyDeblender").replace("2000", "4"), {"MyDeblender": SepDeblender})
     assert "mine" in capsys.readouterr().out
+
+
+def test_probabilities_and_measured_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(snippet_with("found.extra_data[0]").replace("20_000", "500").replace("=50", "=4"), names)
+    assert "p_blend" in capsys.readouterr().out
+    assert {"class_mean", "count_posterior"} <= set(names["maps"])
+    exec(snippet_with("MeasureGenerator("), names)
+    assert len(capsys.readouterr().out.splitlines()) == 1  # of one batch

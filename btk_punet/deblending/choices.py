@@ -12,7 +12,7 @@ from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import InputError, InputTypeError, MissingProgramError
-from btk_punet.model.weights import preset_is_installed
+from btk_punet.model.weights import installed_presets
 
 DEBLENDERS: dict[str, type[Deblender]] = {
     "sep": SepDeblender,
@@ -66,7 +66,7 @@ def why_no_probaunet(survey: Survey) -> str:
             f"survey has {', '.join(bands)}. Train a network on it (btk-punet train --survey) and "
             "name that: probaunet:weights=FOLDER."
         )
-    if not preset_is_installed(_PRESET):
+    if _PRESET not in installed_presets():
         return (
             f"ProbaUNet is left out: the weights of its preset {_PRESET!r} are not installed. "
             "Train a network (btk-punet train) and name it: probaunet:weights=FOLDER."

@@ -46,8 +46,8 @@ def count_transform(posteriors: np.ndarray, counts: np.ndarray, seed: int = 0) -
 
     Args:
         posteriors: ``count_posterior`` of each scene, shape (n, max_n_sources + 1).
-        counts: True count of each scene, shape (n,); one above ``max_n_sources``, to which the
-            posterior gives no probability, is transformed to 1.
+        counts: True count of each scene, shape (n,); one above ``max_n_sources`` counts as the
+            posterior's last entry, which is the probability of so many or more.
         seed: Seed of v.
 
     Returns:
@@ -76,7 +76,7 @@ def count_transform(posteriors: np.ndarray, counts: np.ndarray, seed: int = 0) -
     rows, k = np.arange(len(counts)), np.minimum(counts, last).astype(int)
     below, upto = at_most[rows, k], at_most[rows, k + 1]
     v = np.random.default_rng(seed).random(len(counts))
-    return np.where(counts > last, 1.0, np.clip(below + v * (upto - below), 0.0, 1.0))
+    return np.clip(below + v * (upto - below), 0.0, 1.0)
 
 
 def largest_gap(values: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from btk_punet.deblending.recipe import DetectionRecipe, LogitLine
 from btk_punet.errors import InputError
 from btk_punet.evaluation.map_scores import source_footprints
 from btk_punet.evaluation.tables import batch_tables
+from btk_punet.model.weights import weights_folder
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import (
@@ -61,7 +62,7 @@ def fit_recipe(
     they hold 68% of the matched true positions.
 
     Args:
-        weights: Folder that `ProbaUNet.save` wrote, of one band of Euclid's.
+        weights: Folder that `ProbaUNet.save` wrote, or that of a training run, of Euclid's band.
         n_scenes: Number of scenes.
         n_samples: Samples of each image.
         seed: Seed of galaxies and scenes.
@@ -78,9 +79,10 @@ def fit_recipe(
     if n_scenes < 20:
         raise InputError(f"expected n_scenes of at least 20, got {n_scenes}; take some thousands")
     recipe = DetectionRecipe(pixel_scale_arcsec=pixel_scale_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec)
-    recipe.save(weights)
+    folder = weights_folder(weights)
+    recipe.save(folder)
     # At the lowest threshold, so that every candidate is matched.
-    deblender = ProbaUNetDeblender(400, weights, n_samples, threshold=0.0)
+    deblender = ProbaUNetDeblender(400, folder, n_samples, threshold=0.0)
     tables = [
         _matched(batch, deblender)
         for batch in tqdm(
@@ -96,7 +98,7 @@ def fit_recipe(
         p_blend=LogitLine.fit(matched["p_blend"], matched["overlapped"]),
         position_scale=float(np.quantile(offsets, _CONTAINED)),
     )
-    recipe.save(weights)
+    recipe.save(folder)
     return recipe
 
 

@@ -164,7 +164,7 @@ def _transform(counts: pd.DataFrame) -> np.ndarray:
     columns = [c for c in counts if c.startswith("p_") and counts[c].notna().any()]
     posteriors = counts[columns].to_numpy(float)
     # The last probability is that of so many, or more.
-    return count_transform(posteriors, np.minimum(counts["true_count"], len(columns) - 1))
+    return count_transform(posteriors, counts["true_count"])
 
 
 def _named(table: pd.DataFrame, **name: str) -> pd.DataFrame:

@@ -26,13 +26,18 @@ from btk_punet.model.inputs import (
 from btk_punet.model.latent import GaussianHead, gaussian
 from btk_punet.model.layers import conv1x1, depth_to_space, usable_pixels
 from btk_punet.model.unet import Decoder, Encoder, Head
+from btk_punet.model.weights import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    installed_presets,
+    missing_files,
+    preset_folder,
+    weights_folder,
+)
 
 #: Pixels that go through the network, and through the head, at once: bounds the memory used.
 TRUNK_PIXELS = 2**18
 HEAD_PIXELS = 2**19
-PRESETS = Path(__file__).parent / "presets"
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.weights.h5"
 
 
 @keras.saving.register_keras_serializable(package="btk_punet")
@@ -363,7 +368,7 @@ class ProbaUNet(keras.Model):
             InputError: if the folder holds no such model.
         """
         folder = Path(path)
-        missing = [n for n in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / n).is_file()]
+        missing = missing_files(folder)
         if missing:
             raise InputError(
                 f"expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, got '{folder}' without "
@@ -380,13 +385,13 @@ class ProbaUNet(keras.Model):
         Raises:
             InputError: if there is no preset of this name.
         """
-        known = sorted(path.parent.name for path in PRESETS.glob(f"*/{CONFIG_FILE}"))
+        known = installed_presets()
         if name not in known:
             raise InputError(
                 f"expected the name of a preset ({', '.join(known) or 'none is installed'}), got "
                 f"{name!r}; load a model of your own with ProbaUNet.load(folder)"
             )
-        return cls.load(PRESETS / name)
+        return cls.load(preset_folder(name))
 
 
 def open_network(weights):
@@ -410,13 +415,8 @@ def open_network(weights):
             "expected the weights as a ProbaUNet, a folder that ProbaUNet.save wrote, or the name "
             f"of a preset; got {type(weights).__name__}"
         )
-    folder = Path(weights)
-    # A path that is mistyped is no preset, either: `load` says what is missing there.
-    if isinstance(weights, Path) or folder.is_dir() or folder.name != weights:
-        in_run = folder / "model"
-        folder = in_run if (in_run / CONFIG_FILE).is_file() else folder
-        return ProbaUNet.load(folder), folder
-    return ProbaUNet.from_preset(weights), PRESETS / weights
+    folder = weights_folder(weights)
+    return ProbaUNet.load(folder), folder
 
 
 def _compiled(function):

@@ -9,13 +9,23 @@ from btk_punet.errors import InputError
 
 PRESETS = Path(__file__).parent / "presets"
 # What a folder of weights holds: these two, and perhaps how its maps become detections.
-NEEDED_FILES = ("config.json", "model.weights.h5")
-_ALL_FILES = (*NEEDED_FILES, "detection.json")
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.weights.h5"
+_ALL_FILES = (CONFIG_FILE, WEIGHTS_FILE, "detection.json")
 
 
-def preset_is_installed(name: str) -> bool:
-    """Tell whether a preset of this package is there with its weights."""
-    return all((PRESETS / name / file).is_file() for file in NEEDED_FILES)
+def missing_files(folder: str | Path) -> list[str]:
+    """Return which of the two files of a network a folder lacks."""
+    return [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (Path(folder) / name).is_file()]
+
+
+def installed_presets() -> list[str]:
+    """Return the names of the presets of this package that are there with their weights."""
+    return sorted(path.name for path in PRESETS.glob("*") if not missing_files(path))
+
+
+def preset_folder(name: str) -> Path:
+    """Return the folder of a preset, whether it is there or not."""
+    return PRESETS / name
 
 
 def weights_folder(weights: str | Path) -> Path:
@@ -29,17 +39,18 @@ def weights_folder(weights: str | Path) -> Path:
         InputError: if there is no network.
     """
     folder = Path(weights)
+    # A path that is mistyped is no preset, either: the message says what is missing there.
     if not (isinstance(weights, Path) or folder.is_dir() or folder.name != weights):
-        folder = PRESETS / weights
-    elif (folder / "model" / NEEDED_FILES[0]).is_file():
+        folder = preset_folder(str(weights))
+    elif (folder / "model" / CONFIG_FILE).is_file():
         folder = folder / "model"
-    missing = [name for name in NEEDED_FILES if not (folder / name).is_file()]
+    missing = missing_files(folder)
     if missing:
-        installed = sorted(p.name for p in PRESETS.glob("*") if preset_is_installed(p.name))
         raise InputError(
-            f"expected the weights as a folder with {' and '.join(NEEDED_FILES)} or the name of a "
-            f"preset ({', '.join(installed) or 'none is installed'}), got '{weights}' without "
-            f"{' and '.join(missing)}; give a folder that ProbaUNet.save or btk-punet train wrote"
+            f"expected the weights as a folder with {CONFIG_FILE} and {WEIGHTS_FILE} or the name "
+            f"of a preset ({', '.join(installed_presets()) or 'none is installed'}), got "
+            f"'{weights}' without {' and '.join(missing)}; give a folder that ProbaUNet.save or "
+            "btk-punet train wrote"
         )
     return folder
 

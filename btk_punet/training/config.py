@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from btk_punet.errors import InputError, InputTypeError
+from btk_punet.model.weights import PRESETS
 from btk_punet.training.bank import TRAINING_SEED
 from btk_punet.training.dataset import SCENE_MIX
 
-#: A preset of the package is a folder with weights, and the configuration that made them.
-PRESETS = Path(__file__).parents[1] / "model" / "presets"
+# Beside the weights of a preset lies the configuration that made them.
 TRAINING_FILE = "training.json"
 # The smallest numbers with which a run can be.
 _AT_LEAST = {

@@ -456,7 +456,7 @@ def test_weights_however_given_survive_pickle(network, folder, tmp_path, monkeyp
         "preset": "weights",
         "network": network,
     }[kind]
-    monkeypatch.setattr("btk_punet.model.proba_unet.PRESETS", tmp_path)
+    monkeypatch.setattr("btk_punet.model.weights.PRESETS", tmp_path)
     deblender = ProbaUNetDeblender(5, weights, n_samples=3, threshold=0.4, seed=7)
     batch = make_batch([two_sources()], survey_with())
     fresh = pickle.loads(pickle.dumps(deblender))

@@ -21,7 +21,6 @@ from btk_punet.evaluation.benchmark import benchmark_set  # noqa: E402
 from btk_punet.evaluation.evaluate import evaluate  # noqa: E402
 from btk_punet.evaluation.map_scores import MapScores  # noqa: E402
 from btk_punet.evaluation.pixels import CLASS_NAMES  # noqa: E402
-from btk_punet.model import proba_unet  # noqa: E402
 from btk_punet.model.proba_unet import ProbaUNet  # noqa: E402
 from tests.evaluation.conftest import BACKGROUND, bright_scenes  # noqa: E402
 
@@ -124,7 +123,7 @@ def test_command_with_a_folder(model, evaluation, tmp_path, capsys):
 
 
 def test_command_with_a_preset(model, evaluation, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(proba_unet, "PRESETS", tmp_path / "presets")
+    monkeypatch.setattr("btk_punet.model.weights.PRESETS", tmp_path / "presets")
     model.save(tmp_path / "presets" / "euclid-vis")
     options = ["-o", str(tmp_path / "out"), "--scenes", "pairs", "-n", "1", "--n-samples", "1"]
     assert main(["evaluate", *options, "-q"]) == 0

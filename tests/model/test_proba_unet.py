@@ -252,7 +252,7 @@ def test_a_model_survives_keras_own_format(grid, tmp_path):
 
 
 def test_presets_are_found_by_name(grid, tmp_path, monkeypatch):
-    monkeypatch.setattr(proba_unet, "PRESETS", tmp_path)
+    monkeypatch.setattr("btk_punet.model.weights.PRESETS", tmp_path)
     with pytest.raises(InputError, match="none is installed"):
         ProbaUNet.from_preset("euclid-vis")
     grid.save(tmp_path / "one")
@@ -269,7 +269,7 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 
 
 def test_a_model_is_opened_however_it_is_given(grid, tmp_path, monkeypatch):
-    monkeypatch.setattr(proba_unet, "PRESETS", tmp_path / "presets")
+    monkeypatch.setattr("btk_punet.model.weights.PRESETS", tmp_path / "presets")
     monkeypatch.chdir(tmp_path)
     for folder in ("presets/one", "run/model", "saved"):
         grid.save(tmp_path / folder)

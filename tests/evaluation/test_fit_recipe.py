@@ -1,0 +1,74 @@
+import os
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+pytest.importorskip("keras")
+
+from btk_punet.cli import main  # noqa: E402
+from btk_punet.deblending.deblender import ProbaUNetDeblender  # noqa: E402
+from btk_punet.deblending.recipe import DetectionRecipe, LogitLine  # noqa: E402
+from btk_punet.errors import InputError  # noqa: E402
+from btk_punet.evaluation import fit_recipe as module  # noqa: E402
+from btk_punet.evaluation.benchmark import BENCHMARK_SETS, CATALOG_SEED  # noqa: E402
+from btk_punet.evaluation.fit_recipe import fit_recipe  # noqa: E402
+from btk_punet.evaluation.tables import batch_tables  # noqa: E402
+from btk_punet.training.bank import TRAINING_SEED  # noqa: E402
+from tests.deblending.conftest import network  # noqa: E402, F401
+
+
+@pytest.fixture
+def folder(network, tmp_path, monkeypatch):  # noqa: F811
+    # Few scenes of few galaxies.
+    monkeypatch.setattr(module, "BATCH_SIZE", 10)
+    monkeypatch.setattr(module, "CALIBRATION_GALAXIES", 300)
+    network.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_too_few_scenes(tmp_path):
+    with pytest.raises(InputError, match="n_scenes of at least 20, got 3"):
+        fit_recipe(tmp_path, 3)
+
+
+def test_no_network_there(tmp_path):
+    with pytest.raises(InputError, match="without config.json"):
+        fit_recipe(tmp_path, 40, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_seeds_are_its_own():
+    others = {benchmark.seed for benchmark in BENCHMARK_SETS.values()}
+    own = {module.CALIBRATION_SEED + number for number in range(len(module._CONDITIONS))}
+    assert not own & (others | {CATALOG_SEED, TRAINING_SEED})
+    assert sum(share for _, share, *_ in module._CONDITIONS) == pytest.approx(1)
+
+
+def test_fitted_recipe_is_written_and_right_on_its_own_scenes(folder):
+    recipe = fit_recipe(folder, 60, n_samples=2, progress=False)
+    assert DetectionRecipe.load(folder) == recipe
+    assert recipe.pixel_scale_arcsec == 0.1 and recipe.psf_fwhm_arcsec == (0.14, 0.2)
+    assert recipe.p_detect != LogitLine() and recipe.position_scale > 0
+    # What was fitted holds on the scenes that it was fitted to.
+    deblender = ProbaUNetDeblender(400, folder, n_samples=2, threshold=0.0)
+    p_detect, matched = [], []
+    for batch in module._batches(60, module.CALIBRATION_SEED):
+        _, found = batch_tables(batch, {"": deblender(batch)}, with_limit=False)
+        found = found[found["in_bounds"]]
+        p_detect += found["p_detect"].tolist()
+        matched += found["matched"].tolist()
+    # The line of largest likelihood has the mean of the outcomes, but for a weak prior.
+    assert np.mean(p_detect) == pytest.approx(np.mean(matched), abs=0.01)
+
+
+def test_fitted_again_it_is_the_same(folder):
+    first = fit_recipe(folder, 40, n_samples=1, progress=False)
+    assert fit_recipe(folder, 40, n_samples=1, progress=False) == first
+
+
+def test_command(folder, capsys):
+    assert main(["calibrate", "-m", str(folder), "-n", "40", "--n-samples", "1", "-q"]) == 0
+    assert "position_scale" in capsys.readouterr().out
+    assert (folder / "detection.json").is_file()
