@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from btk.sampling_functions import SamplingFunction
 from tqdm.auto import tqdm
@@ -31,6 +32,14 @@ from btk_punet.simulation.survey import get_euclid_survey
 
 CATALOG_SEED = 20_260_901
 BENCHMARK_GALAXIES = 50_000
+
+# IDENT of real galaxies whose HST stamps hold a second object, which would make the detector that
+# finds it look wrong: `python benchmarks/real_galaxies.py DIR` prints and draws the evidence.
+REAL_LEFT_OUT = {
+    11: "a compact object in the corner of the stamp",
+    30: "two like peaks, 0.26 arcsec apart",
+    2022: "an object as bright, cut by the border of the stamp",
+}
 
 # The settings (thresh, minarea, deblend_cont) at which a detector is compared with SEP, from the
 # purest to the most complete but one; deblend_nthresh 64, default filter, true noise.
@@ -90,11 +99,11 @@ class BenchmarkSet:
                 f"The benchmark set {self.name!r} needs real galaxies: give cosmos_dir "
                 "(--cosmos-dir), a folder with a catalog in GalSim's real-galaxy format."
             )
-        catalog = (
-            open_cosmos(str(cosmos_dir))
-            if self.real
-            else EuclidCatalog.simulate(BENCHMARK_GALAXIES, CATALOG_SEED)
-        )
+        if self.real:
+            catalog = open_cosmos(str(cosmos_dir))
+            catalog.table = catalog.table[~np.isin(catalog.table["IDENT_1"], list(REAL_LEFT_OUT))]
+        else:
+            catalog = EuclidCatalog.simulate(BENCHMARK_GALAXIES, CATALOG_SEED)
         return make_generator(
             catalog,
             self.sampling(),
@@ -131,7 +140,7 @@ BENCHMARK_SETS = {
         ),
         BenchmarkSet(
             "real",
-            "groups of real HST galaxies",
+            "groups of real HST galaxies, without three stamps that hold a second object",
             lambda: EuclidGroupSampling(mag_name="MAG"),
             seed=20_260_914,
             real=True,
