@@ -15,6 +15,7 @@ from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.recipe import DetectionRecipe, LogitLine
 from btk_punet.errors import InputError
 from btk_punet.evaluation.map_scores import source_footprints
+from btk_punet.evaluation.probabilities import batch_probabilities
 from btk_punet.evaluation.tables import batch_tables
 from btk_punet.model.weights import weights_folder
 from btk_punet.simulation.catalog import EuclidCatalog
@@ -56,10 +57,10 @@ def fit_recipe(
     """Fit the calibration of a network's detections, and write it beside the weights.
 
     Groups, pairs and fields of Euclid-like galaxies at 1, 2 and 4 exposures and five PSFs are
-    drawn. All candidates down to a probability of 0.005 before calibration are matched with the
-    truth; a line in the log of the odds is fitted to whether they matched, and another to whether
-    a source that a detection matched is overlapped. The scale of the position errors is such that
-    they hold 68% of the matched true positions.
+    drawn. A line in the log of the odds is fitted to whether candidates down to a probability of
+    0.02 came true (see `outcomes`), and another to whether the source that a detection matched is
+    overlapped. The scale of the position errors is such that they hold 68% of the matched true
+    positions.
 
     Args:
         weights: Folder that `ProbaUNet.save` wrote, or that of a training run, of Euclid's band.
@@ -81,20 +82,20 @@ def fit_recipe(
     recipe = DetectionRecipe(pixel_scale_arcsec=pixel_scale_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec)
     folder = weights_folder(weights)
     recipe.save(folder)
-    # At the lowest threshold, so that every candidate is matched.
-    deblender = ProbaUNetDeblender(400, folder, n_samples, threshold=0.0)
-    tables = [
-        _matched(batch, deblender)
+    deblender = ProbaUNetDeblender(400, folder, n_samples)
+    parts = [
+        _outcomes(batch, deblender)
         for batch in tqdm(
             _batches(n_scenes, seed), total=_n_batches(n_scenes), unit="batch", disable=not progress
         )
     ]
-    found = pd.concat(tables, ignore_index=True)
-    matched = found[found["matched"]]
+    candidates, matched = (
+        pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
+    )
     offsets = np.abs(np.concatenate([matched["x_offset"], matched["y_offset"]]))
     recipe = replace(
         recipe,
-        p_detect=LogitLine.fit(found["p_detect"], found["matched"]),
+        p_detect=LogitLine.fit(candidates["p_detect"], candidates["outcome"]),
         p_blend=LogitLine.fit(matched["p_blend"], matched["overlapped"]),
         position_scale=float(np.quantile(offsets, _CONTAINED)),
     )
@@ -121,20 +122,28 @@ def _batches(n_scenes: int, seed: int) -> Iterator[BlendBatch]:
             yield next(generator)
 
 
-def _matched(batch: BlendBatch, deblender: ProbaUNetDeblender) -> pd.DataFrame:
-    """Return the detections of a batch away from the edge, and what is true of each."""
+def _outcomes(
+    batch: BlendBatch, deblender: ProbaUNetDeblender
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the candidates of a batch, and its matched detections with what is true of each."""
     deblended = deblender(batch)
-    _, found = batch_tables(batch, {"": deblended}, with_limit=False)
+    truth, found = batch_tables(batch, {"": deblended}, with_limit=False)
+    candidates = batch_probabilities(batch, {"": deblended}, truth)["candidates"]
     extra = [c[["x_err", "y_err", "p_blend"]].to_pandas() for c in deblended.catalog_list]
     found = found.join(pd.concat(extra, ignore_index=True))
-    overlapped, x_offset, y_offset = (np.full(len(found), np.nan) for _ in range(3))
-    for scene, rows in found[found["matched"]].groupby("scene"):
+    found = found[found["matched"] & found["in_bounds"]]
+    parts = []
+    for scene, rows in found.groupby("scene"):
         covered = source_footprints(batch, int(scene), 0)
         blended = (covered & (covered.sum(axis=0) > 1)).any(axis=(1, 2))
-        truth, source = batch.catalog_list[int(scene)], rows["source"].to_numpy()
-        overlapped[rows.index] = blended[source]
-        for offset, axis in ((x_offset, "x"), (y_offset, "y")):
-            true = np.asarray(truth[f"{axis}_peak"], float)[source]
-            offset[rows.index] = (rows[axis] - true) / rows[f"{axis}_err"]
-    found = found.assign(overlapped=overlapped, x_offset=x_offset, y_offset=y_offset)
-    return found[found["in_bounds"]]
+        true, source = batch.catalog_list[int(scene)], rows["source"].to_numpy()
+        x, y = (np.asarray(true[name], float)[source] for name in ("x_peak", "y_peak"))
+        parts.append(
+            rows.assign(
+                overlapped=blended[source],
+                x_offset=(rows["x"] - x) / rows["x_err"],
+                y_offset=(rows["y"] - y) / rows["y_err"],
+            )
+        )
+    matched = pd.concat(parts) if parts else found
+    return candidates[candidates["in_bounds"]], matched

@@ -76,25 +76,14 @@ class Matcher(BtkMatcher):
         Raises:
             InputError: if a position is not finite.
         """
-        truth = np.stack([np.asarray(true_x, float), np.asarray(true_y, float)], axis=1)
-        found = np.stack([np.asarray(x, float), np.asarray(y, float)], axis=1)
-        for name, positions in [("source", truth), ("detection", found)]:
-            if not np.isfinite(positions).all():
-                raise InputError(f"Every {name} must have a finite position, got {positions}.")
-        none = np.zeros(0, int)
-        if len(truth) == 0 or len(found) == 0:
-            return none, none
-        radius = self.radius_arcsec / self.pixel_scale_arcsec
-        near = KDTree(truth).sparse_distance_matrix(
-            KDTree(found), radius * (1 + 1e-9), output_type="ndarray"
-        )
-        near = near[near["v"] < radius]
+        near = self._near(true_x, true_y, x, y)
         if len(near) == 0:
-            return none, none
+            return np.zeros(0, int), np.zeros(0, int)
+        radius = self.radius_arcsec / self.pixel_scale_arcsec
         # Only sources and detections that hang together by near pairs compete with each other.
-        n_nodes = len(truth) + len(found)
+        n_nodes = len(true_x) + len(x)
         graph = coo_array(
-            (np.ones(len(near)), (near["i"], near["j"] + len(truth))), shape=(n_nodes, n_nodes)
+            (np.ones(len(near)), (near["i"], near["j"] + len(true_x))), shape=(n_nodes, n_nodes)
         )
         _, group_of = connected_components(graph, directed=False)
         group_of_pair = group_of[near["i"]]
@@ -104,6 +93,55 @@ class Matcher(BtkMatcher):
         source, detection = np.concatenate(pairs, axis=1)
         by_source = np.argsort(source)
         return source[by_source], detection[by_source]
+
+    def gains(
+        self, true_x: np.ndarray, true_y: np.ndarray, x: np.ndarray, y: np.ndarray
+    ) -> np.ndarray:
+        """Tell of each detection whether it brings one more pair than those before it have.
+
+        For detections in the order of their probability that is what each one's probability is
+        of: as a threshold falls, the pairs are as many as the detections above it that gained.
+        (Matched all at once, an unlikely detection may take the source of a likely one.)
+
+        Args and errors are those of `match_positions`.
+
+        Returns:
+            Booleans, shape (m,).
+        """
+        near = self._near(true_x, true_y, x, y)
+        reached: list[list[int]] = [[] for _ in range(len(x))]
+        for source, detection in zip(near["i"].tolist(), near["j"].tolist(), strict=True):
+            reached[detection].append(source)
+        owner: dict[int, int] = {}
+
+        def augment(detection: int, tried: set[int]) -> bool:
+            # Kuhn's algorithm: take a free source, or one whose owner can have another.
+            for source in reached[detection]:
+                if source not in tried:
+                    tried.add(source)
+                    if source not in owner or augment(owner[source], tried):
+                        owner[source] = detection
+                        return True
+            return False
+
+        return np.array([augment(detection, set()) for detection in range(len(x))], bool)
+
+    def _near(
+        self, true_x: np.ndarray, true_y: np.ndarray, x: np.ndarray, y: np.ndarray
+    ) -> np.ndarray:
+        """Return the pairs within the radius: source ``i``, detection ``j``, distance ``v``."""
+        truth = np.stack([np.asarray(true_x, float), np.asarray(true_y, float)], axis=1)
+        found = np.stack([np.asarray(x, float), np.asarray(y, float)], axis=1)
+        for name, positions in [("source", truth), ("detection", found)]:
+            if not np.isfinite(positions).all():
+                raise InputError(f"Every {name} must have a finite position, got {positions}.")
+        radius = self.radius_arcsec / self.pixel_scale_arcsec
+        if len(truth) == 0 or len(found) == 0:
+            return np.zeros(0, [("i", int), ("j", int), ("v", float)])
+        near = KDTree(truth).sparse_distance_matrix(
+            KDTree(found), radius * (1 + 1e-9), output_type="ndarray"
+        )
+        return near[near["v"] < radius]
 
 
 def _match_group(near: np.ndarray, radius: float) -> np.ndarray:

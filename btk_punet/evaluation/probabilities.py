@@ -13,9 +13,11 @@ from btk.blend_batch import BlendBatch, DeblendBatch
 
 from btk_punet.evaluation.blend_identification import BlendIdentification
 from btk_punet.evaluation.count_calibration import true_counts
+from btk_punet.evaluation.matching import NEIGHBOUR_SNR, Matcher
 from btk_punet.evaluation.metrics import merged_counts
 from btk_punet.evaluation.purity_sweep import LOWEST_THRESHOLD
 from btk_punet.evaluation.tables import batch_tables
+from btk_punet.simulation.survey import pixel_scale_arcsec
 
 # The tables that there may be, and by which columns the rows of a method are sorted.
 TABLES = {
@@ -48,7 +50,8 @@ def batch_probabilities(
 
         - ``candidates``: a row each with ``p_detect >= 0.02``, whatever the threshold of the
           method. Columns of the detection table of `batch_tables`, with ``candidate`` in place of
-          ``detection``, and without ``flags``; all candidates of a scene are matched at once.
+          ``detection``, and without ``flags``; all candidates of a scene are matched at once, and
+          ``outcome`` tells whether a candidate came true (see `outcomes`).
         - ``counts``: a row a scene: ``scene``, ``method``, ``true_count`` (sources with
           ``alone_snr > 2`` whose centre is in the image) and the probabilities ``p_0``, ``p_1``,
           ... of so many; the last one, or of more.
@@ -58,7 +61,7 @@ def batch_probabilities(
     tables = {}
     some = _that_say("candidates", deblend_batches)
     if some:
-        tables["candidates"] = _candidates(blend_batch, some, first_scene, radius_arcsec)
+        tables["candidates"] = _candidates(blend_batch, some, truth, first_scene, radius_arcsec)
     some = _that_say("count_posterior", deblend_batches)
     if some:
         tables["counts"] = _counts(blend_batch, some, truth, first_scene)
@@ -112,6 +115,7 @@ def _that_say(
 def _candidates(
     blend_batch: BlendBatch,
     said: Mapping[str, tuple[DeblendBatch, list]],
+    truth: pd.DataFrame,
     first_scene: int,
     radius_arcsec: float,
 ) -> pd.DataFrame:
@@ -125,7 +129,39 @@ def _candidates(
     _, table = batch_tables(
         blend_batch, as_detections, first_scene, radius_arcsec, with_limit=False
     )
-    return table.drop(columns="flags").rename(columns={"detection": "candidate"})
+    table = table.drop(columns="flags").rename(columns={"detection": "candidate"})
+    matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))
+    # What is true of the scenes is the same in the rows of any method.
+    one = truth[truth["method"] == truth["method"].iloc[0]] if len(truth) else truth
+    return table.assign(outcome=outcomes(one, table, matcher))
+
+
+def outcomes(truth: pd.DataFrame, candidates: pd.DataFrame, matcher: Matcher) -> np.ndarray:
+    """Return whether each candidate came true: brings a match when the threshold falls to it.
+
+    Args:
+        truth: Truth table of `batch_tables`, the rows of one method.
+        candidates: With ``scene``, ``method``, ``x``, ``y`` [pixel] and ``p_detect``, in any order.
+        matcher: Tells which are near enough.
+
+    Returns:
+        Booleans in the order of the candidates (see `Matcher.gains`).
+    """
+    result = np.zeros(len(candidates), bool)
+    if not len(truth):
+        return result
+    can_match = truth[truth["alone_snr"] > NEIGHBOUR_SNR]
+    sources = {
+        scene: rows[["x", "y"]].to_numpy(float) for scene, rows in can_match.groupby("scene")
+    }
+    numbered = candidates.reset_index(drop=True)
+    for (scene, _), rows in numbered.groupby(["scene", "method"]):
+        if scene in sources:
+            rows = rows.sort_values("p_detect", ascending=False, kind="stable")
+            true_x, true_y = sources[scene]
+            x, y = (rows[name].to_numpy(float) for name in ("x", "y"))
+            result[rows.index] = matcher.gains(true_x, true_y, x, y)
+    return result
 
 
 def _with_sky(blend_batch: BlendBatch, candidates: Table) -> Table:

@@ -128,7 +128,7 @@ def _margins(
 def _reliability(candidates: pd.DataFrame) -> Reliability:
     counted = candidates[candidates["in_bounds"] & (candidates["p_detect"] >= LOWEST_THRESHOLD)]
     reliability = Reliability()
-    reliability.add(counted["p_detect"].to_numpy(float), counted["matched"].to_numpy(bool))
+    reliability.add(counted["p_detect"].to_numpy(float), counted["outcome"].to_numpy(bool))
     return reliability
 
 

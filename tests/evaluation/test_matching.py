@@ -188,3 +188,36 @@ class TestCatalogs:
         assert Efficiency(4)(*counts).tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
         assert [len(table) for table in matching.match_true_catalogs(truth)] == [2, 0, 0, 2]
         assert matching.match_pred_catalogs(found)[0]["y_peak"].tolist() in ([11, 21], [9, 21])
+
+
+def test_gains_of_nothing():
+    none = np.zeros(0)
+    assert Matcher().gains(none, none, none, none).shape == (0,)
+    assert Matcher().gains(none, none, [1.0], [2.0]).tolist() == [False]
+    assert Matcher().gains([1.0], [2.0], none, none).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("truth", "found", "gains"),
+    [
+        ([10], [10, 10.1], [True, False]),  # the nearer one comes too late
+        ([10], [10.8, 10.0], [True, False]),
+        ([10, 14], [12, 12], [True, True]),
+        # The first reaches both, and leaves the left one to the second.
+        ([10, 14], [11.5, 8, 13], [True, True, False]),
+        ([10, 20], [30, 10, 20, 20.5], [False, True, True, False]),
+    ],
+)
+def test_gains_counted_by_hand(truth, found, gains):
+    result = Matcher().gains(truth, np.zeros(len(truth)), found, np.zeros(len(found)))
+    assert result.tolist() == gains
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_gains_add_up_to_the_pairs_at_any_threshold(seed):
+    rng = np.random.default_rng(seed)
+    true_x, true_y, x, y = (rng.uniform(0, 14, n) for n in (9, 9, 13, 13))
+    gains = Matcher().gains(true_x, true_y, x, y)
+    for kept in range(len(x) + 1):
+        pairs, _ = Matcher().match_positions(true_x, true_y, x[:kept], y[:kept])
+        assert gains[:kept].sum() == len(pairs)
