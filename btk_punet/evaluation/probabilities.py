@@ -158,7 +158,7 @@ def outcomes(truth: pd.DataFrame, candidates: pd.DataFrame, matcher: Matcher) ->
     for (scene, _), rows in numbered.groupby(["scene", "method"]):
         if scene in sources:
             rows = rows.sort_values("p_detect", ascending=False, kind="stable")
-            true_x, true_y = sources[scene]
+            true_x, true_y = sources[scene].T
             x, y = (rows[name].to_numpy(float) for name in ("x", "y"))
             result[rows.index] = matcher.gains(true_x, true_y, x, y)
     return result
