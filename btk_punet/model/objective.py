@@ -9,6 +9,13 @@ is averaged over the images and divided by the number of pixels of an image, so 
 a pixel) and its gradient do not change with the batch's or the stamps' size. The weight of the KL
 against the rest is that of the evidence lower bound when ``beta`` is 1. Pixels that are masked
 carry no loss; they still count in the division, so each usable pixel weighs the same in a batch.
+
+A sample's latent is the posterior's in the evidence lower bound, and the prior's when the network
+is used. Where a rare truth (a faint source that can hardly be seen) has a posterior of its own, the
+prior seldom draws it, and the mean over samples falls short of the truth's frequency. So that the
+centre map's probabilities are those of the truth, a share of the centre loss can be taken with a
+latent of the prior: the optimum of that part is the calibrated probability (compare the hybrid
+objective of Sohn et al. 2015, NeurIPS 28).
 """
 
 import numpy as np
@@ -62,7 +69,7 @@ def centre_loss(logits, centres, usable):
     return ops.sum(ops.where(usable, loss, 0.0), axis=(1, 2))
 
 
-def training_loss(outputs, batch, beta=1.0, class_weights=None, centre_weight=1.0):
+def training_loss(outputs, batch, beta=1.0, class_weights=None, centre_weight=1.0, prior_share=0.0):
     """Return the loss of a batch (see the module's docstring) and its parts.
 
     Args:
@@ -72,6 +79,8 @@ def training_loss(outputs, batch, beta=1.0, class_weights=None, centre_weight=1.
         beta: Weight of the KL divergence.
         class_weights: Three positive numbers, or None.
         centre_weight: Weight of the centre loss.
+        prior_share: Share of the centre loss that is taken with the prior's latent, 0 to 1; not
+            used where ``outputs`` have no ``prior_centre_logits``.
 
     Returns:
         The loss, a scalar; and a dict of scalars ``class``, ``centre`` and ``kl``, in nats a pixel
@@ -83,6 +92,9 @@ def training_loss(outputs, batch, beta=1.0, class_weights=None, centre_weight=1.
     posterior, prior = outputs["posterior"], outputs["prior"]
     by_class = class_loss(outputs["class_logits"], batch["classes"], usable, class_weights)
     by_centre = centre_loss(outputs["centre_logits"], batch["centres"], usable)
+    if "prior_centre_logits" in outputs:
+        by_prior = centre_loss(outputs["prior_centre_logits"], batch["centres"], usable)
+        by_centre = by_centre + prior_share * (by_prior - by_centre)
     parts = {
         "class": ops.mean(by_class) / n_pixels,
         "centre": ops.mean(by_centre) / n_pixels,
@@ -128,22 +140,6 @@ def calibrated_logits(logits, class_weights):
         class_weights: Three positive numbers, or None.
     """
     return logits if class_weights is None else logits - np.log(class_weights).astype("float32")
-
-
-def beta_schedule(step, warmup_steps=2000, beta=1.0, start=0.0):
-    """Return the weight of the KL divergence: from ``start`` to ``beta`` on a line, then constant.
-
-    Args:
-        step: Number of steps done, an integer or a scalar tensor.
-        warmup_steps: Step at which ``beta`` is reached; 0 for a constant.
-        beta: Last value.
-        start: First value.
-
-    Returns:
-        A scalar tensor.
-    """
-    progress = ops.cast(step, "float32") / max(warmup_steps, 1)
-    return start + (beta - start) * ops.minimum(progress if warmup_steps else 1.0, 1.0)
 
 
 def kl_state(kl_per_dimension, collapsed_below=1e-3, exploding_above=20.0):

@@ -124,13 +124,15 @@ class ProbaUNet(keras.Model):
                 True where a pixel is usable; ``classes`` (0, 1, 2) and ``centres`` (0, 1),
                 ``(b, h, w)`` each, for the posterior; ``noise`` ``(b, g, m, l)`` of unit
                 variance, `latent_shape` telling ``(g, m, l)``, without which the latent is the
-                mean. ``h`` and ``w`` must be known when the call is traced.
+                mean; ``prior_noise``, the same, for a second latent, drawn from the prior. ``h``
+                and ``w`` must be known when the call is traced.
 
         Returns:
             Dict of ``class_logits`` ``(b, h, w, 3)``, ``centre_logits`` ``(b, h, w)``, ``prior``
             and, given the truth, ``posterior``: mean and log sigma ``(b, g, m, l)`` each. The
-            latent is the posterior's where there is one. The logits are those of the training's
-            class weights.
+            latent is the posterior's where there is one. Given ``prior_noise`` there are also
+            ``prior_centre_logits``, those of the second latent. The logits are those of the
+            training's class weights.
         """
         images = ops.convert_to_tensor(inputs["images"], "float32")
         h, w = images.shape[1:3]
@@ -143,9 +145,15 @@ class ProbaUNet(keras.Model):
         latent, log_sigma = outputs.get("posterior", prior)
         if "noise" in inputs:
             latent = latent + ops.exp(log_sigma) * inputs["noise"]
-        classes, centres = self.head(features, ops.expand_dims(latent, 0))
+        latents = [latent]
+        if "prior_noise" in inputs:
+            mean, log_sigma = prior
+            latents.append(mean + ops.exp(log_sigma) * inputs["prior_noise"])
+        classes, centres = self.head(features, ops.stack(latents))
         outputs["class_logits"] = ops.transpose(classes[:, 0], (1, 2, 3, 0))[:, :h, :w]
         outputs["centre_logits"] = centres[0][:, :h, :w]
+        if "prior_noise" in inputs:
+            outputs["prior_centre_logits"] = centres[1][:, :h, :w]
         return outputs
 
     def latent_shape(self, height, width):

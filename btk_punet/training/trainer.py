@@ -76,7 +76,12 @@ class Trainee(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the loss of a batch, and note its parts."""
         loss, parts = training_loss(
-            y_pred, x, ops.mean(x["beta"]), self.class_weights, self.centre_weight
+            y_pred,
+            x,
+            ops.mean(x["beta"]),
+            self.class_weights,
+            self.centre_weight,
+            ops.mean(x["prior_share"]),
         )
         parts["kl_largest"] = ops.max(parts.pop("kl_per_dimension"))
         for name, value in {"loss": loss, **parts}.items():
@@ -203,12 +208,15 @@ class Trainer:
         config = self.config
         stamps = self.composer.batch(step, config.batch_size)
         rng = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(_LATENT, step)))
-        return self._inputs(stamps, rng) | {
-            "beta": np.full(
-                config.batch_size,
-                config.beta * min(step / max(config.beta_warmup_steps, 1), 1.0),
-                np.float32,
-            )
+        inputs = self._inputs(stamps, rng)
+        beta = config.beta * min(step / max(config.beta_warmup_steps, 1), 1.0)
+        late = step * config.batch_size >= config.prior_from
+        # As arrays of a value an image: what Keras compiles holds no number that changes.
+        every = np.ones(config.batch_size, np.float32)
+        return inputs | {
+            "prior_noise": rng.standard_normal(inputs["noise"].shape, np.float32),
+            "beta": beta * every,
+            "prior_share": (config.prior_share if late else 0.0) * every,
         }
 
     def _inputs(self, stamps: Batch, rng: np.random.Generator) -> Batch:

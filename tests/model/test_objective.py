@@ -1,11 +1,9 @@
-import keras
 import numpy as np
 import pytest
 
 from btk_punet.errors import InputError
 from btk_punet.model.objective import (
     balanced_class_weights,
-    beta_schedule,
     calibrated_logits,
     centre_loss,
     class_loss,
@@ -119,13 +117,6 @@ def test_wrong_weights_are_named(wrong):
         balanced_class_weights(wrong)
 
 
-def test_beta_rises_to_its_value_and_stays():
-    found = [float(beta_schedule(step, 100, beta=0.5, start=0.1)) for step in (0, 50, 100, 1000)]
-    assert found == pytest.approx([0.1, 0.3, 0.5, 0.5])
-    assert float(beta_schedule(0, 0)) == 1
-    assert float(beta_schedule(keras.ops.convert_to_tensor(25), 100)) == pytest.approx(0.25)
-
-
 @pytest.mark.parametrize(
     ("kl", "state"),
     [
@@ -137,3 +128,34 @@ def test_beta_rises_to_its_value_and_stays():
 )
 def test_the_guard_tells_the_state_of_the_latent(kl, state):
     assert kl_state(kl) == state
+
+
+def test_share_of_the_centre_loss_with_the_priors_latent():
+    batch = {
+        "images": np.zeros((2, 4, 4, 1), "f4"),
+        "classes": RNG.integers(0, 3, (2, 4, 4)),
+        "centres": RNG.integers(0, 2, (2, 4, 4)).astype("f4"),
+    }
+    of_posterior, of_prior = RNG.standard_normal((2, 2, 4, 4)).astype("f4")
+    gaussian = (np.zeros((2, 1, 1, 3), "f4"), np.zeros((2, 1, 1, 3), "f4"))
+    outputs = {
+        "class_logits": RNG.standard_normal((2, 4, 4, 3)).astype("f4"),
+        "centre_logits": of_posterior,
+        "prior": gaussian,
+        "posterior": gaussian,
+    }
+
+    def centre(outputs, share):
+        return float(
+            training_loss(outputs, batch, centre_weight=3.0, prior_share=share)[1]["centre"]
+        )
+
+    alone = [
+        np.mean(centre_loss(logits, batch["centres"], ALL)) / 16
+        for logits in (of_posterior, of_prior)
+    ]
+    assert centre(outputs, 0.7) == pytest.approx(alone[0], rel=1e-5)
+    outputs["prior_centre_logits"] = of_prior
+    for share in (0.0, 0.3, 1.0):
+        expected = (1 - share) * alone[0] + share * alone[1]
+        assert centre(outputs, share) == pytest.approx(expected, rel=1e-5)

@@ -179,6 +179,29 @@ def test_kl_is_the_closed_form(model):
     assert np.all(found > 0)
 
 
+def test_second_latent_is_the_priors(model):
+    images, classes, centres = toy(2)
+    rng = np.random.default_rng(0)
+    shape = (2, *model.latent_shape(16, 16))
+    noise, prior_noise = rng.standard_normal((2, *shape)).astype("f4")
+    truth = {"classes": classes, "centres": centres}
+    both = model({"images": images, "noise": noise, "prior_noise": prior_noise, **truth})
+    # Without the truth the latent is the prior's.
+    alone = model({"images": images, "noise": prior_noise})
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(both["prior_centre_logits"]),
+        ops.convert_to_numpy(alone["centre_logits"]),
+        atol=1e-5,
+    )
+    without = model({"images": images, "noise": noise, **truth})
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(both["centre_logits"]),
+        ops.convert_to_numpy(without["centre_logits"]),
+        atol=1e-5,
+    )
+    assert "prior_centre_logits" not in without
+
+
 def test_elbo_is_the_training_loss_of_an_image(model):
     images, classes, centres = toy(2)
     noise = LatentNoise(images, np.ones((2, 16, 16), bool), seed=0)

@@ -72,6 +72,14 @@ def test_more_warmup_than_steps(make):
     assert trainer.learning_rate == pytest.approx(0.001, rel=1e-4)
 
 
+def test_share_of_the_prior_comes_after_so_many_stamps(make):
+    trainer = make(prior_share=0.8, prior_from=20)  # of 4 a step
+    for step, share in ((0, 0.0), (4, 0.0), (5, 0.8), (9, 0.8)):
+        batch = trainer._batch(step)
+        np.testing.assert_array_equal(batch["prior_share"], np.full(4, share, "f4"))
+        assert not np.array_equal(batch["prior_noise"], batch["noise"])
+
+
 def test_beta_rises_to_its_value_and_stays(make):
     trainer = make(beta=0.5, beta_warmup_steps=20)
     betas = [trainer._batch(step)["beta"] for step in (0, 5, 20, 39)]
