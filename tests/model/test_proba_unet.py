@@ -316,7 +316,7 @@ def test_a_model_is_opened_however_it_is_given(grid, tmp_path, monkeypatch):
     ("weights", "error", "message"),
     [
         ("two", InputError, "name of a preset .* got 'two'"),
-        ("./two", InputError, "got 'two' without config.json"),
+        ("./two", InputError, "got './two' without config.json"),
         (Path("two"), InputError, "got 'two' without config.json"),
         ("folder/two", InputError, "got 'folder/two' without config.json"),
         (None, InputTypeError, "got NoneType"),

@@ -257,7 +257,7 @@ class TestAhead:
         before = threading.active_count()
         batches = _ahead(compose, 0, 100)
         assert next(batches)["step"] == 0
-        threading.Timer(0.05, go.set).start()
+        threading.Timer(1.0, go.set).start()
         batches.close()
         assert made == [0, 1]  # the one that was being made is waited for, the others are not
         deadline = time.monotonic() + 5
