@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import numbers
 import warnings
 from pathlib import Path
@@ -12,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
-from btk.deblend import Deblender
-from scipy import ndimage
 
 from btk_punet.deblending import instances
+from btk_punet.deblending.base import (
+    DetectingDeblender,
+    check_integer,
+    footprint_flags,
+    sky_arcsec,
+    usable_pixels,
+)
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.posterior import PosteriorMaps
@@ -36,14 +40,11 @@ if TYPE_CHECKING:
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
 LEAST_CANDIDATE = 0.02
-# Electrons. Larger values are no light.
-_LARGEST_PIXEL_ELECTRONS = 1e25
 # A PSF this much outside of the training's [share of its FWHM] is still as good as within.
 _PSF_TOLERANCE = 0.05
-_EIGHT_CONNECTED = np.ones((3, 3), bool)
 
 
-class ProbaUNetDeblender(Deblender):
+class ProbaUNetDeblender(DetectingDeblender):
     """Detects and segments sources with a `ProbaUNet`, and says how sure it is.
 
     All images of a batch go through the network at once; ``njobs`` is not needed. The noise is
@@ -89,6 +90,9 @@ class ProbaUNetDeblender(Deblender):
         InputTypeError: ``weights`` is something else.
     """
 
+    KEPT = "most probable"
+    FEWER_BY = "threshold"
+
     def __init__(
         self,
         max_n_sources: int,
@@ -102,16 +106,9 @@ class ProbaUNetDeblender(Deblender):
         self.n_samples = n_samples
         self.threshold = threshold
         self.seed = seed
-        for name, value, lowest in (
-            ("max_n_sources", max_n_sources, 1),
-            ("n_samples", n_samples, 1),
-            ("seed", seed, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
-                raise InputError(
-                    f"{name} must be an integer of at least {lowest}, got {value!r}. Pass for "
-                    f"instance {name}={max(lowest, 16)}."
-                )
+        check_integer("max_n_sources", max_n_sources, lowest=1)
+        check_integer("n_samples", n_samples, lowest=1)
+        check_integer("seed", seed, lowest=0)
         if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real):
             raise InputTypeError(f"threshold must be a number in [0, 1], got {threshold!r}.")
         if not 0 <= threshold <= 1:
@@ -121,16 +118,6 @@ class ProbaUNetDeblender(Deblender):
             )
         self._network: tuple[ProbaUNet, DetectionRecipe] | None = None
         self._warned: set[str] = set()
-
-    def __repr__(self) -> str:
-        """Return the class and the parameters that differ from their defaults."""
-        parameters = inspect.signature(type(self)).parameters.values()
-        shown = [
-            f"{p.name}={getattr(self, p.name)!r}"
-            for p in parameters
-            if p.default is p.empty or getattr(self, p.name) != p.default
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the network out where a process can load it again: TensorFlow's cannot be sent."""
@@ -222,15 +209,10 @@ class ProbaUNetDeblender(Deblender):
     def _run(
         self, blend_batch: BlendBatch, which: slice | list[int]
     ) -> tuple[list[Table], np.ndarray, list[dict]]:
-        if not isinstance(blend_batch, BlendBatch):
-            raise InputTypeError(
-                f"{type(self).__name__} needs a btk BlendBatch, got {type(blend_batch).__name__}. "
-                "Of a MultiResolutionBlendBatch, pass the batch of one survey."
-            )
+        self._check_batch(blend_batch)
         self._check_conditions(blend_batch)
         images = np.asarray(blend_batch.blend_images)[which]
-        # False for NaN too.
-        usable = np.all(np.abs(images) < _LARGEST_PIXEL_ELECTRONS, axis=1)
+        usable = np.all(usable_pixels(images), axis=1)
         normalised = noise_normalised(blend_batch)[which]
         maps = PosteriorMaps.from_network(
             self.network, normalised, self.n_samples, self.seed, usable
@@ -311,21 +293,14 @@ class ProbaUNetDeblender(Deblender):
         flux_variance = total(share**2 * (variance + np.maximum(light, 0)))
         overlap = np.zeros(len(covered))
         np.maximum.at(overlap, owner, class_probability[2, row, column])
-        ra, dec = (np.asarray(angle) for angle in wcs.pixel_to_world_values(found.x, found.y))
+        ra, dec = sky_arcsec(wcs, found.x, found.y)
         x_err, y_err = self._errors(found)
         positive = np.where(flux > 0, flux, 1)
 
-        flags = np.zeros(len(covered), int)
-        near_bad = ndimage.binary_dilation(~usable, _EIGHT_CONNECTED)
-        flags[total(near_bad[row, column]) > 0] |= int(DetectionFlag.BAD_PIXEL)
-        border = np.ones(usable.shape, bool)
-        border[1:-1, 1:-1] = False
-        flags[total(border[row, column]) > 0] |= int(DetectionFlag.EDGE)
-
         return Table(
             {
-                "ra": 3600 * (ra - 360 * (ra > 180)),
-                "dec": 3600 * dec,
+                "ra": ra,
+                "dec": dec,
                 "x_peak": found.x,
                 "y_peak": found.y,
                 "x_err": x_err,
@@ -336,7 +311,7 @@ class ProbaUNetDeblender(Deblender):
                 "flux_err": np.sqrt(flux_variance),
                 f"mag_{band.name}": np.where(flux > 0, magnitude(positive, band), np.nan),
                 "n_pixels": np.bincount(owner, minlength=len(covered)),
-                "flags": flags,
+                "flags": footprint_flags(covered, usable),
             }
         )
 
@@ -389,17 +364,6 @@ class ProbaUNetDeblender(Deblender):
         if text not in self._warned:
             self._warned.add(text)
             warnings.warn(f"{self!r}: {text}.", BtkPunetWarning, stacklevel=5)
-
-    def _warn_if_truncated(self, counts: list[int]) -> None:
-        n_truncated = sum(count > self.max_n_sources for count in counts)
-        if n_truncated:
-            warnings.warn(
-                f"{n_truncated} of {len(counts)} images hold more detections than max_n_sources="
-                f"{self.max_n_sources} (up to {max(counts)}): {self!r} kept the most probable and "
-                "set the flag TRUNCATED. Raise max_n_sources, or raise threshold.",
-                BtkPunetWarning,
-                stacklevel=4,  # the caller of batch_call
-            )
 
 
 def noise_normalised(blend_batch: BlendBatch) -> np.ndarray:

@@ -5,25 +5,25 @@ measure each piece. `IsophotalDeblender` holds what follows from that idea and n
 program: noise, unusable pixels, the catalog, the flags.
 """
 
-import inspect
 import numbers
-import warnings
 from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
-from btk.deblend import Deblender
 from btk.multiprocess import multiprocess
-from scipy.ndimage import binary_dilation
 
+from btk_punet.deblending.base import (
+    DetectingDeblender,
+    check_integer,
+    footprint_flags,
+    sky_arcsec,
+    usable_pixels,
+)
 from btk_punet.deblending.flags import DetectionFlag
-from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
+from btk_punet.errors import InputError
 from btk_punet.simulation.survey import background_variance, magnitude
-
-# Electrons.  Sums of larger values leave the single precision in which both programs work.
-_LARGEST_PIXEL_ELECTRONS = 1e25
 
 
 class Extraction(NamedTuple):
@@ -39,7 +39,7 @@ class Extraction(NamedTuple):
     labels: np.ndarray
 
 
-class IsophotalDeblender(Deblender):
+class IsophotalDeblender(DetectingDeblender):
     """Base of the deblenders that threshold one band and measure what lies above.
 
     The noise is the survey's own: the background variance of a pixel is surveycodex's
@@ -91,10 +91,10 @@ class IsophotalDeblender(Deblender):
         self.deblend_cont = deblend_cont
         self.deblend_nthresh = deblend_nthresh
         self.use_band = use_band
-        _check_integer("max_n_sources", max_n_sources, lowest=1)
-        _check_integer("minarea", minarea, lowest=1)
-        _check_integer("deblend_nthresh", deblend_nthresh, lowest=1)
-        _check_integer("use_band", use_band, lowest=0)
+        check_integer("max_n_sources", max_n_sources, lowest=1)
+        check_integer("minarea", minarea, lowest=1)
+        check_integer("deblend_nthresh", deblend_nthresh, lowest=1)
+        check_integer("use_band", use_band, lowest=0)
         if not (_is_real(thresh) and 0 < thresh < np.inf):
             raise InputError(
                 f"thresh must be a positive number of background sigmas, got {thresh!r}. "
@@ -105,19 +105,6 @@ class IsophotalDeblender(Deblender):
                 f"deblend_cont must lie in [0, 1], got {deblend_cont!r}. Use 0.005 for "
                 "SExtractor's default, less to split more, 1 to split nothing."
             )
-
-    def __repr__(self) -> str:
-        """Return the class and the parameters that differ from their defaults.
-
-        BTK's DeblendGenerator names its results by this, so that two settings stay apart.
-        """
-        parameters = inspect.signature(type(self)).parameters.values()
-        shown = [
-            f"{p.name}={getattr(self, p.name)!r}"
-            for p in parameters
-            if p.default is p.empty or getattr(self, p.name) != p.default
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
 
     def deblend(self, ii: int, blend_batch: BlendBatch) -> DeblendExample:
         """Detect and measure the sources of one image.
@@ -180,12 +167,8 @@ class IsophotalDeblender(Deblender):
         self, blend_batch: BlendBatch, which: slice | list[int], njobs: int
     ) -> tuple[list[Table], np.ndarray]:
         """Return the catalogs and the segmentation of some images of a batch."""
-        if not isinstance(blend_batch, BlendBatch):
-            raise InputTypeError(
-                f"{type(self).__name__} needs a btk BlendBatch, got {type(blend_batch).__name__}. "
-                "Of a MultiResolutionBlendBatch, pass the batch of one survey."
-            )
-        _check_integer("njobs", njobs, lowest=1)
+        self._check_batch(blend_batch)
+        check_integer("njobs", njobs, lowest=1)
         filters = blend_batch.survey.available_filters
         if self.use_band >= len(filters):
             raise InputError(
@@ -204,7 +187,7 @@ class IsophotalDeblender(Deblender):
         images = np.asarray(blend_batch.blend_images)[which, self.use_band]
         if images.dtype not in (np.float32, np.float64):
             images = images.astype(float)
-        bad = ~(np.abs(images) < _LARGEST_PIXEL_ELECTRONS)  # True for NaN too
+        bad = ~usable_pixels(images)
         extractions = self._extract_parallel(np.where(bad, 0, images), sigma, njobs)
 
         shape = (len(images), self.max_n_sources, *images.shape[1:])
@@ -231,18 +214,6 @@ class IsophotalDeblender(Deblender):
         results = multiprocess(self._extract, [(c, sigma) for c in chunks], njobs=len(chunks))
         return [extraction for chunk in results for extraction in chunk]
 
-    def _warn_if_truncated(self, counts: list[int]) -> None:
-        """Give one warning if any image held too many detections."""
-        n_truncated = sum(count > self.max_n_sources for count in counts)
-        if n_truncated:
-            warnings.warn(
-                f"{n_truncated} of {len(counts)} images hold more detections than max_n_sources="
-                f"{self.max_n_sources} (up to {max(counts)}): {self!r} kept the brightest and set "
-                "the flag TRUNCATED. Raise max_n_sources, or raise thresh.",
-                BtkPunetWarning,
-                stacklevel=4,  # the caller of batch_call
-            )
-
 
 def _measure(
     sources: np.ndarray, footprints: np.ndarray, bad: np.ndarray, sigma: float, band: Any, wcs: Any
@@ -259,21 +230,12 @@ def _measure(
     """
     x, y, flux = (sources[name].astype(float) for name in ("x", "y", "flux"))
     n_pixels = footprints.sum(axis=(1, 2))
-    ra, dec = wcs.pixel_to_world_values(x, y)
+    ra, dec = sky_arcsec(wcs, x, y)
     # Where a program has no error: anywhere in a round footprint.
     fallback = np.sqrt(np.maximum(n_pixels, 1) / (4 * np.pi))
 
-    flags = np.zeros(len(sources), dtype=int)
-    near_bad = binary_dilation(bad, structure=np.ones((3, 3)))
-    flags[(footprints & near_bad).any(axis=(1, 2))] |= int(DetectionFlag.BAD_PIXEL)
-    on_edge = footprints[:, [0, -1], :].any(axis=(1, 2)) | footprints[:, :, [0, -1]].any(
-        axis=(1, 2)
-    )
-    flags[on_edge] |= int(DetectionFlag.EDGE)
-
     catalog = Table()
-    catalog["ra"] = 3600 * (np.asarray(ra) - 360 * (np.asarray(ra) > 180))
-    catalog["dec"] = 3600 * np.asarray(dec)
+    catalog["ra"], catalog["dec"] = ra, dec
     catalog["x_peak"], catalog["y_peak"] = x, y
     for name, variance in (("x_err", sources["errx2"]), ("y_err", sources["erry2"])):
         usable = np.isfinite(variance) & (variance >= 0)
@@ -282,18 +244,9 @@ def _measure(
     catalog["flux_err"] = np.sqrt(n_pixels * sigma**2 + np.maximum(flux, 0))
     catalog[f"mag_{band.name}"] = np.where(flux > 0, magnitude(flux, band), np.nan)
     catalog["n_pixels"] = n_pixels
-    catalog["flags"] = flags
+    catalog["flags"] = footprint_flags(footprints, ~bad)
     return catalog
 
 
 def _is_real(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def _check_integer(name: str, value: object, lowest: int) -> None:
-    """Raise InputError unless `value` is an integer of at least `lowest`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
-        raise InputError(
-            f"{name} must be an integer of at least {lowest}, got {value!r}. Pass for instance "
-            f"{name}={lowest}."
-        )

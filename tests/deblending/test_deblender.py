@@ -477,7 +477,7 @@ def test_weights_that_are_not_there_are_named(tmp_path):
     batch = make_batch(np.zeros((1, 16, 16)))
     with pytest.raises(InputError, match="without config.json and model.weights.h5"):
         ProbaUNetDeblender(5, tmp_path / "mistyped")(batch)
-    with pytest.raises(InputError, match="'mistyped'; load a model of your own"):
+    with pytest.raises(InputError, match="got 'mistyped' without config.json"):
         ProbaUNetDeblender(5, "mistyped")(batch)
     with pytest.raises(InputTypeError, match="name of a preset; got int"):
         ProbaUNetDeblender(5, 3)(batch)
