@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from btk_punet import compare
+from btk_punet.model.weights import installed_presets
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -51,6 +52,7 @@ def test_own_deblender(tmp_path, monkeypatch, capsys):
     assert "mine" in capsys.readouterr().out
 
 
+@pytest.mark.skipif("euclid-vis" not in installed_presets(), reason="its weights are not there")
 def test_probabilities_and_measured_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}

@@ -134,7 +134,7 @@ def test_command_with_a_preset(model, evaluation, tmp_path, monkeypatch, capsys)
 
 def test_command_says_what_is_wrong(tmp_path, capsys):
     assert main(["evaluate", "--model", "nosuch", "-o", str(tmp_path / "out"), "-q"]) == 2
-    assert "expected the name of a preset" in capsys.readouterr().err
+    assert "or the name of a preset" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -171,7 +171,7 @@ def test_arguments_that_cannot_be_used(model, tmp_path, changes, error, message)
 
 def test_folder_without_a_model(tmp_path):
     for folder in (tmp_path, str(tmp_path), "mistyped/model"):
-        with pytest.raises(InputError, match=r"expected a folder with config.json"):
+        with pytest.raises(InputError, match=r"expected the weights as a folder with config.json"):
             evaluate(folder, tmp_path / "out", **FEW)
 
 
