@@ -81,11 +81,15 @@ def sky_arcsec(wcs: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.n
     return 3600 * (ra - 360 * (ra > 180)), 3600 * dec
 
 
-def footprint_flags(covered: np.ndarray, usable: np.ndarray) -> np.ndarray:
+def footprint_flags(
+    pixels: tuple[np.ndarray, ...], n_footprints: int, usable: np.ndarray
+) -> np.ndarray:
     """Return the flags BAD_PIXEL and EDGE of footprints.
 
     Args:
-        covered: Bool ``(n, H, W)``.
+        pixels: ``np.nonzero`` of the footprints ``(n, H, W)``: pixel by pixel, since arrays of all
+            detections by the image would fill the memory for a large field.
+        n_footprints: Number ``n``.
         usable: Which pixels have a value, bool ``(H, W)``.
 
     Returns:
@@ -94,10 +98,8 @@ def footprint_flags(covered: np.ndarray, usable: np.ndarray) -> np.ndarray:
     border = np.ones(usable.shape, bool)
     border[1:-1, 1:-1] = False
     near_bad = ndimage.binary_dilation(~usable, _EIGHT_CONNECTED)
-    # Pixel by pixel of the footprints: arrays of all detections by the image would fill the
-    # memory for a large field.
-    owner, row, column = np.nonzero(covered)
-    flags = np.zeros(len(covered), int)
+    owner, row, column = pixels
+    flags = np.zeros(n_footprints, int)
     for where, flag in ((near_bad, DetectionFlag.BAD_PIXEL), (border, DetectionFlag.EDGE)):
         flags[np.unique(owner[where[row, column]])] |= int(flag)
     return flags

@@ -281,7 +281,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         """
         # Pixel by pixel of the footprints: arrays of all detections by the image would fill the
         # memory for a large field.
-        owner, row, column = np.nonzero(covered)
+        owner, row, column = pixels = np.nonzero(covered)
 
         def total(values: np.ndarray) -> np.ndarray:
             # Of no pixels, bincount gives integers.
@@ -311,7 +311,7 @@ class ProbaUNetDeblender(DetectingDeblender):
                 "flux_err": np.sqrt(flux_variance),
                 f"mag_{band.name}": np.where(flux > 0, magnitude(positive, band), np.nan),
                 "n_pixels": np.bincount(owner, minlength=len(covered)),
-                "flags": footprint_flags(covered, usable),
+                "flags": footprint_flags(pixels, len(covered), usable),
             }
         )
 

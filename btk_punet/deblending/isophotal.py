@@ -244,7 +244,7 @@ def _measure(
     catalog["flux_err"] = np.sqrt(n_pixels * sigma**2 + np.maximum(flux, 0))
     catalog[f"mag_{band.name}"] = np.where(flux > 0, magnitude(flux, band), np.nan)
     catalog["n_pixels"] = n_pixels
-    catalog["flags"] = footprint_flags(footprints, ~bad)
+    catalog["flags"] = footprint_flags(np.nonzero(footprints), len(footprints), ~bad)
     return catalog
 
 

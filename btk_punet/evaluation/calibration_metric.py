@@ -8,8 +8,7 @@ from btk.metrics.base import Metric
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.calibration import N_BINS, Reliability
-from btk_punet.evaluation.metrics import Edges, check_edges
-from btk_punet.evaluation.tables import batch_tables
+from btk_punet.evaluation.metrics import Edges, check_edges, tables_of_one
 
 
 class Calibration(Metric):
@@ -42,12 +41,7 @@ class Calibration(Metric):
         deblend_batch: DeblendBatch,
         matching: Matching | None = None,
     ) -> dict:
-        _, detections = batch_tables(
-            blend_batch,
-            {"method": deblend_batch},
-            matchings=None if matching is None else {"method": matching},
-            with_limit=False,
-        )
+        _, detections = tables_of_one(blend_batch, deblend_batch, matching)
         counted = detections[detections["in_bounds"]]
         if counted["p_detect"].isna().any():
             raise InputError(

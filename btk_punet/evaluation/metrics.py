@@ -208,6 +208,19 @@ def merged_counts(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([bins, fractions(n, k)], axis=1)
 
 
+def tables_of_one(
+    blend_batch: BlendBatch,
+    deblend_batch: DeblendBatch,
+    matching: Matching | None = None,
+    with_limit: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the truth and detection tables of one method, matched here if no matching is given."""
+    matchings = None if matching is None else {"method": matching}
+    return batch_tables(
+        blend_batch, {"method": deblend_batch}, matchings=matchings, with_limit=with_limit
+    )
+
+
 class _CountMetric(Metric):
     """A BTK metric that keeps counts, so that batches can be merged exactly.
 
@@ -233,11 +246,8 @@ class _CountMetric(Metric):
         deblend_batch: DeblendBatch,
         matching: Matching | None = None,
     ) -> dict:
-        truth, detections = batch_tables(
-            blend_batch,
-            {"method": deblend_batch},
-            matchings=None if matching is None else {"method": matching},
-            with_limit=self.by == "limit_snr",
+        truth, detections = tables_of_one(
+            blend_batch, deblend_batch, matching, with_limit=self.by == "limit_snr"
         )
         return self._count(truth, detections, blend_batch.batch_size)
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 _STAMPS, _HELD_OUT = 1, 2
 # One in so many galaxies is in the stamps of validation only.
 HELD_OUT_EVERY = 20
-# Backend of Keras -> the package that it is.
-_BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
 
 def train(
@@ -193,6 +191,6 @@ def _precision(policy: str):
 
 def _versions(backend: str) -> dict[str, str]:
     versions = {"python": platform.python_version(), "btk_punet": __version__}
-    for package in ("numpy", "keras", _BACKENDS.get(backend, backend)):
+    for package in ("numpy", "keras", backend):
         versions[package] = metadata.version(package)
     return versions
