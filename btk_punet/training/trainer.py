@@ -48,7 +48,7 @@ class Composer(Protocol):
 
 
 class Trainee(keras.Model):
-    """A `ProbaUNet` and its loss, as Keras trains it: one dict of arrays in, means of losses out.
+    """A `ProbaUNet` and its loss, as Keras trains it: one dict of arrays in, its losses out.
 
     Args:
         network: The model.
@@ -66,7 +66,7 @@ class Trainee(keras.Model):
 
     @property
     def metrics(self):
-        """Return what is reported: means since the last reset."""
+        """Return what is reported of a batch."""
         return list(self.means.values())
 
     def call(self, batch):
@@ -174,10 +174,11 @@ class Trainer:
             smoothing=0.05,
         )
         batches = _ahead(self._batch, self.step, config.n_steps)
-        began = time.monotonic()
+        began, recent = time.monotonic(), []
         with bar, closing(batches):
             while not reason:
                 logs = self.trainee.train_on_batch(next(batches), return_dict=True)
+                recent.append(logs)  # of this batch alone: Keras resets its means at each call
                 self.step += 1
                 if self.step % AVERAGE_EVERY == 0:
                     self._update_average()
@@ -187,9 +188,10 @@ class Trainer:
                 last = self.step >= config.n_steps
                 if self.step % config.report_steps == 0 or last:
                     seconds = time.monotonic() - began
-                    self._report(logs, run, seconds)
+                    means = {name: np.mean([log[name] for log in recent]) for name in logs}
+                    self._report(means, run, seconds)
                     reason = "all steps done" if last else run.stalled(config.patience)
-                    began = time.monotonic()
+                    began, recent = time.monotonic(), []
         self._draw(run)
         return reason
 
@@ -258,7 +260,6 @@ class Trainer:
             "stamps_per_second": steps * self.config.batch_size / seconds,
         }
         run.report(row, self.state())
-        self.trainee.reset_metrics()
         if len(run.log) % REPORTS_PER_DRAWING == 1:
             self._draw(run)
 

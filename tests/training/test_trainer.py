@@ -265,3 +265,21 @@ class TestAhead:
         while threading.active_count() > before and time.monotonic() < deadline:
             time.sleep(0.001)
         assert threading.active_count() <= before
+
+
+def test_log_holds_the_means_of_the_batches_of_a_report(make, tmp_path, monkeypatch):
+    trainer = make(report_stamps=20, n_stamps=40)  # 5 steps of 4, twice
+    seen = []
+    original = trainer.trainee.train_on_batch
+
+    def watched(*args, **kwargs):
+        logs = original(*args, **kwargs)
+        seen.append(float(logs["loss"]))
+        return logs
+
+    monkeypatch.setattr(trainer.trainee, "train_on_batch", watched)
+    run = TrainingRun(tmp_path / "run", trainer.config)
+    run.begin()
+    trainer.train(run, progress=False)
+    assert len(seen) == 10
+    np.testing.assert_allclose(run.log["loss"], [np.mean(seen[:5]), np.mean(seen[5:])], rtol=1e-5)
