@@ -176,6 +176,11 @@ def _add_train(commands) -> None:
     )
     changes.add_argument("--survey", help="euclid, or one of BTK's surveys, with --catalog")
     changes.add_argument("--catalog", help="CatSim-like table to draw for one of BTK's surveys")
+    changes.add_argument(
+        "--initial-weights",
+        metavar="MODEL",
+        help="start from these: folder of a network built alike, or a preset's name",
+    )
     changes.add_argument("--seed", type=int, help="of galaxies, scenes, noise and first weights")
     parser.add_argument(
         "--jobs", "-j", type=int, default=os.cpu_count() or 1, help="processes that draw galaxies"
@@ -196,7 +201,7 @@ def _train(options: argparse.Namespace) -> int:
         config = TrainingConfig.from_preset(options.preset)
     names = (
         "n_stamps", "batch_size", "stamp_size", "learning_rate", "n_galaxies", "precision",
-        "survey", "catalog", "seed",
+        "survey", "catalog", "initial_weights", "seed",
     )  # fmt: skip
     changes = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     train(

@@ -8,7 +8,7 @@ its transforms by the PSF and the whole image, which costs many times as much.
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import galsim
 import numpy as np
@@ -28,6 +28,20 @@ BORDER_SIGMA = 0.002
 # Fourier modes below this fraction of the PSF's flux are left out. GalSim's default of 1e-3 leaves
 # errors of 0.2 sigma in the middle of the brightest stars.
 PSF_MODE_THRESHOLD = 1e-5
+
+
+class Part(Protocol):
+    """What a source is made of: anything with flux, a profile and an extent."""
+
+    @property
+    def flux(self) -> float:
+        """Total flux [electron]."""
+
+    def profile(self) -> galsim.GSObject:
+        """Return the GalSim profile around the source's centre, before the PSF."""
+
+    def radius_at(self, surface_brightness: float) -> float:
+        """Return how far from the centre [arcsec] it is brighter than electron/arcsec^2."""
 
 
 class Component(NamedTuple):
@@ -150,7 +164,7 @@ class StampRenderer:
 
     def draw(
         self,
-        parts: Sequence[Component],
+        parts: Sequence[Part],
         x: float,
         y: float,
         image_size: int,
@@ -188,7 +202,7 @@ class StampRenderer:
         part = stamp[rows.start - bottom : rows.stop - bottom, cols.start - left : cols.stop - left]
         return part, rows, cols
 
-    def stamp_size(self, parts: Sequence[Component], stretch: float = 1.0) -> int:
+    def stamp_size(self, parts: Sequence[Part], stretch: float = 1.0) -> int:
         """Return the side [pixel] of the smallest stamp that holds the light of a source.
 
         Args:

@@ -65,6 +65,8 @@ class TrainingConfig:
         survey: ``"euclid"``, for stamps from such a bank; or the name of one of BTK's surveys,
             for blends drawn by BTK's own `CatsimGenerator`.
         catalog: Path of a CatSim-like table, for one of BTK's surveys.
+        initial_weights: Folder of a network, or the name of a preset, with whose weights training
+            starts; random ones if None. The network must be as ``model`` says.
         seed: Of galaxies, scenes, noise and first weights.
     """
 
@@ -92,6 +94,7 @@ class TrainingConfig:
     n_galaxies: int = 20_000
     survey: str = "euclid"
     catalog: str | None = None
+    initial_weights: str | None = None
     seed: int = TRAINING_SEED
 
     def __post_init__(self):
@@ -121,8 +124,9 @@ class TrainingConfig:
             raise InputError(
                 f"expected precision 'auto', 'float32' or 'bfloat16', got {self.precision!r}"
             )
-        for name, value in (("survey", self.survey), ("catalog", self.catalog)):
-            if not isinstance(value, str) and not (name == "catalog" and value is None):
+        for name in ("survey", "catalog", "initial_weights"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (name == "survey" or value is not None):
                 raise InputTypeError(f"expected {name} as a text, got {value!r}")
         if self.survey != "euclid" and self.catalog is None:
             raise InputError(

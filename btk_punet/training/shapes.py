@@ -4,14 +4,15 @@ Every galaxy here is one source, whatever lumps it has: what a detector must not
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import galsim
 import numpy as np
 from scipy import ndimage
 from scipy.optimize import brentq
 
-from btk_punet.simulation.rendering import Component, source_components
+from btk_punet.simulation.rendering import Component, Part, source_components
 from btk_punet.simulation.survey import euclid_optics, tabulated_psf
 
 PSF_FWHM_RANGE_ARCSEC = (0.14, 0.20)
@@ -26,19 +27,23 @@ _CORE_SCALE_ARCSEC, _CORE_PIXELS = 0.005, 201
 # Shapes that are not smooth, and how common each is among them. Disks at Euclid's resolution are
 # mostly clumpy or spiral; few galaxies are caught merging.
 IRREGULAR_KINDS = {
-    "clumpy": 0.32,
-    "spiral": 0.30,
-    "lopsided": 0.16,
-    "merging": 0.08,
-    "irregular": 0.14,
+    "patchy": 0.36,
+    "clumpy": 0.20,
+    "spiral": 0.19,
+    "lopsided": 0.10,
+    "merging": 0.06,
+    "irregular": 0.09,
 }
 # The share of galaxies with visible structure grows with the half-light radius [arcsec]: none is
 # seen below the PSF's size, and nearly every large disk has some.
-STRUCTURE_RADIUS_ARCSEC, STRUCTURE_SHARE = (0.10, 0.25, 0.45, 0.8), (0.0, 0.3, 0.5, 0.75)
+STRUCTURE_RADIUS_ARCSEC, STRUCTURE_SHARE = (0.10, 0.25, 0.40, 0.7), (0.0, 0.3, 0.7, 0.9)
 # Early types are smooth: those more concentrated than this keep their Sersic profiles.
 SMOOTH_ABOVE_SERSIC_N, SMOOTH_ABOVE_BULGE_TO_TOTAL = 2.5, 0.6
 
 COMPANION_MAX_ARCSEC = 0.5
+
+# The plane of a patchy disk, as a grid: its side [half-light radii] and its number of cells.
+_PATCHY_SIDE, _PATCHY_CELLS = 8.0, 64
 
 
 def training_psfs(n_psfs: int = 16, seed: int = 0) -> list[galsim.GSObject]:
@@ -113,6 +118,14 @@ class PlacedComponent(Component):
         placed.dx_arcsec, placed.dy_arcsec = float(dx_arcsec), float(dy_arcsec)
         return placed
 
+    def centroid(self) -> tuple[float, float]:
+        """Return the centroid of its light [arcsec from the source's centre]."""
+        return self.dx_arcsec, self.dy_arcsec
+
+    def moved(self, dx_arcsec: float, dy_arcsec: float) -> "PlacedComponent":
+        """Return the component moved by this much."""
+        return self.at(self, self.dx_arcsec + dx_arcsec, self.dy_arcsec + dy_arcsec)
+
     def profile(self) -> galsim.GSObject:
         """Return the GalSim profile, at its place, before the PSF."""
         return super().profile().shift(self.dx_arcsec, self.dy_arcsec)
@@ -123,9 +136,62 @@ class PlacedComponent(Component):
         return offset + super().radius_at(surface_brightness)
 
 
+@dataclass(frozen=True, eq=False)
+class PatchyDisk:
+    """A disk given by its light on a grid, inclined and turned.
+
+    Attributes:
+        flux: Total flux [electron].
+        light: Share of the light in each cell of the disk's plane, ``(n, n)``; it sums to 1.
+        cell: ``(2, 2)``: the matrix from cells to the sky [arcsec].
+        dx_arcsec: Where the middle of the grid stands, from the source's centre.
+        dy_arcsec: The same in y.
+    """
+
+    flux: float
+    light: np.ndarray
+    cell: np.ndarray
+    dx_arcsec: float
+    dy_arcsec: float
+
+    def moved(self, dx_arcsec: float, dy_arcsec: float) -> "PatchyDisk":
+        """Return the disk moved by this much."""
+        return replace(
+            self, dx_arcsec=self.dx_arcsec + dx_arcsec, dy_arcsec=self.dy_arcsec + dy_arcsec
+        )
+
+    def profile(self) -> galsim.GSObject:
+        """Return the GalSim profile, at its place, before the PSF."""
+        grid = galsim.InterpolatedImage(
+            galsim.Image(self.light, scale=1.0), x_interpolant="linear", flux=self.flux
+        )
+        jacobian = self.cell.ravel().tolist()
+        # A transformation that stretches an image keeps its surface brightness, not its flux.
+        placed = galsim.Transform(
+            grid, jac=jacobian, flux_ratio=1 / abs(float(np.linalg.det(self.cell)))
+        )
+        return placed.shift(self.dx_arcsec, self.dy_arcsec)
+
+    def radius_at(self, surface_brightness: float) -> float:
+        """Return how far from the source's centre [arcsec] it is brighter than this."""
+        area = abs(float(np.linalg.det(self.cell)))
+        rows, cols = np.nonzero(self.light * self.flux / area > surface_brightness)
+        if len(rows) == 0:
+            return 0.0
+        middle = (len(self.light) - 1) / 2
+        x, y = self.cell @ np.array([cols - middle, rows - middle])
+        return float(np.hypot(x + self.dx_arcsec, y + self.dy_arcsec).max())
+
+    def centroid(self) -> tuple[float, float]:
+        """Return the centroid of its light [arcsec from the source's centre]."""
+        steps = np.arange(len(self.light)) - (len(self.light) - 1) / 2
+        x, y = self.cell @ [self.light.sum(axis=0) @ steps, self.light.sum(axis=1) @ steps]
+        return self.dx_arcsec + float(x), self.dy_arcsec + float(y)
+
+
 def galaxy_parts(
     row: Mapping, flux: float, rng: np.random.Generator, kind: str | None = None
-) -> tuple[str, list[Component]]:
+) -> tuple[str, Sequence[Part]]:
     """Return what a source of an `EuclidCatalog` looks like, smooth or not.
 
     A galaxy with structure keeps the flux, axes and angle of its row; its centre is that of its
@@ -156,14 +222,11 @@ def galaxy_parts(
     return kind, _centred(_Disk(row, smooth, rng).parts(kind))
 
 
-def _centred(parts: list[PlacedComponent]) -> list[Component]:
+def _centred(parts: Sequence[PlacedComponent | PatchyDisk]) -> list[Part]:
     """Return the parts moved together, so that the centroid of their light is the centre."""
-    flux = np.array([part.flux for part in parts])
-    x, y = (
-        np.average([getattr(part, name) for part in parts], weights=flux)
-        for name in ("dx_arcsec", "dy_arcsec")
-    )
-    return [PlacedComponent.at(part, part.dx_arcsec - x, part.dy_arcsec - y) for part in parts]
+    flux = [part.flux for part in parts]
+    x, y = np.average([part.centroid() for part in parts], axis=0, weights=flux)
+    return [part.moved(-x, -y) for part in parts]
 
 
 class _Disk:
@@ -175,7 +238,7 @@ class _Disk:
         self.a, self.b = float(row["a_d"]), float(row["b_d"])  # arcsec
         self.angle_deg = float(row["pa_disk"])
 
-    def parts(self, kind: str) -> list[PlacedComponent]:
+    def parts(self, kind: str) -> Sequence[PlacedComponent | PatchyDisk]:
         return getattr(self, f"_{kind}")()
 
     def _sky(self, radius: np.ndarray, azimuth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -219,6 +282,49 @@ class _Disk:
             PlacedComponent.at(Component(float(flux), 1.0, float(half_light)), dx, dy)
             for flux, half_light, dx, dy in zip(luminosity, sizes, x, y, strict=True)
         ]
+
+    def _patchy(self) -> list[PlacedComponent | PatchyDisk]:
+        """A disk whose brightness follows a lognormal random field, often with a bulge.
+
+        Star formation is correlated over all scales up to the disk's own, so the field has a
+        power law for its spectrum: patches, rings, one-sided disks and bright knots off the
+        centre come out of the same law. Half of them are wound up by the disk's rotation.
+        """
+        rng = self.rng
+        steps = (np.arange(_PATCHY_CELLS) - (_PATCHY_CELLS - 1) / 2) * _PATCHY_SIDE / _PATCHY_CELLS
+        x, y = np.meshgrid(steps, steps)
+        radius = np.hypot(x, y)
+        field = _random_field(_PATCHY_CELLS, rng.uniform(1.2, 3.0), rng)
+        if rng.random() < 0.5:
+            turn = rng.choice([-1, 1]) / math.tan(math.radians(rng.uniform(15, 40)))
+            angle = np.arctan2(y, x) + turn * np.log(radius + 0.2)
+            cells = _PATCHY_CELLS / _PATCHY_SIDE
+            places = [radius * np.sin(angle) * cells, radius * np.cos(angle) * cells]
+            field = ndimage.map_coordinates(field, places, order=1, mode="grid-wrap")
+        sersic_n = rng.uniform(0.5, 1.3)
+        smooth = np.exp(-(2 * sersic_n - 1 / 3) * radius ** (1 / sersic_n))
+        # Clipped, so that no rare cell far out shines like a source of its own.
+        light = (
+            smooth
+            * np.exp(rng.uniform(0.4, 1.4) * field.clip(-2.5, 2.5))
+            * (radius < _PATCHY_SIDE / 2)
+        )
+        cos, sin = math.cos(math.radians(self.angle_deg)), math.sin(math.radians(self.angle_deg))
+        axes = np.array([[self.a * cos, -self.b * sin], [self.a * sin, self.b * cos]])
+        bulge = rng.uniform(0.02, 0.25) if rng.random() < 0.6 else 0.0
+        disk = PatchyDisk(
+            (1 - bulge) * self.flux,
+            light / light.sum(),
+            axes * _PATCHY_SIDE / _PATCHY_CELLS,
+            0.0,
+            0.0,
+        )
+        if not bulge:
+            return [disk]
+        # The brightest point of a late type is not always its middle.
+        off = axes @ rng.uniform(-0.5, 0.5, 2) if rng.random() < 0.4 else np.zeros(2)
+        size = max(rng.uniform(0.12, 0.3) * self.b, 0.02)
+        return [disk, PlacedComponent.at(Component(bulge * self.flux, 1.0, size), *off)]
 
     def _clumpy(self) -> list[PlacedComponent]:
         """A disk with star-forming knots anywhere on it."""
@@ -312,3 +418,12 @@ class _Disk:
             for flux, dx, dy in zip(fluxes, x, y, strict=True)
         ]
         return [*self._body(1 - patches - knot_share), *blobs, *knots]
+
+
+def _random_field(size: int, slope: float, rng: np.random.Generator) -> np.ndarray:
+    """Return a periodic Gaussian field of unit variance, its power falling as k^-slope."""
+    k = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size))
+    k[0, 0] = np.inf
+    modes = np.fft.rfft2(rng.standard_normal((size, size))) * k ** (-slope / 2)
+    field = np.fft.irfft2(modes, s=(size, size))
+    return field / field.std()

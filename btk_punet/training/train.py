@@ -78,6 +78,8 @@ def train(
     keras.utils.set_random_seed(config.seed % 2**32)
     with _precision(policy):
         network = _network(config, 1 if blends is None else blends[0].n_bands)
+    if config.initial_weights is not None and run.checkpoint is None:
+        network.set_weights(_initial_weights(config.initial_weights, network))
     run.begin(precision_used=policy, versions=_versions(keras.backend.backend()))
     composer, held_out = blends or _stamp_composers(
         config, _bank(bank, config, run, njobs, progress)
@@ -109,6 +111,25 @@ def _network(config: TrainingConfig, n_bands: int) -> ProbaUNet:
         raise InputError(
             f"expected model as arguments of ProbaUNet, got {dict(config.model)}: {error}"
         ) from error
+
+
+def _initial_weights(weights: str, network: ProbaUNet) -> list[np.ndarray]:
+    """Return the weights of another network that is built alike."""
+    from btk_punet.model.proba_unet import open_network
+
+    start, _ = open_network(weights)
+    theirs, ours = start.get_config(), network.get_config()
+    unlike = [
+        f"{key}: {theirs[key]} there, {value} here"
+        for key, value in ours.items()
+        if key != "name" and theirs[key] != value
+    ]
+    if unlike:
+        raise InputError(
+            f"expected initial_weights of a network as model describes it, got '{weights}', which "
+            f"differs ({'; '.join(unlike)}): change model to that network's arguments"
+        )
+    return start.get_weights()
 
 
 def _seeds(config: TrainingConfig) -> list[int]:

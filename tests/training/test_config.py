@@ -96,6 +96,7 @@ def test_values_that_cannot_be_used(choices, match):
         ({"survey": 3, "catalog": "x"}, "survey as a text, got 3"),
         ({"survey": None}, "survey as a text, got None"),
         ({"survey": "LSST", "catalog": Path("x")}, "catalog as a text, got"),
+        ({"initial_weights": 3}, "initial_weights as a text, got 3"),
     ],
 )
 def test_types_that_cannot_be_used(choices, match):

@@ -268,6 +268,49 @@ class TestRefusedBeforeTheFolderIsTaken:
         assert (tmp_path / "training.json").read_bytes() == before
 
 
+class TestInitialWeights:
+    def test_training_starts_with_them(self, done, tmp_path, tiny, gaussians, no_plots):
+        folder, first = done
+        # A learning rate that moves nothing: what comes out is what went in.
+        still = tiny.changed(
+            initial_weights=str(folder), learning_rate=1e-12, final_learning_rate=0.0
+        )
+        second = train(tmp_path / "run", still, bank=gaussians, progress=False)
+        for ours, theirs in zip(second.get_weights(), first.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+    def test_not_needed_to_go_on(self, done, tmp_path, tiny, gaussians, no_plots, monkeypatch):
+        start = tmp_path / "start"
+        done[1].save(start)
+        config = tiny.changed(initial_weights=str(start))
+        # Stopped after its first checkpoint, and the weights it began with are gone.
+        report = TrainingRun.report
+
+        def report_and_stop(run, row, state):
+            report(run, row, state)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(TrainingRun, "report", report_and_stop)
+            train(tmp_path / "run", config, bank=gaussians, progress=False)
+        for path in start.iterdir():
+            path.unlink()
+        train(tmp_path / "run", config, bank=gaussians, progress=False)
+        assert len(TrainingRun(tmp_path / "run", config).log) > 1
+
+    def test_of_a_network_built_otherwise(self, done, tmp_path, tiny):
+        other = {**tiny.model, "latent_channels": 3}
+        config = tiny.changed(initial_weights=str(done[0]), model=other)
+        with pytest.raises(InputError, match="latent_channels: .* there, 3 here.*change model"):
+            train(tmp_path / "run", config)
+        assert not (tmp_path / "run").exists()
+
+    def test_that_are_nowhere(self, tmp_path, tiny):
+        with pytest.raises(InputError, match="name of a preset"):
+            train(tmp_path / "run", tiny.changed(initial_weights="none"))
+        assert not (tmp_path / "run").exists()
+
+
 class TestTheBank:
     def test_validation_has_galaxies_of_its_own(self, tiny, gaussians):
         composer, held_out = training._stamp_composers(tiny, gaussians)
