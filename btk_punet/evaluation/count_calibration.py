@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.matching import NEIGHBOUR_SNR
+from btk_punet.simulation.snr import NEIGHBOUR_SNR
 
 # By so much a posterior may miss a sum of 1, in single precision.
 _ROUNDING = 1e-4

@@ -1,10 +1,10 @@
-"""How well a source could be seen at best: alone in the image, and among unknown neighbours."""
+"""How well a source could be seen at best among neighbours of which nothing is known."""
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from btk_punet.errors import InputError
-from btk_punet.simulation.labels import check_isolated, check_map
+from btk_punet.simulation.snr import Box, check_scene, light_boxes
 
 # Smallest eigenvalue of the normalised Fisher matrix, relative to the largest, that is inverted:
 # what is below cannot be told from rounding.
@@ -13,34 +13,6 @@ FISHER_CUTOFF = 1e-9
 WELL_CONDITIONED = 1e8
 # Templates of one source: its image, two gradients, and three mixtures of these.
 N_TEMPLATES = 6
-
-# Rows and columns of the pixels that hold the light of one source.
-Box = tuple[slice, slice]
-
-
-def alone_snr(isolated: np.ndarray, background: float | np.ndarray) -> np.ndarray:
-    """Return the signal-to-noise ratio of each source if it were alone.
-
-    ``sqrt(sum f^2 / (background + f))`` over the pixels, with ``f`` the noiseless flux: that of a
-    flux fitted with the true profile.
-
-    Args:
-        isolated: Each source alone, noiseless [electron], one scene and band, shape (n, H, W).
-            Bands add in quadrature.
-        background: Variance without the sources [electron^2], a number or shape (H, W).
-
-    Returns:
-        One value a source, shape (n,).
-
-    Raises:
-        InputError: for arrays of the wrong shape, or a background that is not above 0.
-    """
-    isolated, background = _check(isolated, background)
-    snr = np.zeros(len(isolated))
-    for source, box in enumerate(_boxes(isolated)):
-        flux = isolated[source][box].astype(float)
-        snr[source] = np.sqrt((flux**2 / (background[box] + np.maximum(flux, 0.0))).sum())
-    return snr
 
 
 def limit_snr(
@@ -70,7 +42,7 @@ def limit_snr(
         InputError: for arrays of the wrong shape, an image of fewer than 2 x 2 pixels (it has no
             gradients), or a background that is not above 0.
     """
-    isolated, background = _check(isolated, background)
+    isolated, background = check_scene(isolated, background)
     x, y = np.asarray(x, float), np.asarray(y, float)
     if x.shape != (len(isolated),) or y.shape != x.shape:
         raise InputError(
@@ -81,7 +53,7 @@ def limit_snr(
     if min(height, width) < 2:
         raise InputError(f"Gradients need images of 2 x 2 pixels at least, got {height} x {width}.")
     # The gradients reach one pixel beyond the flux, and look at one more.
-    boxes = _boxes(isolated, margin=2)
+    boxes = light_boxes(isolated, margin=2)
     total = np.zeros((height, width))
     for image, box in zip(isolated, boxes, strict=True):
         total[box] += image[box]
@@ -209,30 +181,3 @@ def _overlapping_groups(fisher: np.ndarray) -> list[np.ndarray]:
     """Return the numbers of the sources of each group that hangs together by shared pixels."""
     n_groups, group_of = connected_components((fisher != 0).any(axis=(1, 3)), directed=False)
     return [np.flatnonzero(group_of == group) for group in range(n_groups)]
-
-
-def _boxes(isolated: np.ndarray, margin: int = 0) -> list[Box]:
-    """Return the smallest box around each source's flux and a margin; empty without flux."""
-    lit = isolated != 0
-    boxes = []
-    for lines in zip(lit.any(axis=2), lit.any(axis=1), strict=True):
-        box = []
-        for line in lines:
-            (inside,) = np.nonzero(line)
-            start, stop = (inside[0] - margin, inside[-1] + 1 + margin) if len(inside) else (0, 0)
-            box.append(slice(max(start, 0), min(stop, len(line))))
-        boxes.append((box[0], box[1]))
-    return boxes
-
-
-def _check(isolated: np.ndarray, background: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    isolated = check_isolated(isolated)
-    if not np.isfinite(isolated).all():
-        raise InputError("isolated, noiseless images, must hold finite numbers only.")
-    background = check_map(background, "background", isolated)
-    if not (background > 0).all():
-        raise InputError(
-            "background, the variance of a pixel without sources, must be above 0 electron^2 "
-            "everywhere."
-        )
-    return isolated, background

@@ -14,8 +14,8 @@ from btk_punet.evaluation.pixels import CLASS_NAMES, PixelScores
 from btk_punet.evaluation.spread import PosteriorSpread
 from btk_punet.evaluation.tables import is_real, scene_truth
 from btk_punet.simulation.labels import overlap_count
+from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import background_variance, reference_band
-from btk_punet.training.dataset import CENTRE_SNR
 
 
 class MapScores:
@@ -165,7 +165,7 @@ def source_footprints(blend_batch: BlendBatch, scene: int, band: int) -> np.ndar
 
 
 def centre_map(truth: pd.DataFrame, size: int) -> np.ndarray:
-    """Return which pixels hold the centre of a source that training marks (`CENTRE_SNR`).
+    """Return which pixels hold the centre of a source that training marks (`NEIGHBOUR_SNR`).
 
     Args:
         truth: What `scene_truth` says of each source.
@@ -175,7 +175,7 @@ def centre_map(truth: pd.DataFrame, size: int) -> np.ndarray:
         Booleans of shape (size, size).
     """
     centres = np.zeros((size, size), bool)
-    bright = truth[truth["alone_snr"] > CENTRE_SNR]
+    bright = truth[truth["alone_snr"] > NEIGHBOUR_SNR]
     column, row = (np.floor(bright[name].to_numpy() + 0.5).astype(int) for name in ("x", "y"))
     inside = (np.minimum(column, row) >= 0) & (np.maximum(column, row) < size)
     centres[row[inside], column[inside]] = True

@@ -9,9 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from btk_punet.errors import InputError
-
-# Fainter sources (signal-to-noise ratio if they were alone) are neither matched nor neighbours.
-NEIGHBOUR_SNR = 2.0
+from btk_punet.simulation.snr import NEIGHBOUR_SNR
 
 
 class Matcher(BtkMatcher):

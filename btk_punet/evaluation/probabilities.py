@@ -13,10 +13,11 @@ from btk.blend_batch import BlendBatch, DeblendBatch
 
 from btk_punet.evaluation.blend_identification import BlendIdentification
 from btk_punet.evaluation.count_calibration import true_counts
-from btk_punet.evaluation.matching import NEIGHBOUR_SNR, Matcher
+from btk_punet.evaluation.matching import Matcher
 from btk_punet.evaluation.metrics import merged_counts
 from btk_punet.evaluation.purity_sweep import LOWEST_THRESHOLD
 from btk_punet.evaluation.tables import batch_tables
+from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import pixel_scale_arcsec
 
 # The tables that there may be, and by which columns the rows of a method are sorted.

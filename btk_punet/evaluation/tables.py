@@ -14,10 +14,11 @@ from btk.match import Matching
 from scipy.spatial import KDTree
 
 from btk_punet.errors import CatalogError, InputError
-from btk_punet.evaluation.limit import alone_snr, limit_snr
-from btk_punet.evaluation.matching import NEIGHBOUR_SNR, Matcher
+from btk_punet.evaluation.limit import limit_snr
+from btk_punet.evaluation.matching import Matcher
 from btk_punet.simulation.catalog import half_light_radius_arcsec
 from btk_punet.simulation.labels import clean_real_galaxies
+from btk_punet.simulation.snr import COUNTS_SNR, NEIGHBOUR_SNR, alone_snr
 from btk_punet.simulation.survey import (
     background_variance,
     magnitude,
@@ -25,8 +26,6 @@ from btk_punet.simulation.survey import (
     reference_band,
 )
 
-# A true source counts above this signal-to-noise ratio, if it were alone.
-COUNTS_SNR = 5.0
 # Sources and detections this close to the border of the image [pixel] do not count.
 EDGE_PIXELS = 2
 # The magnitude of a detection, the same for every method, is taken in this aperture.

@@ -1,7 +1,6 @@
 """Which pixel belongs to how many sources, from the noiseless image of each one alone."""
 
 import numpy as np
-from scipy import ndimage
 
 from btk_punet.errors import InputError
 
@@ -97,6 +96,9 @@ def connected_part(mask: np.ndarray, x: float, y: float) -> np.ndarray:
     height, width = mask.shape
     if not (0 <= column < width and 0 <= row < height and mask[row, column]):
         return np.zeros_like(mask)
+    # Here and not above: a machine that only trains has labels of smooth galaxies, by NumPy alone.
+    from scipy import ndimage
+
     regions, _ = ndimage.label(mask, structure=_EIGHT_CONNECTED)
     return regions == regions[row, column]
 

@@ -215,7 +215,7 @@ class GalaxyBank:
             EUCLID_READ_NOISE_ELECTRONS,
             get_euclid_survey,
         )
-        from btk_punet.training.shapes import equivalent_fwhm_arcsec, training_psfs
+        from btk_punet.training.psfs import equivalent_fwhm_arcsec, training_psfs
 
         psfs = training_psfs(seed=seed) if psfs is None else list(psfs)
         if min(n_galaxies, max_size, njobs) < 1 or not 1 <= psfs_per_galaxy <= len(psfs) <= 255:

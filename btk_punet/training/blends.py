@@ -9,11 +9,10 @@ from btk.catalog import CatsimCatalog
 from btk.draw_blends import CatsimGenerator
 
 from btk_punet.errors import CatalogError
-from btk_punet.evaluation.limit import alone_snr
 from btk_punet.simulation.catalog import read_table
 from btk_punet.simulation.choices import choose_sampling, choose_survey
+from btk_punet.simulation.snr import NEIGHBOUR_SNR, alone_snr
 from btk_punet.simulation.survey import background_variance, pixel_scale_arcsec
-from btk_punet.training.dataset import CENTRE_SNR
 
 # Sources of a blend stand within so much of the middle, or on all of a smaller stamp.
 GROUP_RADIUS_ARCSEC = 1.6
@@ -106,7 +105,9 @@ class BlendComposer:
                 sum(alone_snr(isolated[:, b], v) ** 2 for b, v in enumerate(self.background))
             )
             x, y = (np.floor(np.asarray(catalog[n], float) + 0.5) for n in ("x_peak", "y_peak"))
-            bright = (snr > CENTRE_SNR) & (np.minimum(x, y) >= 0) & (np.maximum(x, y) < self.size)
+            bright = (
+                (snr > NEIGHBOUR_SNR) & (np.minimum(x, y) >= 0) & (np.maximum(x, y) < self.size)
+            )
             centres[index, y[bright].astype(int), x[bright].astype(int)] = 1
         return {
             "image": images.astype(np.float32),

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from btk_punet.errors import InputError
+from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.training.bank import GalaxyBank
 
 # Shares of the scenes: the recipe of the trial that worked.
 SCENE_MIX = {"field": 0.30, "group": 0.55, "pair": 0.15}
-# A centre is marked where the source's alone_snr exceeds this: what a detection may be matched
-# with. Fainter sources cannot be found.
-CENTRE_SNR = 2.0
 PIXEL_SCALE_ARCSEC = 0.1
 
 FIELD_DENSITY_PER_ARCMIN2 = (60.0, 200.0)  # all magnitudes of the bank, to 26.5
@@ -169,7 +167,7 @@ class StampComposer:
         for index, scene in enumerate(scenes):
             flux[index], count, (x, y, snr) = self.compose(scene)
             np.minimum(count, 2, out=batch["class"][index])
-            found = np.flatnonzero(self._inside(x, y) & (snr > CENTRE_SNR))
+            found = np.flatnonzero(self._inside(x, y) & (snr > NEIGHBOUR_SNR))
             found = found[np.argsort(snr[found])]
             column, row = _pixel(x[found]), _pixel(y[found])
             batch["centre"][index, row, column] = 1

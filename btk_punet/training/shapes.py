@@ -1,28 +1,16 @@
-"""What the training data is drawn from: PSFs with aberrations, and galaxies that are not smooth.
+"""The galaxies that training data is drawn from: smooth ones, and those with structure.
 
 Every galaxy here is one source, whatever lumps it has: what a detector must not take apart.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
-import galsim
 import numpy as np
 from scipy import ndimage
-from scipy.optimize import brentq
 
 from btk_punet.simulation.rendering import Component, Part, source_components
-from btk_punet.simulation.survey import euclid_optics, tabulated_psf
-
-PSF_FWHM_RANGE_ARCSEC = (0.14, 0.20)
-# Defocus, astigmatism, coma, trefoil and spherical aberration, in Noll's numbers.
-NOLL_TERMS = range(4, 12)
-# All terms together (0.07 is the diffraction limit by Marechal's rule), and each alone.
-WAVEFRONT_RMS_WAVES, TERM_MAX_WAVES = (0.01, 0.065), 0.05
-
-# The image of a PSF's middle on which its FWHM is measured.
-_CORE_SCALE_ARCSEC, _CORE_PIXELS = 0.005, 201
+from btk_punet.training.parts import PatchyDisk, PlacedComponent, centred
 
 # Shapes that are not smooth, and how common each is among them. Disks at Euclid's resolution are
 # mostly clumpy or spiral; few galaxies are caught merging.
@@ -44,149 +32,6 @@ COMPANION_MAX_ARCSEC = 0.5
 
 # The plane of a patchy disk, as a grid: its side [half-light radii] and its number of cells.
 _PATCHY_SIDE, _PATCHY_CELLS = 8.0, 64
-
-
-def training_psfs(n_psfs: int = 16, seed: int = 0) -> list[galsim.GSObject]:
-    """Return PSFs of Euclid's optics with random aberrations, blurred to FWHM 0.14-0.20 arcsec.
-
-    Args:
-        n_psfs: Number of PSFs; their FWHM (before the pixel) are spread evenly over the range.
-        seed: Seed of the aberrations and the angles of the struts.
-    """
-    rng = np.random.default_rng(seed)
-    low, high = PSF_FWHM_RANGE_ARCSEC
-    fwhms = low + (high - low) * (np.arange(n_psfs) + rng.random(n_psfs)) / n_psfs
-    return [_aberrated_psf(fwhm, rng) for fwhm in fwhms]
-
-
-def equivalent_fwhm_arcsec(psf: galsim.GSObject) -> float:
-    """Return the diameter [arcsec] of the circle with the area where a PSF is above half its peak.
-
-    GalSim's ``calculateFWHM`` takes the shortest way down, which for an aberrated PSF is not its
-    size.
-    """
-    return _fwhm_of_image(_core(psf))
-
-
-def _core(psf: galsim.GSObject) -> np.ndarray:
-    """Return the inner arcsecond of a PSF, finely sampled."""
-    return psf.drawImage(
-        nx=_CORE_PIXELS, ny=_CORE_PIXELS, scale=_CORE_SCALE_ARCSEC, method="no_pixel"
-    ).array
-
-
-def _fwhm_of_image(core: np.ndarray) -> float:
-    n_above = np.count_nonzero(core >= 0.5 * core.max())
-    return 2 * _CORE_SCALE_ARCSEC * math.sqrt(n_above / math.pi)
-
-
-def _aberrated_psf(fwhm_arcsec: float, rng: np.random.Generator) -> galsim.GSObject:
-    """Return one PSF as a table, like `simulation.survey.euclid_psf`."""
-    terms = rng.standard_normal(len(NOLL_TERMS))
-    terms *= rng.uniform(*WAVEFRONT_RMS_WAVES) / np.linalg.norm(terms)
-    terms = np.clip(terms, -TERM_MAX_WAVES, TERM_MAX_WAVES)
-    strut_angle = rng.uniform(0.0, 120.0)
-    while True:
-        optics = euclid_optics(
-            strut_angle=strut_angle * galsim.degrees,
-            aberrations=[0.0] * NOLL_TERMS.start + list(terms),
-        )
-        core = _core(optics)
-        if _fwhm_of_image(core) < fwhm_arcsec - 2e-3:
-            break
-        terms *= 0.7  # too aberrated to be that sharp
-
-    def blurred_fwhm(sigma_arcsec: float) -> float:
-        return _fwhm_of_image(ndimage.gaussian_filter(core, sigma_arcsec / _CORE_SCALE_ARCSEC))
-
-    sigma_arcsec = brentq(
-        lambda sigma: blurred_fwhm(sigma) - fwhm_arcsec, 1e-3, fwhm_arcsec, xtol=2e-4
-    )
-    return tabulated_psf(galsim.Convolve(optics, galsim.Gaussian(sigma=sigma_arcsec)))
-
-
-class PlacedComponent(Component):
-    """A component that stands off the source's centre: a knot, a companion, a lopsided disk."""
-
-    dx_arcsec: float
-    dy_arcsec: float
-
-    @classmethod
-    def at(cls, component: Component, dx_arcsec: float, dy_arcsec: float) -> "PlacedComponent":
-        """Return a component moved from the centre by this much."""
-        placed = cls(*component)
-        placed.dx_arcsec, placed.dy_arcsec = float(dx_arcsec), float(dy_arcsec)
-        return placed
-
-    def centroid(self) -> tuple[float, float]:
-        """Return the centroid of its light [arcsec from the source's centre]."""
-        return self.dx_arcsec, self.dy_arcsec
-
-    def moved(self, dx_arcsec: float, dy_arcsec: float) -> "PlacedComponent":
-        """Return the component moved by this much."""
-        return self.at(self, self.dx_arcsec + dx_arcsec, self.dy_arcsec + dy_arcsec)
-
-    def profile(self) -> galsim.GSObject:
-        """Return the GalSim profile, at its place, before the PSF."""
-        return super().profile().shift(self.dx_arcsec, self.dy_arcsec)
-
-    def radius_at(self, surface_brightness: float) -> float:
-        """Return how far from the source's centre [arcsec] it is brighter than this."""
-        offset = math.hypot(self.dx_arcsec, self.dy_arcsec)
-        return offset + super().radius_at(surface_brightness)
-
-
-@dataclass(frozen=True, eq=False)
-class PatchyDisk:
-    """A disk given by its light on a grid, inclined and turned.
-
-    Attributes:
-        flux: Total flux [electron].
-        light: Share of the light in each cell of the disk's plane, ``(n, n)``; it sums to 1.
-        cell: ``(2, 2)``: the matrix from cells to the sky [arcsec].
-        dx_arcsec: Where the middle of the grid stands, from the source's centre.
-        dy_arcsec: The same in y.
-    """
-
-    flux: float
-    light: np.ndarray
-    cell: np.ndarray
-    dx_arcsec: float
-    dy_arcsec: float
-
-    def moved(self, dx_arcsec: float, dy_arcsec: float) -> "PatchyDisk":
-        """Return the disk moved by this much."""
-        return replace(
-            self, dx_arcsec=self.dx_arcsec + dx_arcsec, dy_arcsec=self.dy_arcsec + dy_arcsec
-        )
-
-    def profile(self) -> galsim.GSObject:
-        """Return the GalSim profile, at its place, before the PSF."""
-        grid = galsim.InterpolatedImage(
-            galsim.Image(self.light, scale=1.0), x_interpolant="linear", flux=self.flux
-        )
-        jacobian = self.cell.ravel().tolist()
-        # A transformation that stretches an image keeps its surface brightness, not its flux.
-        placed = galsim.Transform(
-            grid, jac=jacobian, flux_ratio=1 / abs(float(np.linalg.det(self.cell)))
-        )
-        return placed.shift(self.dx_arcsec, self.dy_arcsec)
-
-    def radius_at(self, surface_brightness: float) -> float:
-        """Return how far from the source's centre [arcsec] it is brighter than this."""
-        area = abs(float(np.linalg.det(self.cell)))
-        rows, cols = np.nonzero(self.light * self.flux / area > surface_brightness)
-        if len(rows) == 0:
-            return 0.0
-        middle = (len(self.light) - 1) / 2
-        x, y = self.cell @ np.array([cols - middle, rows - middle])
-        return float(np.hypot(x + self.dx_arcsec, y + self.dy_arcsec).max())
-
-    def centroid(self) -> tuple[float, float]:
-        """Return the centroid of its light [arcsec from the source's centre]."""
-        steps = np.arange(len(self.light)) - (len(self.light) - 1) / 2
-        x, y = self.cell @ [self.light.sum(axis=0) @ steps, self.light.sum(axis=1) @ steps]
-        return self.dx_arcsec + float(x), self.dy_arcsec + float(y)
 
 
 def galaxy_parts(
@@ -219,14 +64,7 @@ def galaxy_parts(
         if rng.random() >= share:
             return ("sersic" if row["sersic_n"] > 0 else "bulge_disk"), smooth
         kind = str(rng.choice(list(IRREGULAR_KINDS), p=list(IRREGULAR_KINDS.values())))
-    return kind, _centred(_Disk(row, smooth, rng).parts(kind))
-
-
-def _centred(parts: Sequence[PlacedComponent | PatchyDisk]) -> list[Part]:
-    """Return the parts moved together, so that the centroid of their light is the centre."""
-    flux = [part.flux for part in parts]
-    x, y = np.average([part.centroid() for part in parts], axis=0, weights=flux)
-    return [part.moved(-x, -y) for part in parts]
+    return kind, centred(_Disk(row, smooth, rng).parts(kind))
 
 
 class _Disk:

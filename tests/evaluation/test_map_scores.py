@@ -6,7 +6,7 @@ from btk_punet.evaluation.map_scores import MapScores, centre_map, source_footpr
 from btk_punet.evaluation.pixels import CLASS_NAMES
 from btk_punet.evaluation.tables import scene_truth
 from btk_punet.simulation.labels import class_map
-from btk_punet.training.dataset import CENTRE_SNR
+from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from tests.evaluation.conftest import (
     BACKGROUND,
     SIZE,
@@ -157,7 +157,7 @@ def test_footprint_of_a_real_galaxy_is_the_part_that_holds_its_centre():
 def test_centres_are_those_that_training_marks():
     # Bright; just too faint; bright, but centred outside; in the corner.
     x, y = [20.4, 40, -0.6, 63.4], [30.6, 40, 30, 0]
-    flux = [flux_per_pixel_of_snr(snr) for snr in (50, CENTRE_SNR - 0.1)] + [1e3, 1e3]
+    flux = [flux_per_pixel_of_snr(snr) for snr in (50, NEIGHBOUR_SNR - 0.1)] + [1e3, 1e3]
     places = [(20, 31), (40, 40), (0, 30), (63, 0)]
     isolated = [square(*xy, f) for xy, f in zip(places, flux, strict=True)]
     truth = scene_truth(blend_batch([source_table(x, y)], [isolated]), 0)

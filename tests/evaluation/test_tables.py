@@ -7,7 +7,6 @@ from btk.match import Matching
 from btk.measure import get_blendedness
 from btk.survey import get_surveys
 
-from btk_punet.evaluation.limit import alone_snr
 from btk_punet.evaluation.tables import (
     aperture_flux,
     batch_tables,
@@ -17,6 +16,7 @@ from btk_punet.evaluation.tables import (
     true_magnitudes,
 )
 from btk_punet.simulation.labels import clean_real_galaxies
+from btk_punet.simulation.snr import alone_snr
 from btk_punet.simulation.survey import background_variance
 from tests.evaluation.conftest import (
     BACKGROUND,

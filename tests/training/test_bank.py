@@ -84,7 +84,7 @@ def test_kinds_are_as_common_as_in_the_sky(bank):
     catalog = bank.catalog
     large = (catalog["magnitude"] < 24.5) & (catalog["half_light_radius_arcsec"] > 0.2)
     structured = catalog["kind"] >= KINDS.index("clumpy")
-    assert 0.25 < structured[large].mean() < 0.5
+    assert 0.4 < structured[large].mean() < 0.75
     assert not structured[catalog["half_light_radius_arcsec"] < 0.1].any()
     star = catalog["kind"] == KINDS.index("star")
     assert star.sum() == 32

@@ -10,8 +10,8 @@ from btk.sampling_functions import SamplingFunction
 from btk.survey import get_surveys
 
 from btk_punet.errors import CatalogError, InputError
-from btk_punet.evaluation.limit import alone_snr
 from btk_punet.simulation.labels import class_map, overlap_count
+from btk_punet.simulation.snr import alone_snr
 from btk_punet.simulation.survey import background_variance
 from btk_punet.training import blends
 from btk_punet.training.blends import BlendComposer

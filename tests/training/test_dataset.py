@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.limit import alone_snr
 from btk_punet.simulation.labels import class_map
+from btk_punet.simulation.snr import alone_snr
 from btk_punet.training import dataset
 from btk_punet.training.bank import CATALOG_DTYPE, GalaxyBank
 from btk_punet.training.dataset import GARBAGE, Scene, StampComposer, draw_mask

@@ -322,7 +322,7 @@ class TestTheBank:
     def test_drawn_once_and_kept_until_the_end(self, tmp_path, tiny, monkeypatch):
         galsim = pytest.importorskip("galsim")
         psfs = [galsim.Gaussian(fwhm=0.16), galsim.Gaussian(fwhm=0.2)]
-        monkeypatch.setattr("btk_punet.training.shapes.training_psfs", lambda **_: psfs)
+        monkeypatch.setattr("btk_punet.training.psfs.training_psfs", lambda **_: psfs)
         run = TrainingRun(tmp_path, tiny)
         drawn = training._bank(None, tiny, run, 1, False)
         assert len(drawn) == tiny.n_galaxies
