@@ -36,6 +36,8 @@ _HOME = {
     "DetectionEfficiency": "evaluation.metrics",
     "BlendIdentification": "evaluation.blend_identification",
     "Calibration": "evaluation.calibration_metric",
+    "position_table": "evaluation.positions",
+    "PositionDisplay": "evaluation.positions_display",
     "Reliability": "evaluation.calibration",
     "PixelScores": "evaluation.pixels",
     "count_transform": "evaluation.count_calibration",

@@ -28,6 +28,7 @@ from btk_punet.evaluation.summary import CEILING
 from btk_punet.files import write_file
 
 FRACTION_COLUMNS = {"method", "lo", "hi", "n", "k", "value", "value_lo", "value_hi"}
+POSITION_COLUMNS = {"method", "lo", "hi", "pairs", "scatter", "value"}
 HEADLINE_COLUMNS = {"method", "completeness", "purity", "ceiling"}
 
 # Quantity, by its short name in the name of a table: unit, heading in LaTeX, what the bins are of.
@@ -60,6 +61,11 @@ _DESCRIPTIONS = {
     "fraction": "scenes / scenes with this n_true",
     "completeness": "completeness (recall): matched sources / sources that count",
     "purity": "purity (precision): matched detections / detections",
+    "pairs": "number of matched sources that count",
+    "bias_x": "mean error of their x [pixel]",
+    "bias_y": "mean error of their y [pixel]",
+    "bias_err": "standard error of bias_x and bias_y [pixel]",
+    "scatter": "half-width that holds 68% of the errors of both axes [pixel]",
     "ceiling": "information ceiling: completeness of finding just the sources with limit_snr > 5",
 }
 _SUFFIXES = {
@@ -138,6 +144,8 @@ def latex_table(name: str, table: pd.DataFrame, caption: str | None = None) -> s
         parts = _headline(table)
     elif columns >= FRACTION_COLUMNS | {"magnitude_lo", "magnitude_hi"}:
         parts = _efficiency(table)
+    elif columns >= POSITION_COLUMNS:
+        parts = _positions(name, table)
     elif columns >= FRACTION_COLUMNS:
         parts = _fractions(name, table)
     elif columns >= {"method", "n_matched", "n_true", "scenes"}:
@@ -217,6 +225,27 @@ def _fractions(name: str, table: pd.DataFrame) -> list[Part]:
         f"{counted}. {_CEILING if CEILING in methods else ''}{INTERVALS}"
     )
     return [Part("", caption, tabular(layout, head, body))]
+
+
+def _positions(name: str, table: pd.DataFrame) -> list[Part]:
+    _, heading, words = _QUANTITIES[name.partition("_by_")[2]]
+    decimals = decimals_of(table[["lo", "hi"]].to_numpy().ravel()) if "mag" in name else None
+    methods = list(dict.fromkeys(table["method"]))
+    body = []
+    for (low, high), rows in table.groupby(["lo", "hi"], sort=True):
+        line = [latex_bin(low, high, decimals)]
+        for _, row in rows.set_index("method").reindex(methods).iterrows():
+            line.append(NOTHING if np.isnan(row["scatter"]) else f"{row['scatter']:.2f}")
+            line.append(latex_value(row["value"], row["value_lo"], row["value_hi"]))
+        body.append(line)
+    names = [rf"\multicolumn{{2}}{{c}}{{{escape_latex(method)}}}" for method in methods]
+    head = [["", *names], [heading, *["Scatter", "Coverage"] * len(methods)]]
+    caption = (
+        f"Positions of matched sources by {words}: the half-width that holds 68\\% of the errors "
+        f"in either axis [pixel], and the fraction of them that the stated errors cover (0.68 if "
+        f"they are right). {INTERVALS}"
+    )
+    return [Part("", caption, tabular("l" + "rr" * len(methods), head, body))]
 
 
 def _efficiency(table: pd.DataFrame) -> list[Part]:

@@ -74,7 +74,7 @@ def binned_fraction(values: np.ndarray, success: np.ndarray, edges: Edges) -> pd
     """
     edges = check_edges(edges)
     success = np.asarray(success, bool)
-    which = _bin_numbers(np.asarray(values, float), edges)
+    which = bin_numbers(np.asarray(values, float), edges)
     inside = which >= 0
     n = np.bincount(which[inside], minlength=len(edges) - 1)
     k = np.bincount(which[inside & success], minlength=len(edges) - 1)
@@ -158,7 +158,7 @@ def efficiency_table(
     """
     magnitude_edges = check_edges(_edges("magnitude", magnitude_edges))
     counted = _counted(truth)
-    which = _bin_numbers(counted["magnitude"].to_numpy(float), magnitude_edges)
+    which = bin_numbers(counted["magnitude"].to_numpy(float), magnitude_edges)
     tables = []
     for number, (low, high) in enumerate(
         zip(magnitude_edges[:-1], magnitude_edges[1:], strict=True)
@@ -381,7 +381,7 @@ def _check_by(by: str, options: Sequence[str]) -> str:
     return by
 
 
-def _bin_numbers(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def bin_numbers(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Return the number of the bin ``[lo, hi)`` of each value, -1 for none."""
     number = np.searchsorted(edges, values, side="right") - 1
     if np.isinf(edges[-1]):

@@ -15,6 +15,7 @@ from btk.blend_batch import BlendBatch
 from jinja2 import Environment, PackageLoader
 
 from btk_punet.evaluation.display import CountMatrixDisplay, EfficiencyDisplay, FractionDisplay
+from btk_punet.evaluation.positions_display import PositionDisplay
 from btk_punet.evaluation.probability_plots import probability_plots
 from btk_punet.evaluation.report_sections import (
     DEFINITIONS,
@@ -45,6 +46,10 @@ _READ_CEILING = (
     "those of the true sources."
 )
 _READ_PURITY = "Higher is better; the grey numbers on top are those of the detections"
+_READ_POSITIONS = (
+    "On the left lower is better: 68% of the matched positions are off by less than this; on the "
+    "right, stated errors that are right lie on the dashed line, and below it they are too small."
+)
 _FRACTION_PLOTS = (
     ("completeness", "magnitude", "Completeness by magnitude", _READ_CEILING),
     (
@@ -116,6 +121,11 @@ def write_plots(
         jobs.append(
             ("count_matrix", title, how_to_read, CountMatrixDisplay(tables["count_matrix"]))
         )
+    for by in ("magnitude", "neighbour_distance_arcsec"):
+        name = f"positions_by_{SHORT[by]}"
+        if name in tables and (tables[name]["pairs"] > 0).any():
+            title = f"Positions by {SHORT[by].replace('_', ' ')}"
+            jobs.append((name, title, _READ_POSITIONS, PositionDisplay(tables[name], by)))
     jobs.extend(probability_plots(tables))
     plots = []
     for name, title, how_to_read, display in jobs:
@@ -227,7 +237,7 @@ def write_gallery(
 
 
 def _draw(display: Any, figure: Figure) -> None:
-    of_panels = isinstance(display, EfficiencyDisplay | CountMatrixDisplay)
+    of_panels = isinstance(display, EfficiencyDisplay | CountMatrixDisplay | PositionDisplay)
     display.plot(figure if of_panels else figure.subplots())
 
 

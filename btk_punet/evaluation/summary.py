@@ -8,6 +8,7 @@ import pandas as pd
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation import metrics
+from btk_punet.evaluation.positions import position_table
 
 # How the information ceiling is named among the methods of a completeness table.
 CEILING = "information ceiling"
@@ -42,7 +43,8 @@ def summary_tables(
     Returns:
         ``headline`` (a row a method: completeness, purity and ceiling over everything),
         ``completeness_by_*`` and ``purity_by_*`` (a row a method and bin; the completeness has
-        the method "information ceiling" too), ``efficiency`` (a row a method and cell of
+        the method "information ceiling" too), ``positions_by_*`` (a row a method and bin, columns
+        of `position_table`), ``efficiency`` (a row a method and cell of
         magnitude and neighbour distance) and ``count_matrix`` (a row a method and cell of the
         numbers of sources found and true). Bins that are empty for all methods at either end
         are left out.
@@ -64,6 +66,9 @@ def summary_tables(
     for by in metrics.PURITY_BY:
         parts = {m: metrics.purity_table(of_found[m], by) for m in methods}
         tables[f"purity_by_{SHORT[by]}"] = _trimmed(_stacked(parts))
+    for by in ("magnitude", "neighbour_distance_arcsec"):
+        parts = {m: position_table(of_truth[m], of_found[m], by) for m in methods}
+        tables[f"positions_by_{SHORT[by]}"] = _trimmed(_stacked(parts), "pairs")
     tables["efficiency"] = _each(of_truth, metrics.efficiency_table)
     tables["count_matrix"] = _each(of_truth, partial(_tidy_count_matrix, n_scenes=n_scenes))
     return tables
@@ -115,9 +120,9 @@ def _stacked(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts.values(), ignore_index=True)
 
 
-def _trimmed(table: pd.DataFrame) -> pd.DataFrame:
+def _trimmed(table: pd.DataFrame, number: str = "n") -> pd.DataFrame:
     """Leave out the bins before the first and after the last that any method has entries in."""
-    some = table.loc[table["n"] > 0, "lo"]
+    some = table.loc[table[number] > 0, "lo"]
     if some.empty:
         return table
     inside = (table["lo"] >= some.min()) & (table["lo"] <= some.max())

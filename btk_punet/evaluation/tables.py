@@ -66,7 +66,8 @@ def batch_tables(
         The detections, one row each: ``scene``, ``detection``, ``method``, ``x``, ``y``, ``ra``,
         ``dec``, ``aperture_flux`` [electron], ``magnitude`` (of that flux; infinite for <= 0),
         ``neighbour_distance_arcsec`` (nearest other detection), ``in_bounds``, ``matched``,
-        ``source`` (-1 if none), ``p_detect`` (NaN where a method has none), ``flags``.
+        ``source`` (-1 if none), ``x_err``, ``y_err`` [pixel] and ``p_detect`` (NaN where a method
+        has none), ``flags``.
 
     Raises:
         InputError: if a method's output or matching does not fit the batch, or a detection has no
@@ -205,11 +206,14 @@ def scene_detections(
             "neighbour_distance_arcsec": nearest_distance(x, y, np.ones(n_found, bool))
             * pixel_scale_arcsec(survey),
             "in_bounds": _in_bounds(x, y, blend_batch.image_size),
-            "p_detect": (
-                np.asarray(catalog["p_detect"], float)
-                if "p_detect" in catalog.colnames
-                else np.full(n_found, np.nan)
-            ),
+            **{
+                name: (
+                    np.asarray(catalog[name], float)
+                    if name in catalog.colnames
+                    else np.full(n_found, np.nan)
+                )
+                for name in ("x_err", "y_err", "p_detect")
+            },
             "flags": (
                 np.asarray(catalog["flags"], int)
                 if "flags" in catalog.colnames

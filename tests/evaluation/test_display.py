@@ -43,6 +43,7 @@ def truth_rows(method, matched, scene=0, **columns):
         "neighbour_distance_arcsec": [1.0, 0.4, np.inf],
         "counts": [True, True, False],
         "matched": matched,
+        "detection": np.where(matched, np.cumsum(matched) - 1, -1),
     }
     return pd.DataFrame(rows | columns)
 
@@ -52,8 +53,11 @@ def detection_rows(method, x, matched, magnitude=24.0, scene=0):
         {
             "scene": scene,
             "method": method,
+            "detection": np.arange(len(x)),
             "x": np.asarray(x, float),
             "y": 5.0,
+            "x_err": 0.3,
+            "y_err": np.nan if method == "SEP" else 0.3,
             "magnitude": magnitude,
             "neighbour_distance_arcsec": np.inf,
             "in_bounds": True,

@@ -176,6 +176,8 @@ class TestWritePlots:
             "purity_by_neighbour_distance",
             "efficiency",
             "count_matrix",
+            "positions_by_magnitude",
+            "positions_by_neighbour_distance",
         ]
         # Whatever settings the user has made.
         with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 30, "lines.linewidth": 9}):

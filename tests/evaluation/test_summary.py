@@ -80,6 +80,8 @@ class TestSummaryTables:
             "headline",
             *COMPLETENESS,
             *PURITY,
+            "positions_by_magnitude",
+            "positions_by_neighbour_distance",
             "efficiency",
             "count_matrix",
         ]

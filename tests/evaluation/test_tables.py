@@ -46,7 +46,8 @@ TRUTH_COLUMNS = {
 }
 DETECTION_COLUMNS = {
     *("scene", "detection", "method", "x", "y", "ra", "dec", "aperture_flux", "magnitude"),
-    *("neighbour_distance_arcsec", "in_bounds", "matched", "source", "p_detect", "flags"),
+    *("neighbour_distance_arcsec", "in_bounds", "matched", "source", "x_err", "y_err"),
+    *("p_detect", "flags"),
 }
 EMPTY = Table({"ra": np.zeros(0), "dec": np.zeros(0)})
 

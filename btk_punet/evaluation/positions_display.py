@@ -1,0 +1,107 @@
+"""Scatter of the positions and coverage of their stated errors, in the manner of `display`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from btk_punet.errors import InputError
+from btk_punet.evaluation.display import COMPLETENESS_LABELS
+from btk_punet.evaluation.metrics import CONFIDENCE
+from btk_punet.evaluation.style import (
+    bin_label,
+    chosen_methods,
+    decimals_of,
+    method_colours,
+    method_markers,
+    methods_of,
+)
+from btk_punet.figures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
+
+
+class PositionDisplay:
+    """Two panels: the scatter of each method's positions, and how often its errors cover.
+
+    Args:
+        table: ``positions_by_*`` of `summary_tables`.
+        by: What the table is binned by, a column of the truth table such as ``"magnitude"``.
+
+    Attributes:
+        figure_: The figure drawn in.
+        axes_: Axes of the scatter and of the coverage.
+        lines_: The line of each method's scatter, by its name.
+        errorbars_: Matplotlib's container of each method's coverage, by its name; only of
+            methods that state errors.
+        legend_: The legend, or None.
+    """
+
+    size_inches = (9.0, 4.0)
+
+    def __init__(self, table: pd.DataFrame, by: str):
+        self.table = table
+        self.by = by
+
+    def plot(
+        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
+    ) -> PositionDisplay:
+        """Draw both panels.
+
+        Args:
+            figure: Figure to draw in; a new one if None.
+            methods: Names of the methods to draw; all if None.
+
+        Returns:
+            The display itself.
+
+        Raises:
+            InputError: for a quantity or method that is not known.
+        """
+        if self.by not in COMPLETENESS_LABELS:
+            raise InputError(f"by must be one of {list(COMPLETENESS_LABELS)}, got {self.by!r}.")
+        everyone = methods_of(self.table)
+        drawn = chosen_methods(methods, everyone)
+        colours, markers = method_colours(everyone), method_markers(everyone)
+        bins = self.table[["lo", "hi"]].drop_duplicates().sort_values(["lo", "hi"])
+        self.figure_ = new_figure(self.size_inches) if figure is None else figure
+        self.axes_ = scatter_ax, coverage_ax = self.figure_.subplots(1, 2)
+        self.lines_: dict[str, Any] = {}
+        self.errorbars_: dict[str, Any] = {}
+        for i, name in enumerate(drawn):
+            rows = self.table[self.table["method"] == name].set_index(["lo", "hi"])
+            rows = rows.reindex(pd.MultiIndex.from_frame(bins))
+            x = np.arange(len(bins)) + (i - (len(drawn) - 1) / 2) * 0.1
+            style: dict[str, Any] = {
+                "color": colours[name], "marker": markers[name], "markersize": 5, "linewidth": 1.2,
+            }  # fmt: skip
+            (self.lines_[name],) = scatter_ax.plot(x, rows["scatter"], **style)
+            if (rows["n"] > 0).any():
+                value = rows["value"].to_numpy()
+                # The ends may miss the value by rounding, and error bars must not be negative.
+                below = np.maximum(value - rows["value_lo"].to_numpy(), 0.0)
+                above = np.maximum(rows["value_hi"].to_numpy() - value, 0.0)
+                self.errorbars_[name] = coverage_ax.errorbar(
+                    x, value, np.stack([below, above]), elinewidth=1.0, capsize=2, **style
+                )
+        coverage_ax.axhline(CONFIDENCE, color="black", linestyle="--", linewidth=1.0)
+        edges = bins.to_numpy().ravel()
+        decimals = decimals_of(edges) if self.by == "magnitude" else None
+        names = [bin_label(low, high, decimals) for low, high in bins.to_numpy()]
+        for ax in self.axes_:
+            ax.set_xticks(
+                np.arange(len(bins)), names, rotation=40, ha="right", rotation_mode="anchor"
+            )
+            ax.set_xlabel(COMPLETENESS_LABELS[self.by])
+        scatter_ax.set_ylim(bottom=0)
+        scatter_ax.set_ylabel("Half-width of 68% of the errors [pixel]")
+        coverage_ax.set_ylim(-0.02, 1.02)
+        coverage_ax.set_ylabel("Coverage of the stated errors")
+        self.legend_ = (
+            scatter_ax.legend(self.lines_.values(), self.lines_.keys()) if drawn else None
+        )
+        return self
