@@ -35,6 +35,7 @@ _HOME = {
     "Purity": "evaluation.metrics",
     "DetectionEfficiency": "evaluation.metrics",
     "BlendIdentification": "evaluation.blend_identification",
+    "SegmentationReport": "evaluation.segmentation",
     "Calibration": "evaluation.calibration_metric",
     "position_table": "evaluation.positions",
     "PositionDisplay": "evaluation.positions_display",

@@ -96,7 +96,7 @@ def completeness_table(
     """
     counted = _counted(truth)
     return binned_fraction(
-        counted[_check_by(by, COMPLETENESS_BY)], counted["matched"], _edges(by, edges)
+        counted[check_by(by, COMPLETENESS_BY)], counted["matched"], _edges(by, edges)
     )
 
 
@@ -134,7 +134,7 @@ def purity_table(
         edges: Edges of the bins; `DEFAULT_EDGES` if None.
     """
     counted = detections[detections["in_bounds"]]
-    values = counted[_check_by(by, PURITY_BY)]
+    values = counted[check_by(by, PURITY_BY)]
     if by != "magnitude":
         return binned_fraction(values, counted["matched"], _edges(by, edges))
     dark = np.isinf(values)
@@ -237,7 +237,7 @@ class _CountMetric(Metric):
         by: str = "magnitude",
     ):
         super().__init__(batch_size)
-        self.by = _check_by(by, self.by_options)
+        self.by = check_by(by, self.by_options)
         self.edges = check_edges(_edges(by, edges))
 
     def _get_data(
@@ -367,15 +367,8 @@ def check_edges(edges: Edges) -> np.ndarray:
     return array
 
 
-def _counted(truth: pd.DataFrame) -> pd.DataFrame:
-    return truth[truth["counts"]]
-
-
-def _edges(by: str, edges: Edges | None) -> Edges:
-    return DEFAULT_EDGES[by] if edges is None else edges
-
-
-def _check_by(by: str, options: Sequence[str]) -> str:
+def check_by(by: str, options: Sequence[str]) -> str:
+    """Return the name of what to bin by, after checking that it is one of the options."""
     if by not in options:
         raise InputError(f"by must be one of {list(options)}, got {by!r}.")
     return by
@@ -387,3 +380,12 @@ def bin_numbers(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     if np.isinf(edges[-1]):
         number[np.isposinf(values)] = len(edges) - 2
     return np.where((number >= 0) & (number < len(edges) - 1) & ~np.isnan(values), number, -1)
+
+
+def _counted(truth: pd.DataFrame) -> pd.DataFrame:
+    return truth[truth["counts"]]
+
+
+def _edges(by: str, edges: Edges | None) -> Edges:
+    return DEFAULT_EDGES[by] if edges is None else edges
+
