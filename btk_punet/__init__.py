@@ -35,6 +35,7 @@ _HOME = {
     "Purity": "evaluation.metrics",
     "DetectionEfficiency": "evaluation.metrics",
     "BlendIdentification": "evaluation.blend_identification",
+    "BlendOutcomes": "evaluation.outcomes",
     "Calibration": "evaluation.calibration_metric",
     "Reliability": "evaluation.calibration",
     "PixelScores": "evaluation.pixels",

@@ -140,13 +140,14 @@ class MapScores:
         return "\n".join([*lines, f"  {'ratio':<22}{figures['variance_ratio']:10.2f}"])
 
 
-def source_footprints(blend_batch: BlendBatch, scene: int, band: int) -> np.ndarray:
-    """Return which pixels belong to each source: where its flux exceeds one sigma (see `labels`).
+def source_footprints(blend_batch: BlendBatch, scene: int, band: int, k: float = 1.0) -> np.ndarray:
+    """Return which pixels belong to each source: where its flux exceeds k sigma (see `labels`).
 
     Args:
         blend_batch: The scenes.
         scene: Number of the scene in the batch.
         band: Index of the band.
+        k: Threshold [sigma of the background].
 
     Returns:
         Booleans of shape (n, H, W). Their sum, cut at 2, is the scene's `class_map`.
@@ -160,7 +161,7 @@ def source_footprints(blend_batch: BlendBatch, scene: int, band: int) -> np.ndar
         one = slice(source, source + 1)
         # Only images of real galaxies hold noise that is to be told from the galaxy.
         centre = (x[one], y[one]) if is_real(catalog) else (None, None)
-        covered[source] = overlap_count(isolated[one], sigma, 1.0, *centre) > 0
+        covered[source] = overlap_count(isolated[one], sigma, k, *centre) > 0
     return covered
 
 
