@@ -147,7 +147,7 @@ def source_footprints(blend_batch: BlendBatch, scene: int, band: int, k: float =
         blend_batch: The scenes.
         scene: Number of the scene in the batch.
         band: Index of the band.
-        k: Threshold in sigma of the background.
+        k: Threshold [sigma of the background].
 
     Returns:
         Booleans of shape (n, H, W). Their sum, cut at 2, is the scene's `class_map`.

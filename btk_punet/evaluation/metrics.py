@@ -388,4 +388,3 @@ def _counted(truth: pd.DataFrame) -> pd.DataFrame:
 
 def _edges(by: str, edges: Edges | None) -> Edges:
     return DEFAULT_EDGES[by] if edges is None else edges
-

@@ -178,20 +178,11 @@ def scene_detections(
 ) -> pd.DataFrame:
     """Return the detections of one method in a scene, with what is measured the same for all.
 
-    Columns are those of `batch_tables`. Positions come from ``x_peak`` and ``y_peak``, or from
-    ``ra`` and ``dec`` where a deblender gives no others.
+    Columns are those of `batch_tables`.
     """
     survey = blend_batch.survey
-    ra = np.asarray(catalog["ra"], float)
-    ra = ra - 1_296_000.0 * np.round(ra / 1_296_000.0)  # BTK's SEP wraps negative ra at 360 deg
-    dec = np.asarray(catalog["dec"], float)
-    if "x_peak" in catalog.colnames:
-        x = np.asarray(catalog["x_peak"], float)
-        y = np.asarray(catalog["y_peak"], float)
-    else:
-        x, y = blend_batch.wcs.world_to_pixel_values(ra / 3600, dec / 3600)
-    if not (np.isfinite(x) & np.isfinite(y)).all():
-        raise InputError(f"A detection of scene {scene} has no finite position: x {x}, y {y}.")
+    x, y = detected_positions(blend_batch, catalog, scene)
+    ra, dec = _unwrapped_arcsec(catalog["ra"]), np.asarray(catalog["dec"], float)
     flux = aperture_flux(blend_batch.blend_images[scene, band], x, y, pixel_scale_arcsec(survey))
     n_found = len(catalog)
     return pd.DataFrame(
@@ -221,6 +212,28 @@ def scene_detections(
             ),
         }
     )
+
+
+def detected_positions(
+    blend_batch: BlendBatch, catalog: Table, scene: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns and rows [pixel] of the detections of one method in a scene.
+
+    They come from ``x_peak`` and ``y_peak``, or from ``ra`` and ``dec`` where a deblender gives no
+    others.
+
+    Raises:
+        InputError: if one is not finite.
+    """
+    if "x_peak" in catalog.colnames:
+        x = np.asarray(catalog["x_peak"], float)
+        y = np.asarray(catalog["y_peak"], float)
+    else:
+        ra, dec = _unwrapped_arcsec(catalog["ra"]), np.asarray(catalog["dec"], float)
+        x, y = blend_batch.wcs.world_to_pixel_values(ra / 3600, dec / 3600)
+    if not (np.isfinite(x) & np.isfinite(y)).all():
+        raise InputError(f"A detection of scene {scene} has no finite position: x {x}, y {y}.")
+    return x, y
 
 
 def is_real(catalog: Table) -> bool:
@@ -278,6 +291,12 @@ def aperture_flux(
     image = np.ascontiguousarray(np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0), float)
     flux, _, _ = sep.sum_circle(image, x, y, APERTURE_RADIUS_ARCSEC / pixel_scale_arcsec)
     return flux
+
+
+def _unwrapped_arcsec(ra: np.ndarray) -> np.ndarray:
+    """Return right ascensions [arcsec] about 0: BTK's SEP wraps negative ones at 360 degrees."""
+    ra = np.asarray(ra, float)
+    return ra - 1_296_000.0 * np.round(ra / 1_296_000.0)
 
 
 def _in_bounds(x: np.ndarray, y: np.ndarray, image_size: int) -> np.ndarray:
