@@ -47,6 +47,7 @@ _HOME = {
     "purity_completeness_curve": "evaluation.purity_sweep",
     "completeness_at_purity": "evaluation.equal_purity",
     "equal_purity_margins": "evaluation.equal_purity",
+    "ceiling_share_table": "evaluation.ceiling_share",
     "evaluate": "evaluation.evaluate",
     "Evaluation": "evaluation.evaluate",
     "ReliabilityDisplay": "evaluation.calibration_display",

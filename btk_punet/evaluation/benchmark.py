@@ -194,7 +194,8 @@ def compare_benchmark(
             (``benchmark_by_neighbour_distance``, CSV and PNG). Where a method gives
             probabilities, there are its margins over the others at equal purity, over everything
             and for sources with a neighbour at 0.5-0.8 arcsec (``benchmark_equal_purity.csv``),
-            and its scores (``benchmark_probabilities.csv``).
+            its scores (``benchmark_probabilities.csv``); and what share of the information
+            ceiling all reach at purity 0.95 (``benchmark_ceiling_share.csv``).
         benchmark: Name of a set, or ``"all"``.
         deblenders: As for `compare`; if None, SEP at the five settings of `SEP_SETTINGS`, and
             ProbaUNet where its preset is installed.
@@ -268,6 +269,7 @@ def _joined(of_sets: dict[str, dict[str, pd.DataFrame]]) -> dict[str, pd.DataFra
         "benchmark": "headline",
         "benchmark_by_neighbour_distance": "completeness_by_neighbour_distance",
         "benchmark_probabilities": "probability_scores",
+        "benchmark_ceiling_share": "ceiling_share",
     }
     joined = {}
     for name, of_one in names.items():

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.errors import BatchFailedError, InputError, InputTypeError
 from btk_punet.evaluation.batch_files import batch_file, join_batches, write_batch
+from btk_punet.evaluation.ceiling_share import ceiling_share_table
 from btk_punet.evaluation.export import write_tables
 from btk_punet.evaluation.matching import Matcher
 from btk_punet.evaluation.probabilities import TABLES, batch_probabilities
@@ -115,7 +116,8 @@ class Comparison:
                 self.run["parameters"]["radius_arcsec"],
                 self.run["pixel_scale_arcsec"],
             )
-        return tables
+        curves = tables.get("purity_completeness")
+        return tables | {"ceiling_share": ceiling_share_table(tables["headline"], curves)}
 
     def __str__(self) -> str:
         head = self.tables["headline"]

@@ -61,6 +61,8 @@ _DESCRIPTIONS = {
     "fraction": "scenes / scenes with this n_true",
     "completeness": "completeness (recall): matched sources / sources that count",
     "purity": "purity (precision): matched detections / detections",
+    "share": "completeness / ceiling, at this purity",
+    "reached": "whether the method is as pure as asked for",
     "pairs": "number of matched sources that count",
     "bias_x": "mean error of their x [pixel]",
     "bias_y": "mean error of their y [pixel]",

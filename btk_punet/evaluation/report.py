@@ -20,6 +20,7 @@ from btk_punet.evaluation.probability_plots import probability_plots
 from btk_punet.evaluation.report_sections import (
     DEFINITIONS,
     PROBABILITY_DEFINITIONS,
+    ceiling_share_section,
     fraction_tables,
     headline_table,
     probability_sections,
@@ -176,7 +177,11 @@ def write_report(
         unfinished="" if run.get("status", "finished") == "finished" else run["status"],
         notes=[*(run.get("notes") or []), *notes],
         headline=headline_table(tables, run.get("timing_ms_per_blend") or {}),
-        tables=[*fraction_tables(tables), *probability_sections(tables)],
+        tables=[
+            *ceiling_share_section(tables),
+            *fraction_tables(tables),
+            *probability_sections(tables),
+        ],
         plots=[_embedded(Plot(*plot)) for plot in plots],
         definitions=[(term, text.format(radius=radius)) for term, text in definitions],
         methods=[(name, _method(values)) for name, values in methods.items()],

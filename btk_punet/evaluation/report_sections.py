@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from btk_punet.evaluation.ceiling_share import COMMON_PURITY
 from btk_punet.evaluation.style import bin_label, decimals_of, without_unknown_ceiling
 from btk_punet.evaluation.summary import CEILING
 
@@ -106,6 +107,33 @@ def probability_sections(tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[st
             yield _equal_purity_by_distance(detector, rows)
     if "probability_scores" in tables:
         yield _scores(tables["probability_scores"])
+
+
+def ceiling_share_section(tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+    """Yield the shares of the information ceiling, where that is known."""
+    table = tables.get("ceiling_share")
+    if table is None or table["ceiling"].isna().all():
+        return
+    rows = [
+        {
+            "name": row["method"],
+            "cells": [
+                _plain(row["purity"]),
+                _plain(row["completeness"]),
+                _cell(row["share"], row["share_lo"], row["share_hi"], 3),
+            ],
+        }
+        for _, row in table.iterrows()
+    ]
+    yield {
+        "title": f"Share of the information ceiling at purity {COMMON_PURITY:g}",
+        "how_to_read": (
+            "1 would be to find as much as can be told from unknown neighbours; a method without "
+            "probabilities has its own purity, and no figure if it is less pure."
+        ),
+        "head": ["Method", "At purity", "Completeness", "Share"],
+        "rows": rows,
+    }
 
 
 def headline_table(
