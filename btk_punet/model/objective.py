@@ -13,9 +13,9 @@ carry no loss; they still count in the division, so each usable pixel weighs the
 A sample's latent is the posterior's in the evidence lower bound, and the prior's when the network
 is used. Where a rare truth (a faint source that can hardly be seen) has a posterior of its own, the
 prior seldom draws it, and the mean over samples falls short of the truth's frequency. So that the
-centre map's probabilities are those of the truth, a share of the centre loss can be taken with a
+maps' probabilities are those of the truth, a share of either cross-entropy can be taken with a
 latent of the prior: the optimum of that part is the calibrated probability (compare the hybrid
-objective of Sohn et al. 2015, NeurIPS 28).
+objective of Sohn et al. 2015, NeurIPS 28). The larger the share, the less do samples differ.
 """
 
 import numpy as np
@@ -69,7 +69,15 @@ def centre_loss(logits, centres, usable):
     return ops.sum(ops.where(usable, loss, 0.0), axis=(1, 2))
 
 
-def training_loss(outputs, batch, beta=1.0, class_weights=None, centre_weight=1.0, prior_share=0.0):
+def training_loss(
+    outputs,
+    batch,
+    beta=1.0,
+    class_weights=None,
+    centre_weight=1.0,
+    centre_prior_share=0.0,
+    class_prior_share=0.0,
+):
     """Return the loss of a batch (see the module's docstring) and its parts.
 
     Args:
@@ -79,8 +87,9 @@ def training_loss(outputs, batch, beta=1.0, class_weights=None, centre_weight=1.
         beta: Weight of the KL divergence.
         class_weights: Three positive numbers, or None.
         centre_weight: Weight of the centre loss.
-        prior_share: Share of the centre loss that is taken with the prior's latent, 0 to 1; not
-            used where ``outputs`` have no ``prior_centre_logits``.
+        centre_prior_share: Share of the centre loss that is taken with the prior's latent, 0 to
+            1; not used where ``outputs`` have no ``prior_centre_logits``.
+        class_prior_share: The same of the class loss, and of ``prior_class_logits``.
 
     Returns:
         The loss, a scalar; and a dict of scalars ``class``, ``centre`` and ``kl``, in nats a pixel
@@ -94,7 +103,10 @@ def training_loss(outputs, batch, beta=1.0, class_weights=None, centre_weight=1.
     by_centre = centre_loss(outputs["centre_logits"], batch["centres"], usable)
     if "prior_centre_logits" in outputs:
         by_prior = centre_loss(outputs["prior_centre_logits"], batch["centres"], usable)
-        by_centre = by_centre + prior_share * (by_prior - by_centre)
+        by_centre = by_centre + centre_prior_share * (by_prior - by_centre)
+        logits = outputs["prior_class_logits"]
+        by_prior = class_loss(logits, batch["classes"], usable, class_weights)
+        by_class = by_class + class_prior_share * (by_prior - by_class)
     parts = {
         "class": ops.mean(by_class) / n_pixels,
         "centre": ops.mean(by_centre) / n_pixels,

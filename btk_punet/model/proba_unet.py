@@ -131,8 +131,8 @@ class ProbaUNet(keras.Model):
             Dict of ``class_logits`` ``(b, h, w, 3)``, ``centre_logits`` ``(b, h, w)``, ``prior``
             and, given the truth, ``posterior``: mean and log sigma ``(b, g, m, l)`` each. The
             latent is the posterior's where there is one. Given ``prior_noise`` there are also
-            ``prior_centre_logits``, those of the second latent. The logits are those of the
-            training's class weights.
+            ``prior_class_logits`` and ``prior_centre_logits``, those of the second latent. The
+            logits are those of the training's class weights.
         """
         images = ops.convert_to_tensor(inputs["images"], "float32")
         h, w = images.shape[1:3]
@@ -150,10 +150,10 @@ class ProbaUNet(keras.Model):
             mean, log_sigma = prior
             latents.append(mean + ops.exp(log_sigma) * inputs["prior_noise"])
         classes, centres = self.head(features, ops.stack(latents))
-        outputs["class_logits"] = ops.transpose(classes[:, 0], (1, 2, 3, 0))[:, :h, :w]
-        outputs["centre_logits"] = centres[0][:, :h, :w]
-        if "prior_noise" in inputs:
-            outputs["prior_centre_logits"] = centres[1][:, :h, :w]
+        for number, name in enumerate(["", "prior_"][: len(latents)]):
+            of_latent = ops.transpose(classes[:, number], (1, 2, 3, 0))
+            outputs[f"{name}class_logits"] = of_latent[:, :h, :w]
+            outputs[f"{name}centre_logits"] = centres[number][:, :h, :w]
         return outputs
 
     def latent_shape(self, height, width):

@@ -46,9 +46,10 @@ class TrainingConfig:
         beta: Weight of the KL divergence.
         beta_warmup_steps: Steps over which that weight rises from 0.
         centre_weight: Weight of the centre map's loss.
-        prior_share: Share of that loss that is taken with a latent of the prior (see
+        centre_prior_share: Share of that loss that is taken with a latent of the prior (see
             `btk_punet.model.objective`).
-        prior_from: Stamps seen before that share is taken; until then it is 0.
+        class_prior_share: The same of the class map's loss.
+        prior_from: Stamps seen before those shares are taken; until then they are 0.
         average_steps: The shipped weights are an exponential average over about so many steps.
         patience: Training stops when the loss on held-out stamps has not fallen for so many
             reports; 0 for never.
@@ -81,7 +82,8 @@ class TrainingConfig:
     beta: float = 1.0
     beta_warmup_steps: int = 1000
     centre_weight: float = 1.0
-    prior_share: float = 0.9
+    centre_prior_share: float = 0.9
+    class_prior_share: float = 0.5
     prior_from: int = 0
     average_steps: int = 500
     patience: int = 0
@@ -106,7 +108,7 @@ class TrainingConfig:
         for name, least in _AT_LEAST.items():
             if getattr(self, name) < least:
                 raise InputError(f"expected {name} of at least {least}, got {getattr(self, name)}")
-        for name in ("masked_share", "prior_share"):
+        for name in ("masked_share", "centre_prior_share", "class_prior_share"):
             if getattr(self, name) > 1:
                 raise InputError(f"expected {name} in 0-1, got {getattr(self, name)}")
         self._check_mappings()

@@ -81,7 +81,8 @@ class Trainee(keras.Model):
             ops.mean(x["beta"]),
             self.class_weights,
             self.centre_weight,
-            ops.mean(x["prior_share"]),
+            ops.mean(x["centre_prior_share"]),
+            ops.mean(x["class_prior_share"]),
         )
         parts["kl_largest"] = ops.max(parts.pop("kl_per_dimension"))
         for name, value in {"loss": loss, **parts}.items():
@@ -218,7 +219,8 @@ class Trainer:
         return inputs | {
             "prior_noise": rng.standard_normal(inputs["noise"].shape, np.float32),
             "beta": beta * every,
-            "prior_share": (config.prior_share if late else 0.0) * every,
+            "centre_prior_share": late * config.centre_prior_share * every,
+            "class_prior_share": late * config.class_prior_share * every,
         }
 
     def _inputs(self, stamps: Batch, rng: np.random.Generator) -> Batch:

@@ -130,32 +130,34 @@ def test_the_guard_tells_the_state_of_the_latent(kl, state):
     assert kl_state(kl) == state
 
 
-def test_share_of_the_centre_loss_with_the_priors_latent():
+def test_share_of_the_priors_latent():
     batch = {
         "images": np.zeros((2, 4, 4, 1), "f4"),
         "classes": RNG.integers(0, 3, (2, 4, 4)),
         "centres": RNG.integers(0, 2, (2, 4, 4)).astype("f4"),
     }
-    of_posterior, of_prior = RNG.standard_normal((2, 2, 4, 4)).astype("f4")
+    centres = RNG.standard_normal((2, 2, 4, 4)).astype("f4")
+    classes = RNG.standard_normal((2, 2, 4, 4, 3)).astype("f4")
     gaussian = (np.zeros((2, 1, 1, 3), "f4"), np.zeros((2, 1, 1, 3), "f4"))
     outputs = {
-        "class_logits": RNG.standard_normal((2, 4, 4, 3)).astype("f4"),
-        "centre_logits": of_posterior,
+        "class_logits": classes[0],
+        "centre_logits": centres[0],
         "prior": gaussian,
         "posterior": gaussian,
     }
+    of_centre = [np.mean(centre_loss(c, batch["centres"], ALL)) / 16 for c in centres]
+    of_class = [np.mean(class_loss(c, batch["classes"], ALL)) / 16 for c in classes]
 
-    def centre(outputs, share):
-        return float(
-            training_loss(outputs, batch, centre_weight=3.0, prior_share=share)[1]["centre"]
+    def parts(centre_share, class_share):
+        found = training_loss(outputs, batch, 1.0, None, 3.0, centre_share, class_share)[1]
+        return float(found["centre"]), float(found["class"])
+
+    # Without a second latent there is nothing to take a share of.
+    assert parts(0.7, 0.4) == pytest.approx((of_centre[0], of_class[0]), rel=1e-5)
+    outputs |= {"prior_centre_logits": centres[1], "prior_class_logits": classes[1]}
+    for u, v in ((0.0, 0.0), (0.3, 0.8), (1.0, 1.0)):
+        expected = (
+            (1 - u) * of_centre[0] + u * of_centre[1],
+            (1 - v) * of_class[0] + v * of_class[1],
         )
-
-    alone = [
-        np.mean(centre_loss(logits, batch["centres"], ALL)) / 16
-        for logits in (of_posterior, of_prior)
-    ]
-    assert centre(outputs, 0.7) == pytest.approx(alone[0], rel=1e-5)
-    outputs["prior_centre_logits"] = of_prior
-    for share in (0.0, 0.3, 1.0):
-        expected = (1 - share) * alone[0] + share * alone[1]
-        assert centre(outputs, share) == pytest.approx(expected, rel=1e-5)
+        assert parts(u, v) == pytest.approx(expected, rel=1e-5)

@@ -188,18 +188,16 @@ def test_second_latent_is_the_priors(model):
     both = model({"images": images, "noise": noise, "prior_noise": prior_noise, **truth})
     # Without the truth the latent is the prior's.
     alone = model({"images": images, "noise": prior_noise})
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(both["prior_centre_logits"]),
-        ops.convert_to_numpy(alone["centre_logits"]),
-        atol=1e-5,
-    )
     without = model({"images": images, "noise": noise, **truth})
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(both["centre_logits"]),
-        ops.convert_to_numpy(without["centre_logits"]),
-        atol=1e-5,
-    )
-    assert "prior_centre_logits" not in without
+    for name in ("class_logits", "centre_logits"):
+        for ours, theirs in (
+            (both[f"prior_{name}"], alone[name]),
+            (both[name], without[name]),
+        ):
+            np.testing.assert_allclose(
+                ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs), atol=1e-5
+            )
+        assert f"prior_{name}" not in without
 
 
 def test_elbo_is_the_training_loss_of_an_image(model):

@@ -73,10 +73,12 @@ def test_more_warmup_than_steps(make):
 
 
 def test_share_of_the_prior_comes_after_so_many_stamps(make):
-    trainer = make(prior_share=0.8, prior_from=20)  # of 4 a step
-    for step, share in ((0, 0.0), (4, 0.0), (5, 0.8), (9, 0.8)):
+    shares = {"centre_prior_share": 0.8, "class_prior_share": 0.4}
+    trainer = make(**shares, prior_from=20)  # of 4 a step
+    for step, late in ((0, 0), (4, 0), (5, 1), (9, 1)):
         batch = trainer._batch(step)
-        np.testing.assert_array_equal(batch["prior_share"], np.full(4, share, "f4"))
+        for name, share in shares.items():
+            np.testing.assert_array_equal(batch[name], np.full(4, late * share, "f4"))
         assert not np.array_equal(batch["prior_noise"], batch["noise"])
 
 
