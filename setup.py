@@ -8,7 +8,9 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "btk_punet/__init__.py").read_text())[1]
 
-TEST = ["pytest>=8", "ruff>=0.8,<0.20", "mypy>=1.13"]
+# The version that was tested; it takes any JAX, so pip finds one for Python 3.10 to 3.12.
+SCARLET2 = ["scarlet2>=0.5.1,<0.6"]
+TEST = ["pytest>=8", "ruff>=0.8,<0.20", "mypy>=1.13", *SCARLET2]
 NOTEBOOKS = ["jupyterlab>=4", "nbmake>=1.5"]
 
 setup(
@@ -55,7 +57,7 @@ setup(
     extras_require={
         "test": TEST,
         "notebooks": NOTEBOOKS,
-        "scarlet2": ["scarlet2"],
+        "scarlet2": SCARLET2,
         "dask": ["dask[distributed]"],
     },
     entry_points={"console_scripts": ["btk-punet = btk_punet.cli:main"]},

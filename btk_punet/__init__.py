@@ -28,6 +28,7 @@ _HOME = {
     "MeasureGenerator": "deblending.measure",
     "SepDeblender": "deblending.sep",
     "SourceExtractorDeblender": "deblending.source_extractor",
+    "Scarlet2Deblender": "deblending.scarlet2",
     "limit_snr": "evaluation.limit",
     "Matcher": "evaluation.matching",
     "batch_tables": "evaluation.tables",

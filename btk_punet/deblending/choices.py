@@ -9,6 +9,7 @@ from btk.deblend import Deblender
 from btk.survey import Survey
 
 from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.scarlet2 import Scarlet2Deblender
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import InputError, InputTypeError, MissingProgramError
@@ -18,6 +19,7 @@ DEBLENDERS: dict[str, type[Deblender]] = {
     "sep": SepDeblender,
     "source-extractor": SourceExtractorDeblender,
     "probaunet": ProbaUNetDeblender,
+    "scarlet2": Scarlet2Deblender,
     "btk-peak-local-max": deblend.PeakLocalMax,
     "btk-sep-single-band": deblend.SepSingleBand,
     "btk-sep-multi-band": deblend.SepMultiBand,
@@ -26,7 +28,7 @@ DEBLENDERS: dict[str, type[Deblender]] = {
 
 
 # Settings whose value is a text, whatever it looks like.
-_TEXT_SETTINGS = {"weights"}
+_TEXT_SETTINGS = {"weights", "peaks"}
 _PRESET = "euclid-vis"
 _PRESET_BANDS = ["IE"]
 _NO_SOURCE_EXTRACTOR = (
@@ -120,14 +122,15 @@ def parse_deblender(text: str, max_n_sources: int) -> Deblender:
 
     Raises:
         InputError: for an unknown name or setting, or a value that is not a number, true or
-            false (but for ``weights``, which is a text without a comma).
+            false (but for ``weights`` and ``peaks``, which are texts without a comma; that of
+            ``peaks`` may name another deblender, as in ``scarlet2:peaks=probaunet``).
     """
     name, _, settings = text.partition(":")
     if name not in DEBLENDERS:
         raise InputError(f"Unknown deblender {name!r}: expected one of {list(DEBLENDERS)}.")
     kind = DEBLENDERS[name]
     known = set(inspect.signature(kind).parameters) - {"max_n_sources"}
-    values: dict[str, str | float | int | bool] = {}
+    values: dict[str, str | float | int | bool | Deblender] = {}
     for setting in filter(None, settings.split(",")):
         key, _, value = setting.partition("=")
         if key not in known:
@@ -135,6 +138,9 @@ def parse_deblender(text: str, max_n_sources: int) -> Deblender:
         values[key] = value if key in _TEXT_SETTINGS else _number(value, setting)
     if name in ("btk-peak-local-max", "btk-sep-single-band") and "use_mean" not in values:
         values.setdefault("use_band", 0)
+    peaks = values.get("peaks")
+    if isinstance(peaks, str) and peaks in DEBLENDERS and peaks != "sep":
+        values["peaks"] = parse_deblender(peaks, max_n_sources)
     missing = [
         parameter.name
         for parameter in inspect.signature(kind).parameters.values()

@@ -17,3 +17,6 @@ class DetectionFlag(enum.IntFlag):
 
     EDGE = 4
     """The footprint touches the border of the image, so part of the source may be outside."""
+
+    FIT_FAILED = 8
+    """The model of the source could not be fitted: the row holds its peak, and no light."""

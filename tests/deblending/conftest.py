@@ -8,6 +8,7 @@ import pytest
 from astropy.table import Table
 from btk.blend_batch import BlendBatch
 
+from btk_punet.deblending.scarlet2 import Scarlet2Deblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 
 SIGMA = np.sqrt(155.57)  # electrons; the sky of one Euclid exposure, as in BTK's Euclid_VIS
@@ -17,6 +18,10 @@ PIXEL_SCALE_ARCSEC = 0.1
 needs_source_extractor = pytest.mark.skipif(
     not SourceExtractorDeblender.is_available() and not os.environ.get("CI"),
     reason="the program source-extractor is not installed",
+)
+needs_scarlet2 = pytest.mark.skipif(
+    not Scarlet2Deblender.is_available(),
+    reason='scarlet2 is not installed: pip install "btk_punet[scarlet2]"',
 )
 
 

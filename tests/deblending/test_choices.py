@@ -2,11 +2,19 @@ import btk.survey
 import pytest
 from btk.deblend import PeakLocalMax, SepSingleBand
 
-from btk_punet import ProbaUNetDeblender, SepDeblender, get_euclid_survey
+from btk_punet import (
+    ProbaUNetDeblender,
+    Scarlet2Deblender,
+    SepDeblender,
+    SourceExtractorDeblender,
+    get_euclid_survey,
+)
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.errors import InputError, InputTypeError, MissingProgramError
 from btk_punet.model import weights
 from tests.test_package import run_python
+
+from .conftest import needs_scarlet2, needs_source_extractor
 
 
 @pytest.mark.parametrize("nothing", [[], {}, ()])
@@ -48,6 +56,25 @@ def test_weights_are_a_text():
     assert choose_deblenders({"mine": "probaunet:weights=2026"}, 10)["mine"].weights == "2026"
 
 
+@needs_scarlet2
+def test_peaks_of_scarlet2():
+    (deblender,) = choose_deblenders("scarlet2:peaks=truth,max_iter=50,k=2", 10).values()
+    assert isinstance(deblender, Scarlet2Deblender)
+    assert (deblender.max_n_sources, deblender.peaks) == (10, "truth")
+    assert (deblender.max_iter, deblender.k) == (50, 2)
+    assert choose_deblenders({"mine": "scarlet2"}, 10)["mine"].peaks == "sep"
+    peaks = choose_deblenders({"mine": "scarlet2:peaks=probaunet"}, 7)["mine"].peaks
+    assert isinstance(peaks, ProbaUNetDeblender)
+    assert peaks.max_n_sources == 7
+
+
+@needs_scarlet2
+@needs_source_extractor
+def test_peaks_of_source_extractor_for_scarlet2():
+    (deblender,) = choose_deblenders("scarlet2:peaks=source-extractor", 10).values()
+    assert isinstance(deblender.peaks, SourceExtractorDeblender)
+
+
 def test_defaults_exist():
     names, _ = default_deblenders(get_euclid_survey())
     assert set(choose_deblenders(names, 10)) >= {"sep"}
@@ -86,6 +113,7 @@ def test_choosing_loads_no_tensorflow():
     [
         (SepDeblender, InputTypeError, "but ABCMeta; expected for example SepDeblender"),
         ("btk-scarlet", MissingProgramError, "needs scarlet, which is not on PyPI"),
+        ("scarlet2:peaks=me", InputError, "peaks must be 'sep', 'truth' or a deblender, got 'me'"),
         ("scarlett", InputError, "Unknown deblender 'scarlett': expected one of .*'sep'"),
         (
             "sep:treshold=1",
