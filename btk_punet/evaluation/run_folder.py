@@ -16,6 +16,7 @@ from btk.deblend import Deblender
 
 from btk_punet import __version__
 from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.scarlet2 import Scarlet2Deblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import BtkPunetWarning, RunExistsError
 from btk_punet.evaluation.probabilities import TABLES
@@ -36,6 +37,7 @@ _PACKAGES = (
 )
 
 _OF_NETWORKS = ("keras", "tensorflow")
+_OF_SCARLET2 = ("scarlet2", "jax")
 
 # What a run leaves in its folder; the batches go when it is finished.
 _FOLDERS = ("batches", "tables", "plots")
@@ -232,6 +234,8 @@ def package_versions(methods: dict[str, Deblender]) -> dict[str, str]:
             versions["source-extractor"] = method.version()
         if isinstance(method, ProbaUNetDeblender):
             versions.update({package: metadata.version(package) for package in _OF_NETWORKS})
+        if isinstance(method, Scarlet2Deblender):
+            versions.update({package: metadata.version(package) for package in _OF_SCARLET2})
     return versions
 
 

@@ -11,6 +11,7 @@ from btk.deblend import Deblender
 from joblib import wrap_non_picklable_objects
 
 from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.scarlet2 import Scarlet2Deblender
 
 # What a process has been sent, by its key: that of one run at a time.
 _RECEIVED: dict[str, tuple[dict[str, Deblender], set[str]]] = {}
@@ -52,13 +53,15 @@ class SharedMethods:
         return self._methods
 
     def warm_up(self, name: str, blend_batch: BlendBatch) -> None:
-        """Run a network on a batch, once in each process: loading and compiling take seconds."""
+        """Run what is compiled on a batch, once in each process: that takes seconds."""
         method = self.get()[name]
-        if isinstance(method, ProbaUNetDeblender) and name not in self._warm:
-            with warnings.catch_warnings():
-                # TensorFlow's own, when it is loaded, say nothing of the scenes.
-                warnings.simplefilter("ignore")
-                _ = method.network
+        compiled = isinstance(method, ProbaUNetDeblender | Scarlet2Deblender)
+        if compiled and name not in self._warm:
+            if isinstance(method, ProbaUNetDeblender):
+                with warnings.catch_warnings():
+                    # TensorFlow's own, when it is loaded, say nothing of the scenes.
+                    warnings.simplefilter("ignore")
+                    _ = method.network
             method(blend_batch)
             self._warm.add(name)
 
