@@ -23,7 +23,7 @@ from btk_punet.deblending.base import (
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.posterior import PosteriorMaps
-from btk_punet.deblending.recipe import DetectionRecipe
+from btk_punet.deblending.recipe import DetectionRecipe, reweighted
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.simulation.survey import (
     background_variance,
@@ -84,6 +84,8 @@ class ProbaUNetDeblender(DetectingDeblender):
         n_samples: Number of samples of the posterior.
         threshold: Smallest ``p_detect`` of a detection.
         seed: Seed of the samples.
+        density_ratio: How many times as dense sources are taken to lie as in the scenes of the
+            training: ``p_detect`` and the counts are reweighted for that (see `reweighted`).
 
     Raises:
         InputError: A parameter is out of its range.
@@ -100,12 +102,15 @@ class ProbaUNetDeblender(DetectingDeblender):
         n_samples: int = 16,
         threshold: float = 0.5,
         seed: int = 0,
+        density_ratio: float = 1.0,
     ) -> None:
         super().__init__(max_n_sources)
         self.weights = weights
         self.n_samples = n_samples
         self.threshold = threshold
         self.seed = seed
+        self.density_ratio = density_ratio
+        reweighted(np.zeros(0), density_ratio)  # which checks it
         check_integer("max_n_sources", max_n_sources, lowest=1)
         check_integer("n_samples", n_samples, lowest=1)
         check_integer("seed", seed, lowest=0)
@@ -250,7 +255,8 @@ class ProbaUNetDeblender(DetectingDeblender):
         return catalogs, segmentation, extra
 
     def _calibrated(self, candidates: Candidates) -> Candidates:
-        return dataclasses.replace(candidates, mass=self.recipe.p_detect(candidates.mass))
+        p_detect = reweighted(self.recipe.p_detect(candidates.mass), self.density_ratio)
+        return dataclasses.replace(candidates, mass=p_detect)
 
     def _errors(self, candidates: Candidates) -> list[np.ndarray]:
         variances = (candidates.x_variance, candidates.y_variance)

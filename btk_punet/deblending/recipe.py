@@ -83,6 +83,27 @@ class LogitLine:
         return cls(float(line[0]), float(line[1]))
 
 
+def reweighted(probability: np.ndarray, odds_ratio: float) -> np.ndarray:
+    """Return probabilities as they are under other prior odds (Bayes' theorem).
+
+    For ``p_detect`` of sources that are so many times as dense as in the scenes of the training,
+    as long as there is less than one of them to be expected at any one place: the odds that one
+    is here grow with the density. For ``p_blend`` where blends are a share ``f`` of the sources
+    instead of ``g``: the ratio is ``f / (1 - f)`` over ``g / (1 - g)``.
+
+    Args:
+        probability: Any shape.
+        odds_ratio: New prior odds over the old ones, above 0.
+
+    Raises:
+        InputError: for a ratio that is not a number above 0.
+    """
+    if not 0 < odds_ratio < np.inf:
+        raise InputError(f"odds_ratio must be a number above 0, got {odds_ratio!r}; 1 is no change")
+    probability = np.asarray(probability, float)
+    return odds_ratio * probability / (1 - probability + odds_ratio * probability)
+
+
 def _logit(probability: np.ndarray) -> np.ndarray:
     """Return the logarithm of the odds; 0 and 1 as one in a million from them."""
     return logit(np.clip(np.asarray(probability, float), 1e-6, 1 - 1e-6))

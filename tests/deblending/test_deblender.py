@@ -20,7 +20,7 @@ from btk_punet.deblending.deblender import ProbaUNetDeblender, noise_normalised
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.measure import MeasureGenerator
 from btk_punet.deblending.posterior import PosteriorMaps
-from btk_punet.deblending.recipe import DetectionRecipe, LogitLine
+from btk_punet.deblending.recipe import DetectionRecipe, LogitLine, reweighted
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.errors import BtkPunetError, BtkPunetWarning, InputError, InputTypeError
 from btk_punet.simulation.catalog import EuclidCatalog
@@ -184,6 +184,23 @@ def test_threshold(network, scenes):
             np.testing.assert_array_equal(some["x_peak"], all_["x_peak"][kept])
     numbers = [sum(map(len, found)), sum(map(len, everything))]
     assert 0 < numbers[0] < numbers[1]
+
+
+def test_density_ratio(network, scenes):
+    batch = make_batch(scenes)
+    usual, sparse = (
+        ProbaUNetDeblender(30, network, threshold=0.0, density_ratio=ratio)(batch)
+        for ratio in (1.0, 0.2)
+    )
+    for some, others in zip(usual.catalog_list, sparse.catalog_list, strict=True):
+        np.testing.assert_array_equal(some["x_peak"], others["x_peak"])
+        np.testing.assert_allclose(others["p_detect"], reweighted(some["p_detect"], 0.2))
+    before, after = (
+        float(found.extra_data[0]["count_posterior"] @ np.arange(31)) for found in (usual, sparse)
+    )
+    assert after < before
+    with pytest.raises(InputError, match="odds_ratio must be a number above 0, got 0"):
+        ProbaUNetDeblender(30, network, density_ratio=0)
 
 
 def test_too_many_detections(network):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from btk_punet.deblending.recipe import RECIPE_FILE, DetectionRecipe, LogitLine
+from btk_punet.deblending.recipe import RECIPE_FILE, DetectionRecipe, LogitLine, reweighted
 from btk_punet.errors import InputError
 
 
@@ -157,3 +157,32 @@ def test_a_key_that_is_missing_is_named(tmp_path):
     (tmp_path / RECIPE_FILE).write_text("{}")
     with pytest.raises(InputError, match="KeyError"):
         DetectionRecipe.load(tmp_path)
+
+
+def test_reweighting_by_hand():
+    # Odds of 1 to 4, a quarter of them, three times them.
+    np.testing.assert_allclose(reweighted([0.2, 0.2], 1.0), 0.2)
+    assert reweighted(0.2, 0.25) == pytest.approx(1 / 17)
+    assert reweighted(0.2, 3.0) == pytest.approx(3 / 7)
+    np.testing.assert_array_equal(reweighted([0.0, 1.0], 5.0), [0.0, 1.0])
+
+
+def test_reweighting_is_bayes_theorem():
+    """A measurement with Gaussian noise of something that is there in a share of the cases."""
+    rng = np.random.default_rng(2)
+    there = {share: rng.random(40_000) < share for share in (0.5, 0.1)}
+    x = {share: rng.normal(truth, 0.7) for share, truth in there.items()}
+
+    def posterior(x, share):
+        likelihood = [np.exp(-0.5 * ((x - mean) / 0.7) ** 2) for mean in (0, 1)]
+        return share * likelihood[1] / (share * likelihood[1] + (1 - share) * likelihood[0])
+
+    new = reweighted(posterior(x[0.1], 0.5), (0.1 / 0.9) / (0.5 / 0.5))
+    np.testing.assert_allclose(new, posterior(x[0.1], 0.1), rtol=1e-9)
+    assert there[0.1][(new > 0.4) & (new < 0.6)].mean() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("ratio", [0.0, -1.0, np.nan, np.inf])
+def test_no_odds_ratio(ratio):
+    with pytest.raises(InputError, match="odds_ratio must be a number above 0"):
+        reweighted(0.5, ratio)
