@@ -45,6 +45,8 @@ _HOME = {
     "position_table": "evaluation.positions",
     "PositionDisplay": "evaluation.positions_display",
     "OutcomesDisplay": "evaluation.outcomes_display",
+    "OutlineDisplay": "evaluation.segmentation_display",
+    "MaskPrecisionDisplay": "evaluation.segmentation_display",
     "Reliability": "evaluation.calibration",
     "PixelScores": "evaluation.pixels",
     "count_transform": "evaluation.count_calibration",
@@ -66,7 +68,7 @@ _HOME = {
     "benchmark_set": "evaluation.benchmark",
     "compare": "evaluation.compare",
     "compare_benchmark": "evaluation.benchmark",
-    "Comparison": "evaluation.compare",
+    "Comparison": "evaluation.comparison",
     "BtkPunetError": "errors",
     "BtkPunetWarning": "errors",
 }

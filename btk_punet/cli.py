@@ -94,6 +94,14 @@ def _add_compare(commands) -> None:
     parser.add_argument("--jobs", "-j", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--batch-size", type=int, default=50, help="blends in a batch")
     parser.add_argument(
+        "--outcomes",
+        action=argparse.BooleanOptionalAction,
+        help=(
+            "whether to tell what becomes of blends, for which every detector runs once more on "
+            "each source of a blend alone (default: yes; with --benchmark, no)"
+        ),
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="throw away another run in the output folder"
     )
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
@@ -109,6 +117,8 @@ def _compare(options: argparse.Namespace) -> int:
         "overwrite": options.overwrite,
         "progress": not options.quiet,
     }
+    if options.outcomes is not None:
+        common["outcomes"] = options.outcomes
     if options.benchmark is not None:
         summary = compare_benchmark(
             options.output,

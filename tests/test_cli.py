@@ -23,6 +23,7 @@ def test_compare_writes_a_report_and_prints_the_headline(tmp_path, capsys):
     assert "completeness" in printed and "purity" in printed and "ceiling" in printed
     assert str(folder / "report.html") in printed
     assert (folder / "report.html").is_file()
+    assert (folder / "regions.parquet").is_file()
 
 
 def test_error_is_one_line_without_traceback(tmp_path, capsys):
@@ -37,9 +38,10 @@ def test_catalog_file(tmp_path, capsys):
     from btk_punet import EuclidCatalog
 
     EuclidCatalog.simulate(100, 1).table.write(tmp_path / "galaxies.fits")
-    options = ["-n", "2", "-j", "1", "-q", "-d", "sep", "--sampling", "pairs"]
+    options = ["-n", "2", "-j", "1", "-q", "-d", "sep", "--sampling", "pairs", "--no-outcomes"]
     options += ["--catalog", str(tmp_path / "galaxies.fits")]
     assert main(["compare", "-o", str(tmp_path / "run"), *options]) == 0
+    assert not (tmp_path / "run" / "regions.parquet").exists()
     assert main(["compare", "-o", str(tmp_path / "other"), "--catalog", "no.fits", "-q"]) == 2
     assert "'no.fits' does not exist" in capsys.readouterr().err
 
@@ -55,3 +57,7 @@ def test_benchmark_set(tmp_path, capsys):
     assert main(["compare", "-o", str(tmp_path), *options]) == 0
     assert "pairs" in capsys.readouterr().out
     assert (tmp_path / "pairs" / "report.html").is_file()
+    assert not (tmp_path / "pairs" / "regions.parquet").exists()
+    options += ["--outcomes", "--overwrite"]
+    assert main(["compare", "-o", str(tmp_path), *options]) == 0
+    assert (tmp_path / "pairs" / "regions.parquet").is_file()

@@ -116,9 +116,19 @@ class MaskPrecision:
     ) -> None:
         """Count one more scene; args and errors are those of `mask_outcomes`."""
         outcomes = mask_outcomes(iou, p_detect, in_bounds, counts)
-        self.n_truth += int(np.sum(counts))
+        self.add_outcomes(outcomes, p_detect, int(np.sum(counts)))
+
+    def add_outcomes(self, outcomes: np.ndarray, p_detect: np.ndarray, n_truth: int) -> None:
+        """Count what `mask_outcomes` told of any number of scenes.
+
+        Args:
+            outcomes: Of each detection, shape (thresholds, m).
+            p_detect: Probability of each detection, NaN for none, shape (m,).
+            n_truth: Number of sources that count.
+        """
+        self.n_truth += n_truth
         self._p_detect = np.concatenate([self._p_detect, np.asarray(p_detect, float)])
-        self._outcomes = np.concatenate([self._outcomes, outcomes], axis=1)
+        self._outcomes = np.concatenate([self._outcomes, np.asarray(outcomes, np.int8)], axis=1)
 
     def __add__(self, other: MaskPrecision) -> MaskPrecision:
         """Return what was found in the data of both."""

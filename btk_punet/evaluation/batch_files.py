@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from btk_punet.evaluation.probabilities import TABLES, joined_probabilities
+from btk_punet.evaluation import outlines, probabilities
 from btk_punet.files import write_json, write_parquet
 
-# By which columns the rows of a method are sorted.
-_TIDY = {"truth": ("scene", "source"), "detections": ("scene", "detection")}
+# The tables that every run has, and by which columns the rows of a method are sorted.
+TIDY = {"truth": ("scene", "source"), "detections": ("scene", "detection")}
+# Those on blends that there may be besides.
+ON_BLENDS = {"regions": ("scene", "region"), **outlines.TABLES}
+OPTIONAL = (*ON_BLENDS, *probabilities.TABLES)
 
 
 def write_batch(
@@ -33,22 +36,24 @@ def join_batches(
         methods: Names of the methods, in the order wanted.
 
     Returns:
-        ``truth``, ``detections`` and what there is of `TABLES`, method by method, the scenes of
+        ``truth``, ``detections`` and what there is of `OPTIONAL`, method by method, the scenes of
         each in their order; and the summaries in the order of the batches.
     """
     summaries = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     parts = {
         name: [pd.read_parquet(path) for path in sorted(folder.glob(f"*.{name}.parquet"))]
-        for name in [*_TIDY, *TABLES]
+        for name in [*TIDY, *OPTIONAL]
     }
     order = {method: place for place, method in enumerate(methods)}
     joined = {}
-    for name, sort_by in _TIDY.items():
+    for name, sort_by in (TIDY | ON_BLENDS).items():
+        if not parts[name]:
+            continue
         table = pd.concat(parts[name], ignore_index=True)
         table["_order"] = table["method"].map(order)
         table = table.sort_values(["_order", *sort_by]).drop(columns="_order")
         joined[name] = table.reset_index(drop=True)
-    return joined | joined_probabilities(parts, methods), summaries
+    return joined | probabilities.joined_probabilities(parts, methods), summaries
 
 
 def batch_file(folder: Path, number: int, ending: str) -> Path:

@@ -183,6 +183,7 @@ def compare_benchmark(
     n_blends: int | None = None,
     cosmos_dir: str | Path | None = None,
     njobs: int = 1,
+    outcomes: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -203,6 +204,8 @@ def compare_benchmark(
         cosmos_dir: Folder of real galaxies, for the set ``real``, which ``"all"`` leaves out
             (and says so) if None.
         njobs: Processes.
+        outcomes: Whether to tell what becomes of blends, as for `compare`; it takes several times
+            the time of the detectors.
         overwrite: Whether to throw away other runs that the folders hold.
         progress: Whether to show progress bars.
 
@@ -236,6 +239,7 @@ def compare_benchmark(
             n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
             notes=notes,
             njobs=njobs,
+            outcomes=outcomes,
             overwrite=overwrite,
             progress=progress,
         ).tables

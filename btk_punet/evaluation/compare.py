@@ -8,13 +8,10 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import joblib
-import pandas as pd
 from btk.catalog import Catalog
 from btk.deblend import Deblender
 from btk.sampling_functions import SamplingFunction
@@ -24,21 +21,19 @@ from tqdm.auto import tqdm
 
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.errors import BatchFailedError, InputError, InputTypeError
+from btk_punet.evaluation import outlines, probabilities
 from btk_punet.evaluation.batch_files import batch_file, join_batches, write_batch
-from btk_punet.evaluation.ceiling_share import ceiling_share_table
+from btk_punet.evaluation.comparison import Comparison
 from btk_punet.evaluation.export import write_tables
 from btk_punet.evaluation.matching import Matcher
-from btk_punet.evaluation.probabilities import TABLES, batch_probabilities
-from btk_punet.evaluation.probability_tables import probability_tables
+from btk_punet.evaluation.region_table import region_table
 from btk_punet.evaluation.report import write_gallery, write_plots, write_report
 from btk_punet.evaluation.run_folder import (
     describe_deblender,
     describe_scenes,
     open_run,
     package_versions,
-    read_run,
 )
-from btk_punet.evaluation.summary import summary_tables
 from btk_punet.evaluation.tables import batch_tables
 from btk_punet.evaluation.workers import SharedMethods
 from btk_punet.files import write_json, write_parquet
@@ -57,79 +52,6 @@ GALLERY_SCENES = 6
 Deblenders: TypeAlias = str | Deblender | Iterable[str | Deblender] | Mapping[str, str | Deblender]
 
 
-@dataclass
-class Comparison:
-    """A finished run.
-
-    Attributes:
-        folder: Where it is.
-        truth: One row a source and method (see `batch_tables`).
-        detections: One row a detection and method.
-        run: What is in ``run.json``: parameters, versions, seconds.
-        probabilities: What methods say with a probability (see `batch_probabilities`), where any
-            does: tables ``candidates``, ``counts`` and ``blend_identification``.
-    """
-
-    folder: Path
-    truth: pd.DataFrame
-    detections: pd.DataFrame
-    run: dict
-    probabilities: dict[str, pd.DataFrame] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "Comparison":
-        """Read a finished run.
-
-        Raises:
-            InputError: if the folder holds no finished run.
-        """
-        folder = Path(folder)
-        run = read_run(folder)
-        if run is None or run.get("status") != "finished":
-            raise InputError(
-                f"'{folder}' holds no finished comparison: run `btk-punet compare --output "
-                f"{folder}` (with the same options, if it was begun) to finish it."
-            )
-        return cls(
-            folder,
-            pd.read_parquet(folder / "truth.parquet"),
-            pd.read_parquet(folder / "detections.parquet"),
-            run,
-            {
-                name: pd.read_parquet(folder / f"{name}.parquet")
-                for name in TABLES
-                if f"{name}.parquet" in run.get("files", ())
-            },
-        )
-
-    @cached_property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """The efficiency tables, and those on probabilities, counted from the others."""
-        methods = list(self.run["methods"])
-        tables = summary_tables(self.truth, self.detections, methods, self.run["n_blends"])
-        if self.probabilities:
-            tables |= probability_tables(
-                self.probabilities,
-                self.truth,
-                self.detections,
-                methods,
-                self.run["parameters"]["radius_arcsec"],
-                self.run["pixel_scale_arcsec"],
-            )
-        curves = tables.get("purity_completeness")
-        return tables | {"ceiling_share": ceiling_share_table(tables["headline"], curves)}
-
-    def __str__(self) -> str:
-        head = self.tables["headline"]
-        shown = pd.DataFrame({"method": head["method"]})
-        for name in ("completeness", "purity", "ceiling"):
-            shown[name] = [
-                f"{row[name]:.3f} ({row[f'{name}_lo']:.3f}-{row[f'{name}_hi']:.3f})"
-                for _, row in head.iterrows()
-            ]
-        return shown.to_string(index=False)
-
-
 def compare(
     output: str | Path,
     deblenders: Deblenders | None = None,
@@ -146,6 +68,7 @@ def compare(
     njobs: int = 1,
     max_n_sources: int | None = None,
     radius_arcsec: float = 0.3,
+    outcomes: bool = True,
     generator: SceneGenerator | None = None,
     notes: Sequence[str] = (),
     overwrite: bool = False,
@@ -179,6 +102,10 @@ def compare(
         max_n_sources: Most detections in an image for deblenders given by name; by default twice
             the most true ones and 10 more.
         radius_arcsec: Matching radius [arcsec].
+        outcomes: Whether to tell what becomes of blends (recognized, unrecognized, shredded,
+            undetected, merged), for which every method runs once more, on each source of a blend
+            alone: several times the time of the detectors. (The times of ``run.json`` are without
+            it.)
         generator: A generator of scenes, in place of survey, catalog, sampling, seed and batch
             size.
         notes: What a reader of the report must know, a sentence each.
@@ -219,7 +146,7 @@ def compare(
         max_n_sources = 2 * generator.max_number + 10
     methods = choose_deblenders(deblenders, max_n_sources)
 
-    parameters = describe_scenes(generator, n_blends, radius_arcsec)
+    parameters = describe_scenes(generator, n_blends, radius_arcsec) | {"outcomes": outcomes}
     run = {
         "status": "running",
         "parameters": parameters,
@@ -232,7 +159,7 @@ def compare(
     }
     if open_run(output, run, overwrite):
         return Comparison.load(output)
-    _run_batches(output / "batches", generator, methods, n_blends, radius_arcsec, njobs, progress)
+    _run_batches(output / "batches", generator, methods, parameters, njobs, progress)
     return _finish(output, run, generator)
 
 
@@ -240,13 +167,13 @@ def _run_batches(
     folder: Path,
     generator: SceneGenerator,
     methods: dict[str, Deblender],
-    n_blends: int,
-    radius_arcsec: float,
+    parameters: Mapping[str, Any],
     njobs: int,
     progress: bool,
 ) -> None:
     """Run the batches that are not in the folder yet."""
     folder.mkdir(exist_ok=True)
+    n_blends = parameters["n_blends"]
     sizes = {
         number: min(generator.batch_size, n_blends - first)
         for number, first in enumerate(range(0, n_blends, generator.batch_size))
@@ -258,9 +185,7 @@ def _run_batches(
     done = n_blends - sum(sizes[number] for number in todo)
     with tqdm(total=n_blends, initial=done, unit="blend", disable=not progress) as bar:
         for number in parallel(
-            joblib.delayed(_run_batch)(
-                folder, generator, shared, number, sizes[number], radius_arcsec
-            )
+            joblib.delayed(_run_batch)(folder, generator, shared, number, sizes[number], parameters)
             for number in todo
         ):
             bar.update(sizes[number])
@@ -272,9 +197,10 @@ def _run_batch(
     shared: SharedMethods,
     number: int,
     size: int,
-    radius_arcsec: float,
+    parameters: Mapping[str, Any],
 ) -> int:
     """Draw a batch, run every method on it and write its tables; return its number."""
+    radius_arcsec = parameters["radius_arcsec"]
     seconds: dict[str, float] = {}
     running = "the generator"
     try:
@@ -295,7 +221,21 @@ def _run_batch(
             running = "the evaluation"
             first = number * generator.batch_size
             truth, detections = batch_tables(blend_batch, found, first, radius_arcsec)
-            more = batch_probabilities(blend_batch, found, truth, first, radius_arcsec)
+            tables = {
+                "truth": truth,
+                "detections": detections,
+                **outlines.batch_outlines(blend_batch, found, truth, detections, first),
+                **probabilities.batch_probabilities(
+                    blend_batch, found, truth, first, radius_arcsec
+                ),
+            }
+            if parameters["outcomes"]:
+                running = "the outcomes of blends (left out by outcomes=False or --no-outcomes)"
+                # What a method warns of images that nobody gave it says nothing of the scenes.
+                warnings.simplefilter("ignore")
+                tables["regions"] = region_table(
+                    blend_batch, truth, detections, shared.get(), first, radius_arcsec
+                )
     except Exception as error:
         raise BatchFailedError(
             f"Batch {number} failed in {running}: {type(error).__name__}: {error} -- Draw it again "
@@ -307,7 +247,7 @@ def _run_batch(
         "seconds": seconds,
         "warnings": sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
     }
-    write_batch(folder, number, {"truth": truth, "detections": detections, **more}, summary)
+    write_batch(folder, number, tables, summary)
     return number
 
 
@@ -328,8 +268,7 @@ def _finish(output: Path, run: dict, generator: SceneGenerator) -> Comparison:
     }
     run["notes"] = run["notes"] + sorted({w for summary in summaries for w in summary["warnings"]})
     run["status"] = "finished"
-    truth, detections = joined.pop("truth"), joined.pop("detections")
-    comparison = Comparison(output, truth, detections, run, joined)
+    comparison = Comparison.from_tables(output, run, joined)
     tables = comparison.tables
     write_tables(tables, output / "tables")
     plots = write_plots(tables, output / "plots", formats=("png", "pdf"))
@@ -337,8 +276,8 @@ def _finish(output: Path, run: dict, generator: SceneGenerator) -> Comparison:
     plots.append(
         write_gallery(
             shown,
-            truth,
-            detections,
+            comparison.truth,
+            comparison.detections,
             output / "plots",
             run["parameters"]["radius_arcsec"],
         )

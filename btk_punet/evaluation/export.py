@@ -4,14 +4,15 @@ The same tables give the same bytes, so that two runs can be compared with ``dif
 """
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from astropy.table import Table
 
-from btk_punet.evaluation.display import MAX_ANNOTATED
+from btk_punet.evaluation.export_blends import blend_description, blend_parts
+from btk_punet.evaluation.export_matrices import count_matrix_parts, efficiency_parts
 from btk_punet.evaluation.export_probabilities import DESCRIPTIONS, probability_parts
 from btk_punet.evaluation.latex import (
     INTERVALS,
@@ -23,7 +24,7 @@ from btk_punet.evaluation.latex import (
     plain_cell,
     tabular,
 )
-from btk_punet.evaluation.style import decimals_of, methods_of, without_unknown_ceiling
+from btk_punet.evaluation.style import decimals_of, without_unknown_ceiling
 from btk_punet.evaluation.summary import CEILING
 from btk_punet.files import write_file
 
@@ -35,6 +36,7 @@ HEADLINE_COLUMNS = {"method", "completeness", "purity", "ceiling"}
 _QUANTITIES = {
     "magnitude": ("mag", "Magnitude", "true magnitude"),
     "neighbour_distance": ("arcsec", "Distance [arcsec]", "distance to the nearest neighbour"),
+    "magnitude_difference": ("mag", "Difference [mag]", "magnitude difference"),
     "size": ("arcsec", r"$r_\mathrm{h}$ [arcsec]", r"half-light radius $r_\mathrm{h}$"),
     "alone_snr": ("", "S/N", "signal-to-noise ratio that a source would have alone"),
     "limit_snr": ("", "S/N", "signal-to-noise ratio of a source among unknown neighbours"),
@@ -124,7 +126,7 @@ def astropy_table(name: str, table: pd.DataFrame) -> Table:
         is_number = values.dtype.kind in "biuf"
         result[column] = values if is_number else np.array([str(v) for v in values], dtype=str)
         result[column].unit = units.get(column)
-        result[column].description = _description(column)
+        result[column].description = _description(name, column)
     return result
 
 
@@ -139,19 +141,21 @@ def latex_table(name: str, table: pd.DataFrame, caption: str | None = None) -> s
         caption: LaTeX of the caption; the usual one of such a table if None.
     """
     columns = set(table.columns)
-    of_probabilities = probability_parts(name, table)
-    if of_probabilities is not None:
-        parts = of_probabilities
+    special = probability_parts(name, table)
+    if special is None:
+        special = blend_parts(name, table)
+    if special is not None:
+        parts = special
     elif columns >= HEADLINE_COLUMNS:
         parts = _headline(table)
     elif columns >= FRACTION_COLUMNS | {"magnitude_lo", "magnitude_hi"}:
-        parts = _efficiency(table)
+        parts = efficiency_parts(table)
     elif columns >= POSITION_COLUMNS:
         parts = _positions(name, table)
     elif columns >= FRACTION_COLUMNS:
         parts = _fractions(name, table)
     elif columns >= {"method", "n_matched", "n_true", "scenes"}:
-        parts = _count_matrix(table)
+        parts = count_matrix_parts(table)
     else:
         parts = [Part("", f"{escape_latex(name.replace('_', ' ').capitalize())}.", _plain(table))]
     texts = []
@@ -250,56 +254,6 @@ def _positions(name: str, table: pd.DataFrame) -> list[Part]:
     return [Part("", caption, tabular("l" + "rr" * len(methods), head, body))]
 
 
-def _efficiency(table: pd.DataFrame) -> list[Part]:
-    """Return a table a method, and one of the numbers of sources, the same for all methods."""
-    some = table[table["n"] > 0]
-    if some.empty:
-        some = table
-    magnitudes = sorted(set(zip(some["magnitude_lo"], some["magnitude_hi"], strict=True)))
-    distances = sorted(set(zip(some["lo"], some["hi"], strict=True)))
-    decimals = decimals_of(edge for edges in magnitudes for edge in edges)
-    head = [["Magnitude", *(latex_bin(*edges) for edges in distances)]]
-    where = "by magnitude (rows) and distance to the nearest neighbour in arcsec (columns)."
-
-    def part(method: str, title: str, caption: str, text: Callable[[pd.Series], str]) -> Part:
-        cells = table[table["method"] == method].set_index(["magnitude_lo", "lo"])
-        body = [
-            [latex_bin(low, high, decimals), *(text(cells.loc[(low, x)]) for x, _ in distances)]
-            for low, high in magnitudes
-        ]
-        return Part(title, caption, tabular("l" + "r" * len(distances), head, body))
-
-    caption = f"Completeness (recall) {where} {INTERVALS}"
-    methods = methods_of(table)
-    parts = [
-        part(
-            method, f"{escape_latex(method)}. ", caption,
-            lambda cell: latex_value(cell["value"], cell["value_lo"], cell["value_hi"]),
-        )
-        for method in methods
-    ]  # fmt: skip
-    numbers = f"Number of true sources {where}"
-    return [*parts, *(part(m, "", numbers, lambda cell: f"{cell['n']:.0f}") for m in methods[:1])]
-
-
-def _count_matrix(table: pd.DataFrame) -> list[Part]:
-    some = table[table["scenes"] > 0]
-    if some.empty or some["n_true"].max() - some["n_true"].min() >= MAX_ANNOTATED:
-        return []
-    true = range(some["n_true"].min(), some["n_true"].max() + 1)
-    found = range(some["n_matched"].min(), some["n_matched"].max() + 1)
-    caption = "Number of scenes by the number of true sources (columns) and of those found (rows)."
-    parts = []
-    for method in methods_of(table):
-        rows = table[table["method"] == method]
-        counts = rows.pivot(index="n_matched", columns="n_true", values="scenes")
-        counts = counts.reindex(index=found, columns=true).fillna(0).astype(int)
-        body = [[k, *counts.loc[k]] for k in found]
-        matrix = tabular("r" * (len(true) + 1), [["", *map(str, true)]], body)
-        parts.append(Part(f"{escape_latex(method)}. ", caption, matrix))
-    return parts
-
-
 def _plain(table: pd.DataFrame) -> list[str]:
     """Return any other table, number by number."""
     layout = "".join("r" if table[c].dtype.kind in "iuf" else "l" for c in table.columns)
@@ -315,7 +269,10 @@ def _units(name: str, table: pd.DataFrame) -> dict[str, str]:
     return units | {"lo": unit, "hi": unit} if unit else units
 
 
-def _description(column: str) -> str | None:
+def _description(name: str, column: str) -> str | None:
+    of_blends = blend_description(name, column)
+    if of_blends is not None:
+        return of_blends
     if column in _DESCRIPTIONS:
         return _DESCRIPTIONS[column]
     if column in DESCRIPTIONS:

@@ -104,30 +104,11 @@ class PixelScores:
 
     def confusion_matrix(self) -> pd.DataFrame:
         """Return the numbers of pixels: a row a true class, a column a predicted one."""
-        return pd.DataFrame(
-            self._counts,
-            index=pd.Index(CLASS_NAMES, name="true"),
-            columns=pd.Index(CLASS_NAMES, name="predicted"),
-        )
+        return confusion_matrix(self._counts)
 
     def report(self) -> pd.DataFrame:
-        """Return the classification report, a row a class.
-
-        Columns: ``precision`` (of the pixels predicted to be of the class, the fraction that is),
-        ``recall`` (of its pixels, the fraction predicted to be), ``f1`` (their harmonic mean),
-        ``iou`` (intersection over union of its true and predicted pixels) and ``support`` (its
-        true pixels). NaN where there is nothing to divide by.
-        """
-        both = np.diag(self._counts)
-        predicted, true = self._counts.sum(axis=0), self._counts.sum(axis=1)
-        values = {
-            "precision": _divided(both, predicted),
-            "recall": _divided(both, true),
-            "f1": _divided(2 * both, predicted + true),
-            "iou": _divided(both, predicted + true - both),
-            "support": true,
-        }
-        return pd.DataFrame(values, index=pd.Index(CLASS_NAMES, name="class"))
+        """Return the classification report, a row a class (see `class_report`)."""
+        return class_report(self._counts)
 
     def calibration_errors(self) -> dict[str, float]:
         """Return the expected calibration error of each class, and of the three the ``mean``.
@@ -146,6 +127,43 @@ class PixelScores:
         Probabilities below 1e-7 count as 1e-7.
         """
         return self._sum_log_loss / self.n_pixels if self.n_pixels else float("nan")
+
+
+def confusion_matrix(counts: np.ndarray) -> pd.DataFrame:
+    """Return numbers of pixels with their classes: a row a true class, a column a predicted one.
+
+    Args:
+        counts: The numbers, shape (3, 3), true classes first.
+    """
+    return pd.DataFrame(
+        counts,
+        index=pd.Index(CLASS_NAMES, name="true"),
+        columns=pd.Index(CLASS_NAMES, name="predicted"),
+    )
+
+
+def class_report(counts: np.ndarray) -> pd.DataFrame:
+    """Return the classification report of a confusion matrix, a row a class.
+
+    Args:
+        counts: Numbers of pixels, shape (3, 3), true classes first.
+
+    Returns:
+        Columns: ``precision`` (of the pixels predicted to be of the class, the fraction that is),
+        ``recall`` (of its pixels, the fraction predicted to be), ``f1`` (their harmonic mean),
+        ``iou`` (intersection over union of its true and predicted pixels) and ``support`` (its
+        true pixels). NaN where there is nothing to divide by.
+    """
+    both = np.diag(counts)
+    predicted, true = counts.sum(axis=0), counts.sum(axis=1)
+    values = {
+        "precision": _divided(both, predicted),
+        "recall": _divided(both, true),
+        "f1": _divided(2 * both, predicted + true),
+        "iou": _divided(both, predicted + true - both),
+        "support": true,
+    }
+    return pd.DataFrame(values, index=pd.Index(CLASS_NAMES, name="class"))
 
 
 def _divided(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

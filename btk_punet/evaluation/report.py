@@ -14,7 +14,10 @@ import pandas as pd
 from btk.blend_batch import BlendBatch
 from jinja2 import Environment, PackageLoader
 
+from btk_punet.evaluation.blend_plots import blend_plots
+from btk_punet.evaluation.blend_sections import blend_definitions, blend_sections
 from btk_punet.evaluation.display import CountMatrixDisplay, EfficiencyDisplay, FractionDisplay
+from btk_punet.evaluation.outcomes_display import OutcomesDisplay
 from btk_punet.evaluation.positions_display import PositionDisplay
 from btk_punet.evaluation.probability_plots import probability_plots
 from btk_punet.evaluation.report_sections import (
@@ -26,6 +29,7 @@ from btk_punet.evaluation.report_sections import (
     probability_sections,
 )
 from btk_punet.evaluation.scene_display import SceneDisplay, gallery
+from btk_punet.evaluation.segmentation_display import MaskPrecisionDisplay
 from btk_punet.evaluation.style import methods_of
 from btk_punet.evaluation.summary import SHORT
 from btk_punet.figures import write_figure
@@ -73,6 +77,15 @@ _FRACTION_PLOTS = (
         "Purity by distance to the nearest other detection",
         f"{_READ_PURITY}, and low purity at small distances means shredded galaxies.",
     ),
+)
+
+# What draws in a figure instead of axes.
+_OF_PANELS = (
+    EfficiencyDisplay,
+    CountMatrixDisplay,
+    PositionDisplay,
+    OutcomesDisplay,
+    MaskPrecisionDisplay,
 )
 
 
@@ -127,6 +140,7 @@ def write_plots(
         if name in tables and (tables[name]["pairs"] > 0).any():
             title = f"Positions by {SHORT[by].replace('_', ' ')}"
             jobs.append((name, title, _READ_POSITIONS, PositionDisplay(tables[name], by)))
+    jobs.extend(blend_plots(tables))
     jobs.extend(probability_plots(tables))
     plots = []
     for name, title, how_to_read, display in jobs:
@@ -168,7 +182,7 @@ def write_report(
     parameters = dict(run.get("parameters") or {})
     radius = parameters.get("radius_arcsec", MATCHING_RADIUS_ARCSEC)
     methods = run.get("methods") or {}
-    definitions: tuple[tuple[str, str], ...] = DEFINITIONS
+    definitions = DEFINITIONS + blend_definitions(tables)
     if "probability_scores" in tables:
         definitions += PROBABILITY_DEFINITIONS
     page = environment.get_template("report.html.jinja").render(
@@ -180,6 +194,7 @@ def write_report(
         tables=[
             *ceiling_share_section(tables),
             *fraction_tables(tables),
+            *blend_sections(tables),
             *probability_sections(tables),
         ],
         plots=[_embedded(Plot(*plot)) for plot in plots],
@@ -242,8 +257,7 @@ def write_gallery(
 
 
 def _draw(display: Any, figure: Figure) -> None:
-    of_panels = isinstance(display, EfficiencyDisplay | CountMatrixDisplay | PositionDisplay)
-    display.plot(figure if of_panels else figure.subplots())
+    display.plot(figure if isinstance(display, _OF_PANELS) else figure.subplots())
 
 
 def _embedded(plot: Plot) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.scarlet2 import Scarlet2Deblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import BtkPunetWarning, RunExistsError
-from btk_punet.evaluation.probabilities import TABLES
+from btk_punet.evaluation.batch_files import OPTIONAL, TIDY
 from btk_punet.files import write_json
 from btk_punet.model.weights import weights_fingerprint
 from btk_punet.simulation.scenes import SceneGenerator
@@ -41,8 +41,8 @@ _OF_SCARLET2 = ("scarlet2", "jax")
 
 # What a run leaves in its folder; the batches go when it is finished.
 _FOLDERS = ("batches", "tables", "plots")
-NEEDED_TABLES = ("truth.parquet", "detections.parquet")
-_MORE_TABLES = tuple(f"{name}.parquet" for name in TABLES)
+NEEDED_TABLES = tuple(f"{name}.parquet" for name in TIDY)
+_MORE_TABLES = tuple(f"{name}.parquet" for name in OPTIONAL)
 
 
 def open_run(output: Path, run: dict, overwrite: bool) -> bool:

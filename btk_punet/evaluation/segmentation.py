@@ -1,7 +1,5 @@
 """How well are blended sources outlined? As a BTK metric, for any deblender with a segmentation."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
@@ -10,24 +8,25 @@ from btk.metrics.base import Metric
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.average_precision import MaskPrecision
-from btk_punet.evaluation.binned_means import binned_sums, merged_means
-from btk_punet.evaluation.map_scores import source_footprints
-from btk_punet.evaluation.masks import mask_iou, undeblended
+from btk_punet.evaluation.binned_means import merged_means
 from btk_punet.evaluation.metrics import (
     COMPLETENESS_BY,
     DEFAULT_EDGES,
     Edges,
     check_by,
     check_edges,
-    fractions,
     merged_counts,
     tables_of_one,
 )
-from btk_punet.evaluation.pixels import PixelScores
-from btk_punet.simulation.snr import NEIGHBOUR_SNR
-from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
-
-_QUESTIONS = ("unmatched", "placed_worse", "outlined_worse")
+from btk_punet.evaluation.outlines import batch_outlines, checked_segmentation
+from btk_punet.evaluation.pixels import class_report, confusion_matrix
+from btk_punet.evaluation.segmentation_tables import (
+    blended_region,
+    iou_sums,
+    mask_precision,
+    pixel_counts,
+    worse_than_undeblended,
+)
 
 
 class SegmentationReport(Metric):
@@ -81,47 +80,21 @@ class SegmentationReport(Metric):
         deblend_batch: DeblendBatch,
         matching: Matching | None = None,
     ) -> dict:
-        segmentation = _segmentation(blend_batch, deblend_batch)
+        checked_segmentation(blend_batch, deblend_batch)
         truth, detections = tables_of_one(
             blend_batch, deblend_batch, matching, with_limit=self.by == "limit_snr"
         )
-        data: dict[str, Any] = {"pixels": PixelScores(), "masks": MaskPrecision()}
-        matched, worse = [truth.iloc[:0].assign(iou=0.0)], np.zeros((len(_QUESTIONS), 2), int)
-        for scene in range(blend_batch.batch_size):
-            found = detections[detections["scene"] == scene]
-            sources = truth[truth["scene"] == scene]
-            masks = segmentation[scene, : len(found)]
-            footprints = source_footprints(
-                blend_batch, scene, reference_band(blend_batch.survey), self.k
-            )
-            _count_classes(data["pixels"], masks, footprints)
-
-            iou = mask_iou(masks, footprints)
-            outlined = footprints.any(axis=(1, 2))
-            counts = sources["counts"].to_numpy(bool) & outlined
-            can_match = sources["alone_snr"].to_numpy() > NEIGHBOUR_SNR
-            data["masks"].add(
-                iou[:, can_match],
-                found["p_detect"].to_numpy(),
-                found["in_bounds"].to_numpy(bool),
-                counts[can_match],
-            )
-            detection = sources["detection"].to_numpy()
-            paired = detection >= 0
-            of_match = np.zeros(len(sources))
-            of_match[paired] = iou[detection[paired], np.flatnonzero(paired)]
-            sources = sources.assign(iou=of_match)
-            matched.append(sources[counts & paired])
-            overlapped = (footprints & (footprints.sum(axis=0) > 1)).any(axis=(1, 2))
-            asked = counts & overlapped
-            worse += _harm(blend_batch, scene, masks, footprints[asked], sources[asked])
-        everything = pd.concat(matched, ignore_index=True)
-        data["table"] = binned_sums(everything[self.by], everything["iou"], self.edges)
-        whole = np.zeros(len(everything))
-        data["total"] = binned_sums(whole, everything["iou"], (-np.inf, np.inf))
-        data["worse"] = fractions(*worse.T)
-        data["worse"].insert(0, "quantity", _QUESTIONS)
-        return data
+        outlines = batch_outlines(
+            blend_batch, {"method": deblend_batch}, truth, detections, k=self.k
+        )
+        sources = outlines["source_outlines"]
+        return {
+            "table": iou_sums(sources, truth, self.by, self.edges),
+            "total": iou_sums(sources, truth, None),
+            "worse": worse_than_undeblended(sources),
+            "pixels": pixel_counts(outlines["class_pixels"]),
+            "masks": mask_precision(outlines["detection_outlines"], len(sources)),
+        }
 
     def _compute(self, data: dict) -> float:
         return float(merged_means([data["total"]]).loc[0, "value"])
@@ -140,11 +113,11 @@ class SegmentationReport(Metric):
 
     def class_report(self) -> pd.DataFrame:
         """Return precision, recall, F1, IoU and support of each class (see `PixelScores`)."""
-        return self._pixels().report()
+        return class_report(self._pixels())
 
     def confusion_matrix(self) -> pd.DataFrame:
         """Return the numbers of pixels: a row a true class, a column what the outlines say."""
-        return self._pixels().confusion_matrix()
+        return confusion_matrix(self._pixels())
 
     def blended_region(self) -> pd.DataFrame:
         """Return the IoU of the blended region, summed over all scenes: one row.
@@ -153,11 +126,7 @@ class SegmentationReport(Metric):
         that are both; ``value`` = k / n, NaN without blends. (Pixels are no independent trials,
         so there is no interval.)
         """
-        matrix = self.confusion_matrix()
-        both = matrix.loc["blended", "blended"]
-        either = matrix.loc["blended"].sum() + matrix["blended"].sum() - both
-        value = both / either if either else np.nan
-        return pd.DataFrame({"n": [either], "k": [both], "value": [value]})
+        return blended_region(self._pixels())
 
     def average_precision(self) -> pd.DataFrame:
         """Return purity, completeness and average precision, a row a threshold of the IoU."""
@@ -188,8 +157,8 @@ class SegmentationReport(Metric):
         """
         return merged_counts(self._parts("worse"))
 
-    def _pixels(self) -> PixelScores:
-        return sum(self._parts("pixels"), PixelScores())
+    def _pixels(self) -> np.ndarray:
+        return np.sum(self._parts("pixels"), axis=0)
 
     def _masks(self) -> MaskPrecision:
         return sum(self._parts("masks"), MaskPrecision())
@@ -198,60 +167,3 @@ class SegmentationReport(Metric):
         if not self.all_data:
             raise InputError("Nothing to aggregate: call the metric on a batch first.")
         return [data[name] for data in self.all_data]
-
-
-def _segmentation(blend_batch: BlendBatch, deblend_batch: DeblendBatch) -> np.ndarray:
-    segmentation = deblend_batch.segmentation
-    if segmentation is None:
-        raise InputError(
-            "deblend_batch must have a segmentation, bool (batch, max_n_sources, H, W), got None: "
-            "outlines are measured of deblenders that give them, such as ProbaUNetDeblender, "
-            "SepDeblender or BTK's SepSingleBand."
-        )
-    size = blend_batch.image_size
-    expected = (blend_batch.batch_size, deblend_batch.max_n_sources, size, size)
-    if segmentation.shape != expected:
-        raise InputError(
-            f"segmentation must have the shape {expected} of the batch of blends, got "
-            f"{segmentation.shape}: give the blend_batch that was deblended."
-        )
-    return np.asarray(segmentation, bool)
-
-
-def _count_classes(pixels: PixelScores, masks: np.ndarray, footprints: np.ndarray) -> None:
-    """Count how many outlines cover each pixel, and how many footprints do."""
-    said, true = (np.minimum(of.sum(axis=0), 2) for of in (masks, footprints))
-    pixels.add(np.eye(3)[said][None], true[None])
-
-
-def _harm(
-    blend_batch: BlendBatch,
-    scene: int,
-    masks: np.ndarray,
-    footprints: np.ndarray,
-    sources: pd.DataFrame,
-) -> np.ndarray:
-    """Return the numbers (n, k) of `SegmentationReport.worse_than_undeblended` in a scene.
-
-    Args:
-        blend_batch: The scenes.
-        scene: Number of the scene in the batch.
-        masks: Outlines of all detections, shape (m, H, W).
-        footprints: Of the sources asked about, shape (n, H, W).
-        sources: Their rows of the truth table, with the ``iou`` of their match.
-    """
-    found = sources["matched"].to_numpy(bool)
-    sources, n_asked, n_found = sources[found], len(found), int(found.sum())
-    survey = blend_batch.survey
-    image = blend_batch.blend_images[scene, reference_band(survey)]
-    whole = undeblended(masks, footprints[found], sources["detection"].to_numpy(), image)
-    error = pixel_scale_arcsec(survey) * np.hypot(whole.x - sources["x"], whole.y - sources["y"])
-    placed_worse = whole.deblended & (sources["match_distance_arcsec"] > error)
-    outlined_worse = whole.deblended & (sources["iou"] < whole.iou)
-    return np.array(
-        [
-            [n_asked, n_asked - n_found],
-            [n_found, placed_worse.sum()],
-            [n_found, outlined_worse.sum()],
-        ]
-    )

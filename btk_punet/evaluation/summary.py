@@ -62,13 +62,13 @@ def summary_tables(
     for by in metrics.COMPLETENESS_BY:
         parts = {m: metrics.completeness_table(of_truth[m], by) for m in methods}
         parts[CEILING] = metrics.ceiling_table(of_truth[methods[0]], by)
-        tables[f"completeness_by_{SHORT[by]}"] = _trimmed(_stacked(parts))
+        tables[f"completeness_by_{SHORT[by]}"] = trimmed(stacked(parts))
     for by in metrics.PURITY_BY:
         parts = {m: metrics.purity_table(of_found[m], by) for m in methods}
-        tables[f"purity_by_{SHORT[by]}"] = _trimmed(_stacked(parts))
+        tables[f"purity_by_{SHORT[by]}"] = trimmed(stacked(parts))
     for by in ("magnitude", "neighbour_distance_arcsec"):
         parts = {m: position_table(of_truth[m], of_found[m], by) for m in methods}
-        tables[f"positions_by_{SHORT[by]}"] = _trimmed(_stacked(parts), "pairs")
+        tables[f"positions_by_{SHORT[by]}"] = trimmed(stacked(parts), "pairs")
     tables["efficiency"] = _each(of_truth, metrics.efficiency_table)
     tables["count_matrix"] = _each(of_truth, partial(_tidy_count_matrix, n_scenes=n_scenes))
     return tables
@@ -111,17 +111,18 @@ def _tidy_count_matrix(truth: pd.DataFrame, n_scenes: int | None) -> pd.DataFram
 def _each(
     of_method: dict[str, pd.DataFrame], table: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> pd.DataFrame:
-    return _stacked({method: table(rows) for method, rows in of_method.items()})
+    return stacked({method: table(rows) for method, rows in of_method.items()})
 
 
-def _stacked(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def stacked(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the tables of several methods as one, with the method's name as the first column."""
     for method, table in parts.items():
         table.insert(0, "method", method)
     return pd.concat(parts.values(), ignore_index=True)
 
 
-def _trimmed(table: pd.DataFrame, number: str = "n") -> pd.DataFrame:
-    """Leave out the bins before the first and after the last that any method has entries in."""
+def trimmed(table: pd.DataFrame, number: str = "n") -> pd.DataFrame:
+    """Return a table without the bins at either end in which no method has entries."""
     some = table.loc[table[number] > 0, "lo"]
     if some.empty:
         return table

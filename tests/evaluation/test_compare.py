@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import galsim
 import numpy as np
@@ -36,6 +37,8 @@ from btk_punet.model import weights
 from tests.evaluation.oracle import Oracle
 
 TABLES = ["truth.parquet", "detections.parquet"]
+OUTLINES = ["source_outlines.parquet", "detection_outlines.parquet", "class_pixels.parquet"]
+ON_BLENDS = ["regions.parquet", *OUTLINES]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +86,7 @@ def test_empty_scenes_and_no_detection(tmp_path, catalog):
 
 def test_files(run):
     names = {path.name for path in run.folder.iterdir()}
-    assert names == {*TABLES, "run.json", "report.html", "tables", "plots"}
+    assert names == {*TABLES, *ON_BLENDS, "run.json", "report.html", "tables", "plots"}
     assert {path.suffix for path in (run.folder / "tables").iterdir()} == {".ecsv", ".csv", ".tex"}
     assert {path.suffix for path in (run.folder / "plots").iterdir()} == {".png", ".pdf"}
 
@@ -154,6 +157,7 @@ def test_finished_run_is_not_run_again(run, catalog):
         ({"deblenders": {"sep": SepDeblender(20, 1.5)}}, "thresh: 1.2 there, 1.5 now"),
         ({"sampling": EuclidGroupSampling(max_radius=1.0)}, "max_radius: 1.6 there, 1.0 now"),
         ({"survey": moffat_survey()}, "psf: "),
+        ({"outcomes": False}, "outcomes: true there, false now"),
     ],
 )
 def test_folder_of_another_run(run, catalog, change, message):
@@ -283,7 +287,7 @@ class FailsOnce(SepDeblender):
         self._calls = 0
 
     def batch_call(self, blend_batch, njobs=1):
-        self._calls += 1
+        self._calls += blend_batch.max_n_sources > 1  # not of sources alone
         if self._calls == 3 and self._trigger.exists():
             raise ZeroDivisionError("broken")
         return super().batch_call(blend_batch, njobs)
@@ -345,6 +349,7 @@ def test_btk_deblender_and_sampling(tmp_path, catalog):
     )
     assert result.tables["headline"]["method"].tolist() == ["btk"]
     assert result.detections["p_detect"].isna().all()
+    assert result.tables["mask_curves"]["p_detect"].isna().all()
 
 
 def test_warnings_of_deblenders_are_kept_as_notes(tmp_path, catalog):
@@ -368,6 +373,120 @@ def test_missing_programs_and_presets_are_said_in_a_line(tmp_path, catalog, monk
     assert "SExtractor is left out" in program and "apt-get install source-extractor" in program
     assert "ProbaUNet is left out: the weights of its preset" in preset
     assert result.probabilities == {}
+
+
+class TestBlends:
+    def test_tables_of_the_run(self, run):
+        written = {path.stem for path in (run.folder / "tables").glob("*.csv")}
+        assert written == set(run.tables)
+        assert written >= {
+            "outcomes",
+            "outcomes_by_neighbour_distance",
+            "outcomes_by_magnitude_difference",
+            "outcomes_by_limit_snr",
+            "outcome_combinations",
+            "segmentation_by_magnitude",
+            "segmentation_by_neighbour_distance",
+            "segmentation_scores",
+            "segmentation_classes",
+            "mask_precision",
+            "mask_curves",
+        }
+        plots = {path.stem for path in (run.folder / "plots").iterdir()}
+        assert plots >= {"outcomes_by_limit_snr", "segmentation_by_magnitude", "mask_curves"}
+
+    def test_every_figure_comes_from_the_files_by_a_line_of_pandas(self, run):
+        regions, sources, found, pixels = (pd.read_parquet(run.folder / name) for name in ON_BLENDS)
+        truth = pd.read_parquet(run.folder / "truth.parquet")
+        shares = regions.groupby("method")["outcome"].value_counts(normalize=True)
+        outcomes = run.tables["outcomes"].set_index(["method", "outcome"])["value"]
+        assert outcomes[outcomes > 0].to_dict() == pytest.approx(shares.to_dict())
+        of_sep = run.tables["segmentation_scores"].set_index("method").loc["sep"]
+        sources, found, pixels = (t[t["method"] == "sep"] for t in (sources, found, pixels))
+        assert of_sep["mean_iou"] == pytest.approx(sources["iou"].mean())
+        asked = sources[sources["overlapped"]].dropna()
+        assert of_sep["outlined_worse"] == pytest.approx(asked["outlined_worse"].mean())
+        # Outlines of SEP never overlap.
+        assert of_sep["blended_region_iou"] == 0 == pixels["blended_as_blended"].sum()
+        assert of_sep["blended_region_iou_n"] == pixels.filter(like="blended_as").to_numpy().sum()
+        precision = run.tables["mask_precision"].query("method == 'sep' and iou_threshold == 0.5")
+        counted = found[found["at_50"] >= 0]
+        assert precision["purity"].tolist() == [counted["at_50"].mean()]
+        assert precision["completeness"].tolist() == [(found["at_50"] == 1).sum() / len(sources)]
+        by_distance = run.tables["segmentation_by_neighbour_distance"].query("method == 'sep'")
+        row = by_distance.loc[by_distance["n"].idxmax()]
+        distance = sources.merge(truth)["neighbour_distance_arcsec"]
+        near = sources["iou"].to_numpy()[distance.between(row["lo"], row["hi"], inclusive="left")]
+        assert row["n"] == np.isfinite(near).sum() > 0
+        assert row["value"] == pytest.approx(np.nanmean(near))
+
+    def test_load(self, run):
+        loaded = Comparison.load(run.folder)
+        pd.testing.assert_frame_equal(loaded.regions, run.regions)
+        assert list(loaded.outlines) == list(run.outlines)
+        for name, table in run.tables.items():
+            pd.testing.assert_frame_equal(loaded.tables[name], table)
+
+    def test_without_outcomes(self, run, tmp_path, catalog, without_plots):
+        plain = small_run(tmp_path / "run", catalog, outcomes=False)
+        assert {path.name for path in plain.folder.glob("*.parquet")} == {*TABLES, *OUTLINES}
+        assert plain.regions is None
+        left = {name for name in run.tables if name.startswith("outcome")}
+        assert set(run.tables) - set(plain.tables) == left
+        pd.testing.assert_frame_equal(plain.truth, run.truth)
+        assert plain.run["parameters"]["outcomes"] is False
+
+    def test_without_outlines(self, tmp_path, catalog, without_plots):
+        methods = {"oracle": Oracle(), "sep": SepDeblender(20)}
+        both = small_run(tmp_path / "both", catalog, deblenders=methods)
+        for table in both.outlines.values():
+            assert set(table["method"]) == {"sep"}
+        assert both.tables["segmentation_scores"]["method"].tolist() == ["sep"]
+        assert set(both.regions["method"]) == {"oracle", "sep"}
+        one = small_run(tmp_path / "one", catalog, n_blends=2, deblenders={"oracle": Oracle()})
+        assert one.outlines == {}
+        assert not any(name.startswith(("segmentation", "mask")) for name in one.tables)
+        assert "Outlines" not in (one.folder / "report.html").read_text()
+
+    def test_times_are_without_the_extra_pass(self, tmp_path, catalog, without_plots, monkeypatch):
+        clock = time.perf_counter
+        slow = SlowAlone(20)
+        monkeypatch.setattr(time, "perf_counter", lambda: clock() + SlowAlone.seconds)
+        result = small_run(tmp_path / "run", catalog, deblenders={"slow": slow})
+        assert SlowAlone.seconds >= 1000
+        assert result.run["timing_ms_per_blend"]["slow"] < 1e5
+        assert result.run["notes"] == []
+
+    def test_failure_on_single_sources_says_how_to_do_without(
+        self, tmp_path, catalog, without_plots
+    ):
+        fails = {"mine": FailsAlone(20)}
+        with pytest.raises(
+            BatchFailedError, match=r"in the outcomes of blends \(left out by .*--no-outcomes\): "
+        ):
+            small_run(tmp_path / "run", catalog, deblenders=fails)
+        small_run(tmp_path / "run", catalog, deblenders=fails, outcomes=False, overwrite=True)
+
+
+class SlowAlone(SepDeblender):
+    """Takes a quarter of an hour for images of single sources, by its own clock, and warns."""
+
+    seconds = 0.0
+
+    def batch_call(self, blend_batch, njobs=1):
+        if blend_batch.max_n_sources == 1:
+            type(self).seconds += 1000
+            warnings.warn("A single source.", stacklevel=2)
+        return super().batch_call(blend_batch, njobs)
+
+
+class FailsAlone(SepDeblender):
+    """Fails on images of single sources."""
+
+    def batch_call(self, blend_batch, njobs=1):
+        if blend_batch.max_n_sources == 1:
+            raise ZeroDivisionError("alone")
+        return super().batch_call(blend_batch, njobs)
 
 
 def test_not_a_deblender(tmp_path, catalog):
@@ -414,7 +533,7 @@ class TestProbabilities:
     def test_files(self, unet_run):
         names = {path.name for path in unet_run.folder.glob("*.parquet")}
         more = {"candidates.parquet", "counts.parquet", "blend_identification.parquet"}
-        assert names == {*TABLES, *more} == set(unet_run.run["files"])
+        assert names == {*TABLES, *ON_BLENDS, *more} == set(unet_run.run["files"])
         tables = {path.stem for path in (unet_run.folder / "tables").glob("*.csv")}
         assert tables == set(unet_run.tables)
         assert tables >= {
@@ -517,4 +636,4 @@ class TestProbabilities:
         (folder / "candidates.parquet").unlink()
         assert len(oracle_run(folder, catalog, n_blends=2).probabilities["candidates"]) > 0
         small_run(folder, catalog, n_blends=2, overwrite=True)
-        assert {path.name for path in folder.glob("*.parquet")} == set(TABLES)
+        assert {path.name for path in folder.glob("*.parquet")} == {*TABLES, *ON_BLENDS}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from btk_punet.evaluation.blend_plots import blend_plots
 from btk_punet.evaluation.probability_plots import probability_plots
 from btk_punet.evaluation.report import Plot, write_gallery, write_plots, write_report
 from btk_punet.evaluation.style import method_colours
@@ -17,7 +18,11 @@ from btk_punet.evaluation.tables import batch_tables
 from .conftest import random_scenes
 from .oracle import Oracle
 from .test_display import detection_rows, example_tables, truth_rows
+from .test_outcome_tables import outcome_tables, regions
 from .test_probability_tables import SCENES, plain, summed_up
+from .test_segmentation import PAIR_AND_ONE
+from .test_segmentation_tables import TWO
+from .test_segmentation_tables import summed_up as outlines_of
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -256,6 +261,67 @@ class TestProbabilities:
             line = lines["oracle"]
             colour = line.get_color() if hasattr(line, "get_color") else line[0].get_color()
             assert to_hex(colour) == to_hex(method_colours(["SEP", "oracle"])["oracle"])
+
+
+@pytest.fixture(scope="module")
+def blend_tables():
+    """Tables on three blends of a method, and on outlines of two others."""
+    table = regions(
+        ("SEP", "s = n, b = n", 0.6), ("SEP", "s = n, b = n", 0.4), ("SEP", "s = n, b = 0", 0.6)
+    )
+    return outcome_tables(table, ["SEP"]) | outlines_of([PAIR_AND_ONE], TWO)
+
+
+class TestBlends:
+    def test_of_nothing(self, tmp_path):
+        nothing = outcome_tables(regions(), ["SEP"]) | outlines_of([[]], {"SEP": ([[]], True)})
+        assert write_plots(nothing, tmp_path) == []
+        page = report(tmp_path, {}, nothing)
+        assert "SEP 0 – – – – – 0 – –" in page.text
+        assert "Fractions of the blends" not in page.text
+        assert "nan" not in page.text.lower()
+
+    def test_report_has_their_tables(self, tmp_path, blend_tables):
+        page = report(tmp_path, {"parameters": {"radius_arcsec": 0.25}}, blend_tables)
+        for text in (
+            "What becomes of blends Fractions of the blends",
+            "SEP 3 0.67 (0.39–0.86) 0.00 (0.00–0.25)",
+            "Combination Outcome SEP s = n, b = n Recognized 2 s = n, b = 0 Other 1 Outlines",
+            "sure 3 0.822 (0.725–0.919) 0.333",
+            "plain 2 0.733 (0.667–0.800) 0.333 – – – 2 0.000 (0.000–0.333)",
+            "sure blended 1.000 0.333 0.500 0.333 15",
+            "What becomes of a blend Each of its sources is drawn alone",
+            "or within 0.25 arcsec of one. Outline, footprint, IoU",
+        ):
+            assert text in page.text
+
+    def test_report_without_them_does_not_explain_them(self, tmp_path):
+        text = report(tmp_path, {}, example_tables()).text
+        assert "What becomes of a blend" not in text and "Blended region" not in text
+
+    def test_plots(self, tmp_path, blend_tables):
+        plots = write_plots(blend_tables, tmp_path)
+        assert [plot.path.stem for plot in plots] == [
+            "outcomes_by_neighbour_distance",
+            "outcomes_by_magnitude_difference",
+            "outcomes_by_limit_snr",
+            "segmentation_by_magnitude",
+            "segmentation_by_neighbour_distance",
+            "mask_curves",
+        ]
+        assert all(plot.how_to_read.endswith(".") for plot in plots)
+        assert all(plot.path.read_bytes().startswith(b"\x89PNG") for plot in plots)
+
+    def test_methods_keep_their_colours(self, blend_tables):
+        from matplotlib.figure import Figure
+
+        everyone = ["SEP", "sure", "plain"]
+        tables = blend_tables | {"headline": pd.DataFrame({"method": everyone})}
+        displays = {name: display for name, *_, display in blend_plots(tables)}
+        curves = displays["mask_curves"].plot(Figure()).curves_
+        assert curves[0.5, "sure"].get_color() == method_colours(everyone)["sure"]
+        lines = displays["segmentation_by_magnitude"].plot(Figure().subplots()).errorbars_
+        assert lines["plain"].lines[0].get_color() == method_colours(everyone)["plain"]
 
 
 class TestWriteGallery:
