@@ -80,8 +80,8 @@ class Comparison:
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables of the report, counted from the tidy ones.
 
-        Those of `summary_tables` and `ceiling_share_table`, and as far as there is something to count, `outcome_tables`,
-        `segmentation_tables` and `probability_tables`.
+        Those of `summary_tables` and `ceiling_share_table`, and as far as there is something to
+        count, `outcome_tables`, `segmentation_tables` and `probability_tables`.
         """
         methods = list(self.run["methods"])
         tables = summary_tables(self.truth, self.detections, methods, self.run["n_blends"])
