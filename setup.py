@@ -8,7 +8,14 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "btk_punet/__init__.py").read_text())[1]
 
-TEST = ["pytest>=8", "nbmake>=1.5", "ipykernel>=6", "ipywidgets>=8", "ruff>=0.8,<0.20", "mypy>=1.13"]
+TEST = [
+    "pytest>=8",
+    "nbmake>=1.5",
+    "ipykernel>=6",
+    "ipywidgets>=8",
+    "ruff>=0.8,<0.20",
+    "mypy>=1.13",
+]
 NOTEBOOKS = ["jupyterlab>=4", "ipywidgets>=8"]
 
 setup(
