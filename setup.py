@@ -10,8 +10,16 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "btk_punet/__init__.py").re
 
 # The version that was tested; it takes any JAX, so pip finds one for Python 3.10 to 3.12.
 SCARLET2 = ["scarlet2>=0.5.1,<0.6"]
-TEST = ["pytest>=8", "ruff>=0.8,<0.20", "mypy>=1.13", *SCARLET2]
-NOTEBOOKS = ["jupyterlab>=4", "nbmake>=1.5"]
+TEST = [
+    "pytest>=8",
+    "nbmake>=1.5",
+    "ipykernel>=6",
+    "ipywidgets>=8",
+    "ruff>=0.8,<0.20",
+    "mypy>=1.13",
+    *SCARLET2,
+]
+NOTEBOOKS = ["jupyterlab>=4", "ipywidgets>=8"]
 
 setup(
     name="btk_punet",

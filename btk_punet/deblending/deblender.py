@@ -25,6 +25,7 @@ from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, reweighted
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
+from btk_punet.model.quiet import quietly_imported
 from btk_punet.simulation.survey import (
     background_variance,
     magnitude,
@@ -155,9 +156,8 @@ class ProbaUNetDeblender(DetectingDeblender):
     def _loaded(self) -> tuple[ProbaUNet, DetectionRecipe]:
         if self._network is None:
             # Here and not above: TensorFlow takes seconds to load.
-            from btk_punet.model.proba_unet import open_network
-
-            network, folder = open_network(self.weights)
+            model = quietly_imported("btk_punet.model.proba_unet")
+            network, folder = model.open_network(self.weights)
             recipe = DetectionRecipe() if folder is None else DetectionRecipe.load(folder)
             self._network = network, recipe
         return self._network

@@ -12,6 +12,7 @@ import numpy as np
 
 from btk_punet import __version__
 from btk_punet.errors import InputError, InputTypeError
+from btk_punet.model.quiet import quietly_imported
 from btk_punet.training.bank import GalaxyBank
 from btk_punet.training.config import TrainingConfig
 from btk_punet.training.dataset import StampComposer
@@ -65,6 +66,7 @@ def train(
     run = TrainingRun(output, config, overwrite)
 
     # Here and not above: that a folder holds another run is known without TensorFlow.
+    quietly_imported("btk_punet.model.proba_unet")
     import keras
 
     from btk_punet.model.proba_unet import ProbaUNet
