@@ -428,12 +428,13 @@ def open_network(weights):
 
 
 def _compiled(function):
-    """Return the function compiled for each new shape, on TensorFlow; elsewhere as it is."""
+    """Return the function compiled, on TensorFlow; elsewhere as it is."""
     if keras.backend.backend() != "tensorflow":
         return function
     import tensorflow as tf
 
-    return tf.function(function, autograph=False)
+    # A second number of images makes it general: each of its own would take a second to compile.
+    return tf.function(function, autograph=False, reduce_retracing=True)
 
 
 def _slices(start, stop, size):
