@@ -157,6 +157,7 @@ def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: flo
         "add_noise": generator.add_noise,
         "apply_shear": generator.apply_shear,
         "augment_data": generator.augment_data,
+        "sky_residual_sigma": generator.sky_residual_sigma,
         "seed": generator.seed,
         "n_blends": n_blends,
         "batch_size": generator.batch_size,

@@ -55,6 +55,8 @@ class SceneGenerator(DrawBlendsGenerator):
         apply_shear: Whether to apply the columns ``g1`` and ``g2`` of the sampled table.
         augment_data: Whether to rotate each galaxy at random (column ``btk_rotation``).
         first_batch: Batch that ``next`` gives first.
+        sky_residual_sigma: What the subtraction of the sky left over, the same in all pixels, in
+            units of the background's noise; may be negative.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class SceneGenerator(DrawBlendsGenerator):
         apply_shear: bool = False,
         augment_data: bool = False,
         first_batch: int = 0,
+        sky_residual_sigma: float = 0.0,
         **kwargs,
     ):
         for name, value in [("batch_size", batch_size), ("njobs", njobs)]:
@@ -106,6 +109,9 @@ class SceneGenerator(DrawBlendsGenerator):
         self.sampling_function = sampling_function
         self.seed = seed
         self.batch_number = first_batch
+        if not np.isfinite(sky_residual_sigma):
+            raise InputError(f"sky_residual_sigma must be finite, got {sky_residual_sigma}.")
+        self.sky_residual_sigma = sky_residual_sigma
         self._check_stamp()
 
     def __next__(self) -> BlendBatch | MultiResolutionBlendBatch:
@@ -156,6 +162,10 @@ class SceneGenerator(DrawBlendsGenerator):
                 [catalog for part in catalogs for catalog in part],
                 psfs[index],
             )
+            if self.sky_residual_sigma:
+                for band, name in enumerate(survey.available_filters):
+                    variance = background_variance(survey, survey.get_filter(name))
+                    batch.blend_images[:, band] += self.sky_residual_sigma * math.sqrt(variance)
             batch.survey_name = survey.name  # MultiResolutionBlendBatch of BTK 1.0.9 asks for it
             batches.append(batch)
         return batches[0] if len(batches) == 1 else MultiResolutionBlendBatch(batches)

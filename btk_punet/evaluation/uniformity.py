@@ -1,0 +1,129 @@
+"""Is a detector as good everywhere? Completeness and purity as the conditions of a survey vary.
+
+Each quantity is varied by itself: the width of the PSF, the depth, what the subtraction of the sky
+left over, and the density of sources. The information ceiling says how much of what is lost was
+lost with the information: a detector is uniform that follows it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from btk_punet.errors import InputError
+from btk_punet.evaluation.compare import Deblenders, compare
+from btk_punet.evaluation.uniformity_display import UniformityDisplay
+from btk_punet.figures import write_figure
+from btk_punet.files import write_file
+from btk_punet.simulation.catalog import EuclidCatalog
+from btk_punet.simulation.generator import EuclidGenerator
+from btk_punet.simulation.sampling import EuclidFieldSampling, EuclidGroupSampling
+from btk_punet.simulation.survey import get_euclid_survey
+
+# Quantity -> its values. All else is as in the Euclid Wide Survey.
+CONDITIONS: dict[str, tuple[float, ...]] = {
+    "psf_fwhm_arcsec": (0.14, 0.16, 0.18, 0.20, 0.22),
+    "n_exposures": (1, 2, 4, 6),
+    "sky_residual_sigma": (-0.2, -0.1, 0.0, 0.1, 0.2),
+    "density_per_arcmin2": (30, 60, 120, 240),
+}
+CATALOG_GALAXIES = 30_000
+# A field is as large as 16 groups.
+FIELD_SHARE = 16
+
+
+def uniformity(
+    output: str | Path,
+    deblenders: Deblenders | None = None,
+    conditions: Mapping[str, Sequence[float]] | None = None,
+    *,
+    n_blends: int = 1000,
+    seed: int = 0,
+    njobs: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Measure detectors under varied conditions, and write a table and a plot.
+
+    Args:
+        output: Folder; each condition gets a run of `compare` in a folder of its own (so that a
+            run that was stopped goes on), and beside them are ``uniformity.csv`` and
+            ``uniformity.png``.
+        deblenders: As for `compare`.
+        conditions: Quantities of `CONDITIONS` with their values; those there if None.
+        n_blends: Groups under each condition; of fields, which show the density, a sixteenth.
+        seed: Seed of catalog and scenes: the same galaxies under all conditions.
+        njobs: Processes.
+        overwrite: Whether to throw away other runs that the folders hold.
+        progress: Whether to show progress bars.
+
+    Returns:
+        One row a condition and method: ``quantity``, ``value``, ``method`` and the columns of
+        ``headline`` of `summary_tables`.
+
+    Raises:
+        InputError: for an unknown quantity or one without values, and as `compare`.
+    """
+    conditions = CONDITIONS if conditions is None else conditions
+    unknown = [name for name in conditions if name not in CONDITIONS]
+    if unknown or not conditions or not all(len(values) for values in conditions.values()):
+        raise InputError(
+            f"conditions must give values to some of {list(CONDITIONS)}, got {dict(conditions)}."
+        )
+    catalog = EuclidCatalog.simulate(CATALOG_GALAXIES, seed)
+    parts = []
+    for quantity, values in conditions.items():
+        for value in values:
+            if progress:
+                tqdm.write(f"{quantity} = {value:g}")
+            generator = _generator(catalog, quantity, value, seed)
+            fields = quantity == "density_per_arcmin2"
+            run = compare(
+                Path(output) / quantity / f"{value:g}",
+                deblenders,
+                generator=generator,
+                n_blends=max(n_blends // FIELD_SHARE, 1) if fields else n_blends,
+                outcomes=False,
+                njobs=njobs,
+                overwrite=overwrite,
+                progress=progress,
+            )
+            table = run.tables["headline"]
+            table.insert(0, "value", float(value))
+            table.insert(0, "quantity", quantity)
+            parts.append(table)
+    joined = pd.concat(parts, ignore_index=True)
+    write_file(Path(output) / "uniformity.csv", joined.to_csv(index=False).encode())
+    display = UniformityDisplay(joined)
+    write_figure(display.plot, display.size_inches, Path(output) / "uniformity.png")
+    return joined
+
+
+def _generator(catalog: EuclidCatalog, quantity: str, value: float, seed: int) -> EuclidGenerator:
+    """Return the generator of one condition."""
+    survey: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    sampling: Callable[[], EuclidGroupSampling | EuclidFieldSampling] = EuclidGroupSampling
+    batch_size = 50
+    if quantity == "psf_fwhm_arcsec":
+        survey["psf"] = value
+    elif quantity == "n_exposures":
+        survey["n_exposures"] = int(value)
+    elif quantity == "sky_residual_sigma":
+        options[quantity] = value
+    else:
+        batch_size = 5
+
+        def sampling() -> EuclidFieldSampling:
+            return EuclidFieldSampling(density=value)
+
+    return EuclidGenerator(
+        catalog,
+        sampling(),
+        get_euclid_survey(**survey),
+        batch_size=batch_size,
+        seed=seed,
+        **options,
+    )
