@@ -37,6 +37,8 @@ _HOME = {
     "Purity": "evaluation.metrics",
     "DetectionEfficiency": "evaluation.metrics",
     "BlendIdentification": "evaluation.blend_identification",
+    "uniformity": "evaluation.uniformity",
+    "UniformityDisplay": "evaluation.uniformity_display",
     "inject": "evaluation.selection",
     "selection_table": "evaluation.selection",
     "SegmentationReport": "evaluation.segmentation",

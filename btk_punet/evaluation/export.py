@@ -146,6 +146,8 @@ def latex_table(name: str, table: pd.DataFrame, caption: str | None = None) -> s
         special = blend_parts(name, table)
     if special is not None:
         parts = special
+    elif "share" in columns:
+        parts = _ceiling_share(table)
     elif columns >= HEADLINE_COLUMNS:
         parts = _headline(table)
     elif columns >= FRACTION_COLUMNS | {"magnitude_lo", "magnitude_hi"}:
@@ -193,6 +195,23 @@ def _headline(table: pd.DataFrame) -> list[Part]:
         f"{_CEILING}{INTERVALS}"
     )
     return [Part("", caption, tabular("lrrrrr", [head], rows))]
+
+
+def _ceiling_share(table: pd.DataFrame) -> list[Part]:
+    rows = []
+    for _, row in table.iterrows():
+        purity, completeness = (
+            NOTHING if np.isnan(row[name]) else f"{row[name]:.3f}"
+            for name in ("purity", "completeness")
+        )
+        share = latex_value(row["share"], row["share_lo"], row["share_hi"], 3)
+        rows.append([escape_latex(row["method"]), purity, completeness, share])
+    caption = (
+        "Completeness at one purity (of a method without probabilities, at its own if as high), "
+        f"and its share of the information ceiling. {_CEILING}{INTERVALS}"
+    )
+    head = [["Method", "Purity", "Completeness", "Share of the ceiling"]]
+    return [Part("", caption, tabular("lrrr", head, rows))]
 
 
 def _fractions(name: str, table: pd.DataFrame) -> list[Part]:
