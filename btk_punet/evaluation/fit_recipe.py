@@ -129,7 +129,7 @@ def _outcomes(
     deblended = deblender(batch)
     truth, found = batch_tables(batch, {"": deblended}, with_limit=False)
     candidates = batch_probabilities(batch, {"": deblended}, truth)["candidates"]
-    extra = [c[["x_err", "y_err", "p_blend"]].to_pandas() for c in deblended.catalog_list]
+    extra = [c[["p_blend"]].to_pandas() for c in deblended.catalog_list]
     found = found.join(pd.concat(extra, ignore_index=True))
     found = found[found["matched"] & found["in_bounds"]]
     parts = []

@@ -108,7 +108,7 @@ class ProbaUNet(keras.Model):
         self.head = Head(head_channels, centre_prior)
         self._run_trunk = _compiled(self._trunk)
         self._run_posterior = _compiled(self._posterior)
-        self._run_head = _compiled(self._probabilities)
+        self._run_head = _compiled(self._probabilities, batch_axis=1)
         blank = np.zeros((1, self.stride, self.stride), "float32")
         self(
             {"images": np.zeros((*blank.shape, n_bands), "f4"), "classes": blank, "centres": blank}
@@ -427,14 +427,26 @@ def open_network(weights):
     return ProbaUNet.load(folder), folder
 
 
-def _compiled(function):
-    """Return the function compiled, on TensorFlow; elsewhere as it is."""
+def _compiled(function, batch_axis=0):
+    """Return the function compiled, on TensorFlow, for each shape but that of the batch's axis.
+
+    A second number of images makes it general: each of its own would take a second to compile.
+    """
     if keras.backend.backend() != "tensorflow":
         return function
     import tensorflow as tf
 
-    # A second number of images makes it general: each of its own would take a second to compile.
-    return tf.function(function, autograph=False, reduce_retracing=True)
+    compiled = {}
+
+    def run(*arrays):
+        shapes = tuple(
+            tuple(n for axis, n in enumerate(array.shape) if axis != batch_axis) for array in arrays
+        )
+        if shapes not in compiled:
+            compiled[shapes] = tf.function(function, autograph=False, reduce_retracing=True)
+        return compiled[shapes](*arrays)
+
+    return run
 
 
 def _slices(start, stop, size):
