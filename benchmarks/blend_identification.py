@@ -67,7 +67,7 @@ def show(title: str, metric: BlendIdentification) -> None:
     best = curve.min(axis=1).idxmax()
     purity, completeness = curve.loc[best, ["purity", "completeness"]]
     print(
-        f"\n{title}: {n_blends} objects that are blends, {missed['k']} of {missed['n']} blended "
+        f"\n{title}: {n_blends} objects that are blends, {missed['k']:.0f} of {missed['n']:.0f} blended "
         f"regions on no object\nat t = {best:.2f} purity {purity:.3f}, completeness "
         f"{completeness:.3f}"
     )
