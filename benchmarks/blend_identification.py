@@ -63,11 +63,11 @@ def show(title: str, metric: BlendIdentification) -> None:
     table = metric.aggregate()
     curve = table.pivot(index="threshold", columns="quantity", values="value")
     n_blends = int(table.loc[table["quantity"] == "completeness", "n"].iloc[0])
-    missed = metric.missed().iloc[0]
+    missed, n_regions = (int(metric.missed()[name].iloc[0]) for name in ("k", "n"))
     best = curve.min(axis=1).idxmax()
     purity, completeness = curve.loc[best, ["purity", "completeness"]]
     print(
-        f"\n{title}: {n_blends} objects that are blends, {missed['k']:.0f} of {missed['n']:.0f} blended "
+        f"\n{title}: {n_blends} objects that are blends, {missed} of {n_regions} blended "
         f"regions on no object\nat t = {best:.2f} purity {purity:.3f}, completeness "
         f"{completeness:.3f}"
     )
