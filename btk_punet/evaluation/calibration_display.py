@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from btk_punet.evaluation.style import chosen_methods, method_colours, method_markers
+from btk_punet.evaluation.style import (
+    chosen_methods,
+    error_lengths,
+    method_colours,
+    method_markers,
+)
 from btk_punet.figures import new_axes
 
 if TYPE_CHECKING:
@@ -67,12 +72,8 @@ class ReliabilityDisplay:
         for name in drawn:
             table = self.tables[name]
             some = table[table["n"] > 0]
-            value = some["value"].to_numpy()
-            # The ends may miss the value by rounding, and error bars must not be negative.
-            below = np.maximum(value - some["value_lo"].to_numpy(), 0.0)
-            above = np.maximum(some["value_hi"].to_numpy() - value, 0.0)
             self.errorbars_[name] = self.ax_.errorbar(
-                some["mean_probability"], value, np.stack([below, above]),
+                some["mean_probability"], some["value"], error_lengths(some),
                 color=colours[name], marker=markers[name], markersize=5,
                 linewidth=1.2, elinewidth=1.0, capsize=2,
             )  # fmt: skip

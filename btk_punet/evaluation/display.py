@@ -20,6 +20,7 @@ from btk_punet.evaluation.style import (
     bin_label,
     chosen_methods,
     decimals_of,
+    error_lengths,
     method_colours,
     method_markers,
     methods_of,
@@ -122,9 +123,7 @@ class FractionDisplay:
         for i, name in enumerate(drawn):
             x = (left + right) / 2 + (i - (len(drawn) - 1) / 2) * step * (right - left)
             value = rows[name]["value"].to_numpy()
-            # The ends may miss the value by rounding, and error bars must not be negative.
-            below = np.maximum(value - rows[name]["value_lo"].to_numpy(), 0.0)
-            above = np.maximum(rows[name]["value_hi"].to_numpy() - value, 0.0)
+            lengths = error_lengths(rows[name])
             style: dict[str, Any] = {
                 "color": colours[name], "marker": markers[name],
                 "markersize": 5, "linewidth": 1.2, "elinewidth": 1.0, "capsize": 2,
@@ -135,7 +134,7 @@ class FractionDisplay:
                     bars = self.ax_.errorbar(
                         x[part],
                         value[part],
-                        np.stack([below, above])[:, part],
+                        lengths[:, part],
                         linestyle=line,
                         **style,
                     )

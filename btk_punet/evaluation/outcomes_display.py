@@ -10,7 +10,13 @@ import pandas as pd
 
 from btk_punet.evaluation.outcomes import checked_by
 from btk_punet.evaluation.region_table import OUTCOMES
-from btk_punet.evaluation.style import bin_label, chosen_methods, methods_of, panel_grid
+from btk_punet.evaluation.style import (
+    bin_label,
+    chosen_methods,
+    error_lengths,
+    methods_of,
+    panel_grid,
+)
 from btk_punet.figures import new_figure
 
 if TYPE_CHECKING:
@@ -125,10 +131,8 @@ class OutcomesDisplay:
             )  # fmt: skip
             top = top + value
             if outcome == "recognized":
-                ends = rows["value"] - rows["value_lo"], rows["value_hi"] - rows["value"]
-                # The ends may miss the value by rounding, and error bars must not be negative.
                 self.errorbars_[method] = ax.errorbar(
-                    place, rows["value"], np.maximum([end.to_numpy() for end in ends], 0.0),
+                    place, rows["value"], error_lengths(rows),
                     linestyle="none", color="black", elinewidth=1.0, capsize=2, zorder=3,
                 )  # fmt: skip
         number = rows["n"].fillna(0).to_numpy(int)

@@ -7,13 +7,13 @@ Over matched detections of sources that count. A position is wrong by ``x - x_tr
 import numpy as np
 import pandas as pd
 
-from btk_punet.errors import InputError
 from btk_punet.evaluation.metrics import (
     COMPLETENESS_BY,
     CONFIDENCE,
     DEFAULT_EDGES,
     Edges,
     bin_numbers,
+    check_by,
     check_edges,
     fractions,
 )
@@ -67,8 +67,7 @@ def position_table(
     Raises:
         InputError: for another ``by``, or edges that are no bins.
     """
-    if by not in COMPLETENESS_BY:
-        raise InputError(f"by must be one of {list(COMPLETENESS_BY)}, got {by!r}.")
+    check_by(by, COMPLETENESS_BY)
     edges = check_edges(DEFAULT_EDGES[by] if edges is None else edges)
     pairs = position_errors(truth, detections)
     which = bin_numbers(pairs[by].to_numpy(float), edges)

@@ -12,12 +12,12 @@ from btk_punet.errors import InputError
 from btk_punet.evaluation.display import COMPLETENESS_LABELS
 from btk_punet.evaluation.metrics import CONFIDENCE
 from btk_punet.evaluation.style import (
-    bin_label,
     chosen_methods,
-    decimals_of,
+    error_lengths,
     method_colours,
     method_markers,
     methods_of,
+    set_bin_ticks,
 )
 from btk_punet.figures import new_figure
 
@@ -81,21 +81,12 @@ class PositionDisplay:
             }  # fmt: skip
             (self.lines_[name],) = scatter_ax.plot(x, rows["scatter"], **style)
             if (rows["n"] > 0).any():
-                value = rows["value"].to_numpy()
-                # The ends may miss the value by rounding, and error bars must not be negative.
-                below = np.maximum(value - rows["value_lo"].to_numpy(), 0.0)
-                above = np.maximum(rows["value_hi"].to_numpy() - value, 0.0)
                 self.errorbars_[name] = coverage_ax.errorbar(
-                    x, value, np.stack([below, above]), elinewidth=1.0, capsize=2, **style
+                    x, rows["value"], error_lengths(rows), elinewidth=1.0, capsize=2, **style
                 )
         coverage_ax.axhline(CONFIDENCE, color="black", linestyle="--", linewidth=1.0)
-        edges = bins.to_numpy().ravel()
-        decimals = decimals_of(edges) if self.by == "magnitude" else None
-        names = [bin_label(low, high, decimals) for low, high in bins.to_numpy()]
         for ax in self.axes_:
-            ax.set_xticks(
-                np.arange(len(bins)), names, rotation=40, ha="right", rotation_mode="anchor"
-            )
+            set_bin_ticks(ax, bins, self.by)
             ax.set_xlabel(COMPLETENESS_LABELS[self.by])
         scatter_ax.set_ylim(bottom=0)
         scatter_ax.set_ylabel("Half-width of 68% of the errors [pixel]")

@@ -11,6 +11,7 @@ import pandas as pd
 from btk_punet.evaluation.blend_identification import BLENDINATOR_PERCENT
 from btk_punet.evaluation.style import (
     chosen_methods,
+    error_lengths,
     method_colours,
     method_markers,
     methods_of,
@@ -90,10 +91,10 @@ class PurityCompletenessDisplay:
             )  # fmt: skip
         self.errorbars_: dict[str, Any] = {}
         for name in [name for name in points if name in drawn]:
-            row = self.headline[self.headline["method"] == name].iloc[0]  # type: ignore[index]
+            rows = self.headline[self.headline["method"] == name][:1]  # type: ignore[index]
             self.errorbars_[name] = self.ax_.errorbar(
-                [row["purity"]], [row["completeness"]],
-                xerr=_error(row, "purity"), yerr=_error(row, "completeness"),
+                rows["purity"], rows["completeness"],
+                xerr=error_lengths(rows, "purity"), yerr=error_lengths(rows, "completeness"),
                 color=colours[name], marker=markers[name], linestyle="none",
                 markersize=6, elinewidth=1.0, capsize=2,
             )  # fmt: skip
@@ -170,15 +171,6 @@ class BlendIdentificationDisplay:
         )  # fmt: skip
         self.legend_ = _legend(self.ax_, {**self.curves_, BLENDINATOR: self.blendinator_})
         return self
-
-
-def _error(row: pd.Series, quantity: str) -> np.ndarray:
-    """Return how far the interval reaches below and above a value, shape (2, 1)."""
-    ends = np.array(
-        [[row[quantity] - row[f"{quantity}_lo"]], [row[f"{quantity}_hi"] - row[quantity]]]
-    )
-    # The ends may miss the value by rounding, and error bars must not be negative.
-    return np.maximum(ends, 0.0)
 
 
 def _legend(ax: Axes, handles: dict[str, Any]) -> Any:

@@ -11,13 +11,12 @@ import pandas as pd
 from btk_punet.errors import InputError
 from btk_punet.evaluation.display import COMPLETENESS_LABELS
 from btk_punet.evaluation.style import (
-    bin_label,
     chosen_methods,
-    decimals_of,
     method_colours,
     method_markers,
     methods_of,
     panel_grid,
+    set_bin_ticks,
 )
 from btk_punet.figures import new_axes, new_figure
 
@@ -81,11 +80,7 @@ class OutlineDisplay:
                 x, rows["value"], rows["error"],
                 markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **styles[name],
             )  # fmt: skip
-        decimals = decimals_of(bins.to_numpy().ravel()) if self.by == "magnitude" else None
-        names = [bin_label(low, high, decimals) for low, high in bins.to_numpy()]
-        self.ax_.set_xticks(
-            np.arange(len(bins)), names, rotation=40, ha="right", rotation_mode="anchor"
-        )
+        set_bin_ticks(self.ax_, bins, self.by)
         self.ax_.set_ylim(-0.02, 1.02)
         self.ax_.set_xlabel(COMPLETENESS_LABELS[self.by])
         self.ax_.set_ylabel("Mean IoU of outline and footprint")

@@ -13,7 +13,7 @@ from btk_punet.evaluation.summary import CEILING
 from btk_punet.figures import PALETTE
 
 if TYPE_CHECKING:
-    pass
+    from matplotlib.axes import Axes
 
 # One more than there are colours, so that the pairs repeat only after 42 methods.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -54,6 +54,28 @@ def bin_label(low: float, high: float, decimals: int | None = None) -> str:
     if np.isinf(high):
         return f"> {text[0]}"
     return f"< {text[1]}" if np.isinf(low) else f"{text[0]}–{text[1]}"
+
+
+def error_lengths(rows: pd.DataFrame, quantity: str = "value") -> np.ndarray:
+    """Return the lengths of the error bars below and above the values of a table, shape (2, n).
+
+    Args:
+        rows: With columns ``<quantity>``, ``<quantity>_lo`` and ``<quantity>_hi``.
+        quantity: What the values are of.
+    """
+    value, low, high = (
+        rows[name].to_numpy(float) for name in (quantity, f"{quantity}_lo", f"{quantity}_hi")
+    )
+    # The ends may miss the value by rounding, and error bars must not be negative.
+    return np.maximum(np.stack([value - low, high - value]), 0.0)
+
+
+def set_bin_ticks(ax: Axes, bins: pd.DataFrame, by: str) -> None:
+    """Name the bins, ``lo`` and ``hi`` of each row, below places 0, 1, 2, ... of an axis."""
+    edges = bins[["lo", "hi"]].to_numpy(float)
+    decimals = decimals_of(edges.ravel()) if by == "magnitude" else None
+    names = [bin_label(low, high, decimals) for low, high in edges]
+    ax.set_xticks(np.arange(len(bins)), names, rotation=40, ha="right", rotation_mode="anchor")
 
 
 def decimals_of(edges: Iterable[float]) -> int:

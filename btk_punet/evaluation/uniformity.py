@@ -90,7 +90,7 @@ def uniformity(
                 overwrite=overwrite,
                 progress=progress,
             )
-            table = run.tables["headline"]
+            table = run.tables["headline"].copy()  # the run keeps its own
             table.insert(0, "value", float(value))
             table.insert(0, "quantity", quantity)
             parts.append(table)

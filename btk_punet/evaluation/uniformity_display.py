@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from btk_punet.evaluation.style import (
     chosen_methods,
+    error_lengths,
     method_colours,
     method_markers,
     methods_of,
@@ -83,16 +83,8 @@ class UniformityDisplay:
                 of_quantity = self.table[self.table["quantity"] == quantity]
                 for name in drawn:
                     rows = of_quantity[of_quantity["method"] == name].sort_values("value")
-                    value = rows[figure_of].to_numpy(float)
-                    # The ends may miss the value by rounding, and bars must not be negative.
-                    ends = np.stack(
-                        [
-                            np.maximum(value - rows[f"{figure_of}_lo"].to_numpy(float), 0.0),
-                            np.maximum(rows[f"{figure_of}_hi"].to_numpy(float) - value, 0.0),
-                        ]
-                    )
                     bars = ax.errorbar(
-                        rows["value"], value, ends,
+                        rows["value"], rows[figure_of], error_lengths(rows, figure_of),
                         color=colours[name], marker=markers[name], markersize=5,
                         linewidth=1.2, elinewidth=1.0, capsize=2,
                     )  # fmt: skip
