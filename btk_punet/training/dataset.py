@@ -12,8 +12,8 @@ from btk_punet.errors import InputError
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.training.bank import GalaxyBank
 
-# Shares of the scenes: the recipe of the trial that worked.
-SCENE_MIX = {"field": 0.30, "group": 0.55, "pair": 0.15}
+# Shares of the scenes.
+SCENE_MIX = {"field": 0.25, "group": 0.45, "pair": 0.12, "bright": 0.18}
 PIXEL_SCALE_ARCSEC = 0.1
 
 FIELD_DENSITY_PER_ARCMIN2 = (60.0, 200.0)  # all magnitudes of the bank, to 26.5
@@ -30,6 +30,11 @@ GROUPS_ON_STAMP, PAIRS_ON_STAMP, BORDER_PIXELS = (1, 2), (1, 3), 3.0
 # them stand in a field of the sky's own sources.
 GROUP_MAGNITUDES, GROUP_TILT_DEX_PER_MAG = (19.5, 25.3), -0.074
 FIELD_BEHIND_SHARE = 0.5
+# Large bright galaxies, most with structure, stand alone far more often than in groups. Without
+# scenes of their own they are so rare that a lumpy one is taken for a group. Their counts are
+# nearly flat (0.1 dex/mag).
+BRIGHT_ON_STAMP, BRIGHT_MAGNITUDES, BRIGHT_TILT_DEX_PER_MAG = (1, 2), (19.5, 23.5), -0.274
+BRIGHT_MIN_RADIUS_ARCSEC = 0.2  # half-light
 
 SINGLE_EXPOSURE_SHARE = 0.35  # the other numbers of exposures are as likely among themselves
 NO_READ_NOISE_SHARE = 0.4
@@ -119,6 +124,13 @@ class StampComposer:
             )
         self._field = {psf: self._chooser(psf, weight) for psf in self._psfs}
         self._group = {psf: self._chooser(psf, tilted * bright) for psf in self._psfs}
+        large = bank.catalog["half_light_radius_arcsec"] >= BRIGHT_MIN_RADIUS_ARCSEC
+        large &= (magnitude >= BRIGHT_MAGNITUDES[0]) & (magnitude < BRIGHT_MAGNITUDES[1])
+        flat = weight * 10.0 ** (BRIGHT_TILT_DEX_PER_MAG * (magnitude - BRIGHT_MAGNITUDES[1]))
+        # A small bank may have none of them in a PSF: then those of groups stand in.
+        self._bright = {
+            psf: self._chooser(psf, flat * large) or self._group[psf] for psf in self._psfs
+        }
         # Level and two slopes of a sky residual; the slopes have the level's own rms.
         ramp = (np.arange(size) - (size - 1) / 2) / np.std(np.arange(size))
         self._planes = np.stack(
@@ -200,15 +212,19 @@ class StampComposer:
         return batch
 
     def draw_scene(self, rng: np.random.Generator) -> Scene:
-        """Return a random scene: a field, a group or a pair."""
+        """Return a random scene: a field, groups, pairs or bright galaxies."""
         psf = self._psfs[rng.integers(len(self._psfs))]
         kind = list(SCENE_MIX)[int(np.searchsorted(self._mix, rng.random(), side="right"))]
         galaxies, places = [], []
         if kind != "field":
-            place_one = self._place_group if kind == "group" else self._place_pair
-            low, high = GROUPS_ON_STAMP if kind == "group" else PAIRS_ON_STAMP
+            place_one, (low, high) = {
+                "group": (self._place_group, GROUPS_ON_STAMP),
+                "pair": (self._place_pair, PAIRS_ON_STAMP),
+                "bright": (self._place_alone, BRIGHT_ON_STAMP),
+            }[kind]
             place = np.concatenate([place_one(rng) for _ in range(rng.integers(low, high + 1))])
-            galaxies.append(self._choose(self._group[psf], len(place), rng))
+            chooser = self._bright[psf] if kind == "bright" else self._group[psf]
+            galaxies.append(self._choose(chooser, len(place), rng))
             places.append(place)
         if kind == "field" or rng.random() < FIELD_BEHIND_SHARE:
             place = self._place_field(rng)
@@ -291,9 +307,14 @@ class StampComposer:
         noise_skew = (noise**2 - 1) * (photons / (6 * variance))
         flux += noise * np.sqrt(variance) + noise_skew
 
-    def _chooser(self, psf: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of the bank in one PSF, and their summed weights up to 1."""
+    def _chooser(self, psf: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the rows of the bank in one PSF, and their summed weights up to 1.
+
+        None where no source in that PSF has a weight.
+        """
         (rows,) = np.nonzero((self.bank.catalog["psf"] == psf) & (weight > 0))
+        if not len(rows):
+            return None
         cumulative = np.cumsum(weight[rows])
         return rows, cumulative / cumulative[-1]
 
@@ -330,6 +351,10 @@ class StampComposer:
         half = 0.5 * rng.uniform(*PAIR_SEPARATION_ARCSEC) / PIXEL_SCALE_ARCSEC
         direction = _polar(half, 1, rng)
         return self._middle(rng) + np.concatenate([-direction, direction])
+
+    def _place_alone(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the place [pixel], shape (1, 2), of a galaxy that belongs to none else."""
+        return self._middle(rng)[None]
 
     def _middle(self, rng: np.random.Generator) -> np.ndarray:
         """Return where the middle of a group or pair falls, x and y [pixel]."""
