@@ -154,8 +154,9 @@ def parse_deblender(text: str, max_n_sources: int) -> Deblender:
         )
     if kind is deblend.Scarlet and find_spec("scarlet") is None:
         raise MissingProgramError(
-            f"{name!r} needs scarlet, which is not on PyPI: install it from its repository, "
-            "github.com/pmelchior/scarlet, with autograd<1.9."
+            f"{name!r} needs scarlet, which is not on PyPI: "
+            'pip install "autograd<1.9" pybind11 peigen setuptools wheel, then '
+            "pip install --no-build-isolation git+https://github.com/pmelchior/scarlet.git."
         )
     return kind(max_n_sources, **values)
 

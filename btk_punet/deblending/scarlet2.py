@@ -4,9 +4,11 @@ BTK has a deblender of its own, `btk.deblend.Scarlet`, for the first scarlet, wh
 source by its pixels. That is not on PyPI (the package `scarlet` there is another program). It is
 installed from its repository, with a compiler, beside ``autograd<1.9``::
 
-    pip install "autograd<1.9" git+https://github.com/pmelchior/scarlet.git
+    pip install "autograd<1.9" pybind11 peigen setuptools wheel
+    pip install --no-build-isolation git+https://github.com/pmelchior/scarlet.git
 
-and is then `btk.deblend.Scarlet(max_n_sources)`, or ``btk-scarlet`` in ``btk-punet compare``.
+and is then `btk.deblend.Scarlet(max_n_sources)`, or ``btk-scarlet`` in ``btk-punet compare``. It
+takes the true catalog for its peaks, so that its completeness says nothing.
 """
 
 import numbers

@@ -1,6 +1,7 @@
 """Hand-made blend batches: arrays in, `BlendBatch` out, no drawing and no catalogs of galaxies."""
 
 import os
+from importlib.util import find_spec
 
 import btk.survey
 import numpy as np
@@ -22,6 +23,10 @@ needs_source_extractor = pytest.mark.skipif(
 needs_scarlet2 = pytest.mark.skipif(
     not Scarlet2Deblender.is_available(),
     reason='scarlet2 is not installed: pip install "btk_punet[scarlet2]"',
+)
+needs_scarlet = pytest.mark.skipif(
+    find_spec("scarlet") is None,
+    reason="scarlet is not installed (it is not on PyPI; see btk_punet/deblending/scarlet2.py)",
 )
 
 

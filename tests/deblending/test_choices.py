@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 import btk.survey
 import pytest
 from btk.deblend import PeakLocalMax, SepSingleBand
@@ -98,6 +100,14 @@ def test_preset_is_used_where_it_is(tmp_path, monkeypatch):
     assert "its preset is for the one band IE, and this survey has" in left_out[-1]
 
 
+@pytest.mark.skipif(find_spec("scarlet") is not None, reason="scarlet is installed")
+def test_missing_scarlet_tells_how_to_get_it():
+    with pytest.raises(
+        MissingProgramError, match=r"not on PyPI: pip install .*peigen.*scarlet\.git"
+    ):
+        choose_deblenders("btk-scarlet", 10)
+
+
 def test_choosing_loads_no_tensorflow():
     code = (
         "import sys; from btk_punet import get_euclid_survey; "
@@ -112,7 +122,6 @@ def test_choosing_loads_no_tensorflow():
     ("choice", "error", "message"),
     [
         (SepDeblender, InputTypeError, "but ABCMeta; expected for example SepDeblender"),
-        ("btk-scarlet", MissingProgramError, "needs scarlet, which is not on PyPI"),
         ("scarlet2:peaks=me", InputError, "peaks must be 'sep', 'truth' or a deblender, got 'me'"),
         ("scarlett", InputError, "Unknown deblender 'scarlett': expected one of .*'sep'"),
         (

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from btk.blend_batch import DeblendBatch, DeblendExample
-from btk.deblend import PeakLocalMax, SepMultiBand, SepSingleBand
+from btk.deblend import PeakLocalMax, Scarlet, SepMultiBand, SepSingleBand
 from scipy.ndimage import binary_dilation
 
 from btk_punet.deblending.deblender import ProbaUNetDeblender
@@ -17,6 +17,7 @@ from .conftest import (
     SIGMA,
     gaussian,
     make_batch,
+    needs_scarlet,
     needs_scarlet2,
     needs_source_extractor,
     random_scenes,
@@ -46,6 +47,7 @@ BTKS = [
     pytest.param(lambda: PeakLocalMax(MAX_N_SOURCES, SIGMA**2, use_band=0), id="PeakLocalMax"),
     pytest.param(lambda: SepSingleBand(MAX_N_SOURCES, use_band=0), id="SepSingleBand"),
     pytest.param(lambda: SepMultiBand(MAX_N_SOURCES), id="SepMultiBand"),
+    pytest.param(lambda: Scarlet(MAX_N_SOURCES, max_iter=10), id="Scarlet", marks=needs_scarlet),
 ]
 every_deblender = pytest.mark.parametrize("make", OURS + BTKS, indirect=True)
 our_deblender = pytest.mark.parametrize("make", OURS, indirect=True)
