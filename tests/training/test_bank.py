@@ -2,21 +2,14 @@
 
 from dataclasses import replace
 
-import galsim
 import numpy as np
 import pytest
 
 from btk_punet.errors import CatalogError
 from btk_punet.evaluation.benchmark import BENCHMARK_SETS, CATALOG_SEED
-from btk_punet.simulation.survey import euclid_psf
 from btk_punet.training.bank import TRAINING_SEED, GalaxyBank
 
 SEED = 5
-
-
-@pytest.fixture(scope="module")
-def psfs():
-    return [euclid_psf(0.16), galsim.Gaussian(fwhm=0.19)]
 
 
 @pytest.fixture(scope="module")

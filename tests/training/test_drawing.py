@@ -1,6 +1,5 @@
 """Drawing a bank: population, stamps against the generator's, and the benchmark's seeds."""
 
-import galsim
 import numpy as np
 import pytest
 
@@ -8,17 +7,11 @@ from btk_punet import EuclidCatalog, EuclidGenerator, EuclidGroupSampling, get_e
 from btk_punet.errors import InputError
 from btk_punet.evaluation.benchmark import BENCHMARK_GALAXIES, CATALOG_SEED
 from btk_punet.simulation.catalog import galaxies_per_arcmin2
-from btk_punet.simulation.survey import euclid_psf
 from btk_punet.training.bank import KINDS, TRAINING_SEED, GalaxyBank
 from btk_punet.training.dataset import Scene, StampComposer
 from btk_punet.training.drawing import STARS_PER_ARCMIN2, population
 
 SEED = 5
-
-
-@pytest.fixture(scope="module")
-def psfs():
-    return [euclid_psf(0.16), galsim.Gaussian(fwhm=0.19)]
 
 
 @pytest.fixture(scope="module")
