@@ -51,7 +51,7 @@ class Scarlet2Deblender(DetectingDeblender):
     from the peak by `max_shift`. The fit is scarlet2's (Adam, on its parameters and constraints),
     with steps that shrink to nothing over `max_iter`; it runs on JAX, is compiled once for each
     shape of image, PSF and number of sources rounded up to 4, 8, 16, ... (seconds), and then takes
-    about 0.1 to 0.2 s for a stamp of 64 pixels with the default `max_iter`, to which the time is
+    about 0.2 s of a core for a stamp of 64 pixels with the default `max_iter`, to which the time is
     proportional. ``njobs`` is not used: JAX cannot be forked.
 
     Pixels without a usable value (NaN, infinite, beyond 1e25 electrons) have no weight. Peaks
