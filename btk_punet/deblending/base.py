@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from astropy.table import Table
 from btk.blend_batch import BlendBatch
 from btk.deblend import Deblender
 from scipy import ndimage
@@ -79,6 +80,23 @@ def sky_arcsec(wcs: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.n
     """Return BTK's ra and dec [arcsec] of pixel positions; ra is not wrapped at 360 degrees."""
     ra, dec = (np.asarray(angle) for angle in wcs.pixel_to_world_values(x, y))
     return 3600 * (ra - 360 * (ra > 180)), 3600 * dec
+
+
+def unwrapped_arcsec(ra: np.ndarray) -> np.ndarray:
+    """Return right ascensions [arcsec] about 0: BTK's SEP wraps negative ones at 360 degrees."""
+    ra = np.asarray(ra, float)
+    return ra - 1_296_000.0 * np.round(ra / 1_296_000.0)
+
+
+def catalog_positions(catalog: Table, wcs: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns and rows [pixel] of a catalog of any deblender, BTK's or ours.
+
+    They come from ``x_peak`` and ``y_peak``, or from ``ra`` and ``dec`` where it has no others.
+    """
+    if "x_peak" in catalog.colnames:
+        return np.asarray(catalog["x_peak"], float), np.asarray(catalog["y_peak"], float)
+    ra, dec = unwrapped_arcsec(catalog["ra"]), np.asarray(catalog["dec"], float)
+    return wcs.world_to_pixel_values(ra / 3600, dec / 3600)
 
 
 def footprint_flags(

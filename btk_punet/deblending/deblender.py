@@ -16,33 +16,27 @@ from btk_punet.deblending import instances
 from btk_punet.deblending.base import (
     DetectingDeblender,
     check_integer,
-    footprint_flags,
-    sky_arcsec,
     usable_pixels,
 )
+from btk_punet.deblending.catalog import detection_catalog, position_errors
+from btk_punet.deblending.conditions import unlike_training
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
+from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, reweighted
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
 from btk_punet.simulation.survey import (
     background_variance,
-    magnitude,
-    pixel_scale_arcsec,
     reference_band,
 )
 
 if TYPE_CHECKING:
-    from astropy.wcs import WCS
-    from btk.survey import Filter
-
     from btk_punet.model.proba_unet import ProbaUNet
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
 LEAST_CANDIDATE = 0.02
-# A PSF this much outside of the training's [share of its FWHM] is still as good as within.
-_PSF_TOLERANCE = 0.05
 
 
 class ProbaUNetDeblender(DetectingDeblender):
@@ -236,12 +230,13 @@ class ProbaUNetDeblender(DetectingDeblender):
             found = own.take(np.flatnonzero(kept)[: self.max_n_sources])
             covered = instances.footprints(found.x, found.y, maps.class_probability[i])
             segmentation[i, : len(covered)] = covered
-            catalog = self._catalog(
+            catalog = detection_catalog(
                 found,
                 covered,
                 images[i, index],
                 usable[i],
                 maps.class_probability[i],
+                self.recipe,
                 band,
                 variance,
                 blend_batch.wcs,
@@ -258,72 +253,9 @@ class ProbaUNetDeblender(DetectingDeblender):
         p_detect = reweighted(self.recipe.p_detect(candidates.mass), self.density_ratio)
         return dataclasses.replace(candidates, mass=p_detect)
 
-    def _errors(self, candidates: Candidates) -> list[np.ndarray]:
-        variances = (candidates.x_variance, candidates.y_variance)
-        return [self.recipe.position_scale * np.sqrt(v) for v in variances]
-
-    def _catalog(
-        self,
-        found: Candidates,
-        covered: np.ndarray,
-        image: np.ndarray,
-        usable: np.ndarray,
-        class_probability: np.ndarray,
-        band: Filter,
-        variance: float,
-        wcs: WCS,
-    ) -> Table:
-        """Return the catalog of one image.
-
-        Args:
-            found: Its detections.
-            covered: Their footprints, bool ``(n, H, W)``.
-            image: The band in which light is measured [electron], ``(H, W)``.
-            usable: Which pixels have a value, bool ``(H, W)``.
-            class_probability: ``(3, H, W)``.
-            band: The band.
-            variance: Of its background [electron^2].
-            wcs: World coordinates of the image.
-        """
-        # Pixel by pixel of the footprints: arrays of all detections by the image would fill the
-        # memory for a large field.
-        owner, row, column = pixels = np.nonzero(covered)
-
-        def total(values: np.ndarray) -> np.ndarray:
-            # Of no pixels, bincount gives integers.
-            return np.bincount(owner, values, len(covered)).astype(float)
-
-        light = np.where(usable, image, 0.0)[row, column]
-        share = 1 / covered.sum(axis=0)[row, column]
-        flux = total(share * light)
-        flux_variance = total(share**2 * (variance + np.maximum(light, 0)))
-        overlap = np.zeros(len(covered))
-        np.maximum.at(overlap, owner, class_probability[2, row, column])
-        ra, dec = sky_arcsec(wcs, found.x, found.y)
-        x_err, y_err = self._errors(found)
-        positive = np.where(flux > 0, flux, 1)
-
-        return Table(
-            {
-                "ra": ra,
-                "dec": dec,
-                "x_peak": found.x,
-                "y_peak": found.y,
-                "x_err": x_err,
-                "y_err": y_err,
-                "p_detect": found.mass,
-                "p_blend": self.recipe.p_blend(overlap),
-                "flux": flux,
-                "flux_err": np.sqrt(flux_variance),
-                f"mag_{band.name}": np.where(flux > 0, magnitude(positive, band), np.nan),
-                "n_pixels": np.bincount(owner, minlength=len(covered)),
-                "flags": footprint_flags(pixels, len(covered), usable),
-            }
-        )
-
     def _extra_data(self, i: int, maps: PosteriorMaps, own: Candidates) -> dict[str, Any]:
         some = own.take(own.mass >= LEAST_CANDIDATE)
-        x_err, y_err = self._errors(some)
+        x_err, y_err = position_errors(some, self.recipe)
         columns = (some.x, some.y, x_err, y_err, some.mass)
         names = ("x_peak", "y_peak", "x_err", "y_err", "p_detect")
         table = Table(dict(zip(names, columns, strict=True)))
@@ -340,64 +272,17 @@ class ProbaUNetDeblender(DetectingDeblender):
 
     def _check_conditions(self, blend_batch: BlendBatch) -> None:
         """Raise for another number of bands; warn, once, of a pixel or PSF not trained for."""
-        survey, recipe = blend_batch.survey, self.recipe
-        bands = survey.available_filters
+        bands = blend_batch.survey.available_filters
         if len(bands) != self.network.n_bands:
             raise InputError(
                 f"The network was trained on {self.network.n_bands} band(s), and this batch has "
                 f"{len(bands)} ({', '.join(bands)}). Draw that many bands, or train a network on "
                 "this survey (btk-punet train --survey)."
             )
-        scale = pixel_scale_arcsec(survey)
-        made_for = recipe.pixel_scale_arcsec
-        if made_for is not None and abs(scale / made_for - 1) > 0.01:
-            self._warn(
-                f"the pixel is {scale:g} arcsec, and the network was trained on {made_for:g} "
-                "arcsec: its probabilities are not calibrated here"
-            )
-        if recipe.psf_fwhm_arcsec is not None:
-            low, high = recipe.psf_fwhm_arcsec
-            for band, psf in zip(bands, blend_batch.psf, strict=False):
-                fwhm = _fwhm_arcsec(psf, scale)
-                if not low * (1 - _PSF_TOLERANCE) <= fwhm <= high * (1 + _PSF_TOLERANCE):
-                    self._warn(
-                        f"the PSF of {band} has a FWHM of {fwhm:.3f} arcsec, and the network was "
-                        f"trained on {low:.2f} to {high:.2f} arcsec: its probabilities are not "
-                        "calibrated here"
-                    )
+        for text in unlike_training(blend_batch, self.recipe):
+            self._warn(text)
 
     def _warn(self, text: str) -> None:
         if text not in self._warned:
             self._warned.add(text)
             warnings.warn(f"{self!r}: {text}.", BtkPunetWarning, stacklevel=5)
-
-
-def noise_normalised(blend_batch: BlendBatch) -> np.ndarray:
-    """Return the blends as the network takes them: in units of the background's noise.
-
-    Returns:
-        Array of shape (b, H, W, bands), float64.
-
-    Raises:
-        InputError: if the background of a band is not positive.
-    """
-    survey = blend_batch.survey
-    names = survey.available_filters
-    variance = np.array([background_variance(survey, survey.get_filter(n)) for n in names])
-    if not ((variance > 0) & (variance < np.inf)).all():
-        raise InputError(
-            f"The background of each band must be positive to divide the images by its noise, got "
-            f"{dict(zip(names, variance.tolist(), strict=True))} electrons a pixel. Check the "
-            "survey's sky_brightness."
-        )
-    images = np.asarray(blend_batch.blend_images, float) / np.sqrt(variance)[:, None, None]
-    return np.moveaxis(images, 1, -1)
-
-
-def _fwhm_arcsec(psf: Any, scale: float) -> float:
-    """Return the FWHM of a PSF: a GalSim object, or an array of pixels as BTK's load gives."""
-    if isinstance(psf, np.ndarray):
-        import galsim
-
-        psf = galsim.InterpolatedImage(galsim.Image(psf.astype(float)), scale=scale)
-    return float(psf.calculateFWHM())

@@ -16,7 +16,6 @@ import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import galsim
 import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
@@ -24,16 +23,18 @@ from btk.deblend import Deblender
 
 from btk_punet.deblending.base import (
     DetectingDeblender,
+    catalog_positions,
     check_integer,
     footprint_flags,
     sky_arcsec,
     usable_pixels,
 )
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.noise import band_variances
+from btk_punet.deblending.psf_pixels import psf_image
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError, MissingProgramError
 from btk_punet.simulation.survey import (
-    background_variance,
     magnitude,
     pixel_scale_arcsec,
     reference_band,
@@ -41,10 +42,6 @@ from btk_punet.simulation.survey import (
 
 if TYPE_CHECKING:
     from btk_punet.deblending.scarlet2_fit import SceneFit, SceneModel
-
-# Pixels across the image of the PSF: odd, to have a centre, and with the three pixels that
-# scarlet2 adds, it fills a stamp of 64 up to a power of two.
-_PSF_PIXELS = 61
 
 
 class Scarlet2Deblender(DetectingDeblender):
@@ -56,8 +53,8 @@ class Scarlet2Deblender(DetectingDeblender):
     from the peak by `max_shift`. The fit is scarlet2's (Adam, on its parameters and constraints),
     with steps that shrink to nothing over `max_iter`; it runs on JAX, is compiled once for each
     shape of image, PSF and number of sources rounded up to 4, 8, 16, ... (seconds), and then takes
-    less than a tenth of a second for a stamp of 64 pixels. ``njobs`` is not used: JAX cannot be
-    forked.
+    about 0.2 s of a core for a stamp of 64 pixels with the default `max_iter`, to which the time is
+    proportional. ``njobs`` is not used: JAX cannot be forked.
 
     Pixels without a usable value (NaN, infinite, beyond 1e25 electrons) have no weight. Peaks
     outside of the image are left out, with a `BtkPunetWarning`. Where the fit of a scene breaks
@@ -199,14 +196,7 @@ class Scarlet2Deblender(DetectingDeblender):
         """Return catalogs, segmentation and models of a batch, or of one of its images."""
         self._check_batch(blend_batch)
         survey = blend_batch.survey
-        names = survey.available_filters
-        variance = np.array([background_variance(survey, survey.get_filter(n)) for n in names])
-        if not ((variance > 0) & (variance < np.inf)).all():
-            raise InputError(
-                "The background of each band must be positive to weight the pixels, got "
-                f"{dict(zip(names, variance.tolist(), strict=True))} electrons a pixel. Check the "
-                "survey's sky_brightness."
-            )
+        variance = band_variances(survey, "weight the pixels")
         band = reference_band(survey)
         images = np.asarray(blend_batch.blend_images, float)[
             slice(None) if only is None else [only]
@@ -270,7 +260,7 @@ class Scarlet2Deblender(DetectingDeblender):
         from btk_punet.deblending.scarlet2_fit import scene_model
 
         scale = pixel_scale_arcsec(blend_batch.survey)
-        psf = np.array([_draw_psf(psf, scale) for psf in blend_batch.psf], np.float32)
+        psf = np.array([psf_image(psf, scale) for psf in blend_batch.psf], np.float32)
         size = (blend_batch.image_size, blend_batch.image_size)
         return scene_model(psf.tobytes(), psf.shape, size, self.max_iter, float(self.max_shift))
 
@@ -283,12 +273,7 @@ def _places(catalog: Table, wcs: Any) -> tuple[np.ndarray, np.ndarray]:
 
     The catalog is BTK's or ours.
     """
-    if "x_peak" in catalog.colnames:
-        x, y = (np.asarray(catalog[name], float) for name in ("x_peak", "y_peak"))
-    else:
-        ra, dec = (np.asarray(catalog[name], float) / 3600 for name in ("ra", "dec"))
-        # BTK's SEP wraps negative ra at 360 degrees.
-        x, y = wcs.world_to_pixel_values(ra - 360 * np.round(ra / 360), dec)
+    x, y = catalog_positions(catalog, wcs)
     flags = catalog["flags"] if "flags" in catalog.colnames else np.zeros(len(catalog))
     return np.stack([y, x], axis=1), np.asarray(flags, int) & int(DetectionFlag.TRUNCATED)
 
@@ -306,21 +291,6 @@ def _catalog(
     columns[f"mag_{filt.name}"] = np.where(flux > 0, magnitude(flux, filt), np.nan)
     columns |= {"n_pixels": footprints.sum(axis=(1, 2)), "flags": flags}
     return Table(columns)
-
-
-def _draw_psf(psf: Any, scale: float) -> np.ndarray:
-    """Return an image of a PSF, the pixel included: of a GalSim object, or of pixels.
-
-    Pixels, as BTK's loading of a batch gives them, are best odd in number: for an even number the
-    PSF is shifted by half a pixel, and one as sharp as Euclid's then loses a tenth of its peak.
-    """
-    method = "auto"
-    if isinstance(psf, galsim.Image | np.ndarray):
-        pixels = psf.array if isinstance(psf, galsim.Image) else psf
-        image = galsim.Image(pixels.astype(float))
-        psf = galsim.InterpolatedImage(image, x_interpolant="lanczos15", scale=scale)
-        method = "no_pixel"  # which these have already
-    return psf.drawImage(nx=_PSF_PIXELS, ny=_PSF_PIXELS, scale=scale, method=method).array
 
 
 def _is_positive(value: object) -> bool:

@@ -9,7 +9,7 @@ from btk.deblend import Deblender
 
 from btk_punet.errors import BatchFailedError, InputError, InputTypeError
 from btk_punet.evaluation.regions import SceneRegions
-from btk_punet.evaluation.tables import detected_positions
+from btk_punet.evaluation.scene_tables import detected_positions
 
 # A deblender is handed images of at most so many pixels at once (64 MiB of float64), which bounds
 # the memory that crowded fields take.

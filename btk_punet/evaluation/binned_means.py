@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.metrics import Edges, bin_numbers, check_edges
+from btk_punet.evaluation.bins import Edges, bin_numbers, check_edges
 
 _SUMS = ["n", "sum", "sum_of_squares"]
 

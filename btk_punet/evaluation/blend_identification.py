@@ -15,8 +15,8 @@ from btk.metrics.base import Metric
 from scipy import ndimage
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.metrics import Edges, check_edges, fractions, merged_counts
-from btk_punet.evaluation.tables import is_real
+from btk_punet.evaluation.bins import Edges, check_edges, fractions, merged_counts
+from btk_punet.evaluation.scene_tables import is_real
 from btk_punet.simulation.labels import class_map
 from btk_punet.simulation.survey import background_variance, reference_band
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.metrics import fractions
+from btk_punet.evaluation.bins import fractions
 
 N_BINS = 10
 # Smallest probability in a logarithm: below the rounding of a float32 near 1.

@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.evaluation.style import (
-    chosen_methods,
     error_lengths,
-    method_colours,
-    method_markers,
+    method_styles,
 )
 from btk_punet.figures import new_axes
 
@@ -58,9 +56,7 @@ class ReliabilityDisplay:
         Raises:
             InputError: for a name that is not known.
         """
-        everyone = list(self.tables)
-        drawn = chosen_methods(names, everyone)
-        colours, markers = method_colours(everyone), method_markers(everyone)
+        drawn, styles = method_styles(list(self.tables), names)
         self.ax_ = new_axes(self.size_inches) if ax is None else ax
         self.figure_ = self.ax_.figure
         self.histogram_ax_ = self.ax_.inset_axes((0.0, -0.3, 1.0, 0.26), sharex=self.ax_)
@@ -74,15 +70,14 @@ class ReliabilityDisplay:
             some = table[table["n"] > 0]
             self.errorbars_[name] = self.ax_.errorbar(
                 some["mean_probability"], some["value"], error_lengths(some),
-                color=colours[name], marker=markers[name], markersize=5,
-                linewidth=1.2, elinewidth=1.0, capsize=2,
+                markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **styles[name],
             )  # fmt: skip
             # A base of 0 has no place on a logarithmic axis, where an empty bin is a gap.
             number = table["n"].to_numpy(float)
             self.histograms_[name] = self.histogram_ax_.stairs(
                 np.where(number > 0, number, np.nan),
                 np.append(table["lo"].to_numpy(), table["hi"].to_numpy()[-1:]),
-                baseline=None, color=colours[name], linewidth=1.2,
+                baseline=None, color=styles[name]["color"], linewidth=1.2,
             )  # fmt: skip
         self.ax_.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="Fraction that happened")
         self.ax_.tick_params(labelbottom=False)

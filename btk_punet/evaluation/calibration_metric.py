@@ -7,8 +7,9 @@ from btk.match import Matching
 from btk.metrics.base import Metric
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.bins import Edges, check_edges
 from btk_punet.evaluation.calibration import N_BINS, Reliability
-from btk_punet.evaluation.metrics import Edges, check_edges, tables_of_one
+from btk_punet.evaluation.metrics import tables_of_one
 
 
 class Calibration(Metric):

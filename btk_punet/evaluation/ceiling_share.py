@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.bins import fractions
 from btk_punet.evaluation.equal_purity import completeness_at_purity
-from btk_punet.evaluation.metrics import fractions
 
 # At which all methods are compared with the ceiling.
 COMMON_PURITY = 0.95

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.bins import COMPLETENESS_BY, DEFAULT_EDGES, Edges, check_edges
 from btk_punet.evaluation.matching import Matcher
-from btk_punet.evaluation.metrics import COMPLETENESS_BY, DEFAULT_EDGES, Edges, check_edges
 from btk_punet.evaluation.purity_sweep import (
     all_scenes,
     check_columns,

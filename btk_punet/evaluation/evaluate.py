@@ -15,7 +15,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from btk_punet.deblending.deblender import noise_normalised
+from btk_punet.deblending.noise import noise_normalised
 from btk_punet.errors import InputError, RunExistsError
 from btk_punet.evaluation.benchmark import benchmark_set
 from btk_punet.evaluation.calibration_display import ReliabilityDisplay

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from btk_punet.evaluation.display import MAX_ANNOTATED
 from btk_punet.evaluation.latex import (
     INTERVALS,
     Part,
@@ -13,6 +12,7 @@ from btk_punet.evaluation.latex import (
     latex_value,
     tabular,
 )
+from btk_punet.evaluation.matrix_display import MAX_ANNOTATED
 from btk_punet.evaluation.style import decimals_of, methods_of
 
 

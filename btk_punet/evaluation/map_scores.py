@@ -11,8 +11,8 @@ from btk.blend_batch import BlendBatch
 from btk_punet.errors import InputError
 from btk_punet.evaluation.calibration import Reliability
 from btk_punet.evaluation.pixels import CLASS_NAMES, PixelScores
+from btk_punet.evaluation.scene_tables import is_real, scene_truth
 from btk_punet.evaluation.spread import PosteriorSpread
-from btk_punet.evaluation.tables import is_real, scene_truth
 from btk_punet.simulation.labels import overlap_count
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import background_variance, reference_band

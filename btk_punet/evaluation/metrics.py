@@ -6,82 +6,29 @@ never a mean of ratios. The functions count from the tidy tables of `btk_punet.e
 the classes are BTK ``Metric`` objects, called batch by batch.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
-from astropy.stats import binom_conf_interval
 from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.match import Matching
 from btk.metrics.base import Metric
 from btk.metrics.utils import effmat
 
-from btk_punet.errors import InputError
+from btk_punet.evaluation.bins import (
+    COMPLETENESS_BY,
+    PURITY_BY,
+    Edges,
+    bin_numbers,
+    binned_fraction,
+    check_by,
+    check_edges,
+    edges_of,
+    fractions,
+    merged_counts,
+)
 from btk_punet.evaluation.tables import batch_tables
 
-CONFIDENCE = 0.6827  # of the Wilson intervals: one sigma
 # A method that found every source above this `limit_snr`, and no other, is at the ceiling.
 CEILING_SNR = 5.0
-
-Edges = Sequence[float] | np.ndarray
-# Quantity -> edges of its bins [lo, hi).
-MAGNITUDE_EDGES = (-np.inf, *np.arange(18.0, 28.01, 0.5).tolist(), np.inf)
-NEIGHBOUR_DISTANCE_EDGES = (0.0, 0.3, 0.5, 0.8, 1.2, 2.0, np.inf)
-SNR_EDGES = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 40.0, 80.0, np.inf)
-DEFAULT_EDGES: dict[str, tuple[float, ...]] = {
-    "magnitude": MAGNITUDE_EDGES,
-    "neighbour_distance_arcsec": NEIGHBOUR_DISTANCE_EDGES,
-    "size_arcsec": (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0, np.inf),
-    "alone_snr": SNR_EDGES,
-    "limit_snr": SNR_EDGES,
-    "blendedness": (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, np.inf),
-}
-COMPLETENESS_BY = tuple(DEFAULT_EDGES)
-PURITY_BY = ("magnitude", "neighbour_distance_arcsec")
-
-
-def fractions(n: np.ndarray, k: np.ndarray) -> pd.DataFrame:
-    """Return ``n``, ``k``, ``value`` = k / n and its 68% Wilson interval; NaN where n is 0.
-
-    Args:
-        n: Numbers of trials, shape (m,).
-        k: Numbers of successes, shape (m,).
-    """
-    n, k = np.asarray(n, int), np.asarray(k, int)
-    some = n > 0
-    value, low, high = (np.full(n.shape, np.nan) for _ in range(3))
-    value[some] = k[some] / n[some]
-    if some.any():
-        low[some], high[some] = binom_conf_interval(
-            k[some], n[some], confidence_level=CONFIDENCE, interval="wilson"
-        )
-    return pd.DataFrame({"n": n, "k": k, "value": value, "value_lo": low, "value_hi": high})
-
-
-def binned_fraction(values: np.ndarray, success: np.ndarray, edges: Edges) -> pd.DataFrame:
-    """Return the fraction of successes in bins ``[lo, hi)``.
-
-    A last edge of infinity takes in infinite values; what lies outside of all bins is not
-    counted.
-
-    Args:
-        values: Quantity to bin by, shape (m,).
-        success: Booleans, shape (m,).
-        edges: Increasing edges of the bins.
-
-    Returns:
-        One row a bin: ``lo``, ``hi`` and the columns of `fractions`.
-    """
-    edges = check_edges(edges)
-    success = np.asarray(success, bool)
-    which = bin_numbers(np.asarray(values, float), edges)
-    inside = which >= 0
-    n = np.bincount(which[inside], minlength=len(edges) - 1)
-    k = np.bincount(which[inside & success], minlength=len(edges) - 1)
-    table = fractions(n, k)
-    table.insert(0, "hi", edges[1:])
-    table.insert(0, "lo", edges[:-1])
-    return table
 
 
 def completeness_table(
@@ -96,7 +43,7 @@ def completeness_table(
     """
     counted = _counted(truth)
     return binned_fraction(
-        counted[check_by(by, COMPLETENESS_BY)], counted["matched"], _edges(by, edges)
+        counted[check_by(by, COMPLETENESS_BY)], counted["matched"], edges_of(by, edges)
     )
 
 
@@ -136,9 +83,9 @@ def purity_table(
     counted = detections[detections["in_bounds"]]
     values = counted[check_by(by, PURITY_BY)]
     if by != "magnitude":
-        return binned_fraction(values, counted["matched"], _edges(by, edges))
+        return binned_fraction(values, counted["matched"], edges_of(by, edges))
     dark = np.isinf(values)
-    table = binned_fraction(values[~dark], counted["matched"][~dark], _edges(by, edges))
+    table = binned_fraction(values[~dark], counted["matched"][~dark], edges_of(by, edges))
     row = fractions(np.array([dark.sum()]), np.array([counted["matched"][dark].sum()]))
     row.insert(0, "hi", np.inf)
     row.insert(0, "lo", np.inf)
@@ -156,7 +103,7 @@ def efficiency_table(
         One row a cell: ``magnitude_lo``, ``magnitude_hi``, ``lo``, ``hi`` (neighbour distance
         [arcsec]) and the columns of `fractions`.
     """
-    magnitude_edges = check_edges(_edges("magnitude", magnitude_edges))
+    magnitude_edges = check_edges(edges_of("magnitude", magnitude_edges))
     counted = _counted(truth)
     which = bin_numbers(counted["magnitude"].to_numpy(float), magnitude_edges)
     tables = []
@@ -198,16 +145,6 @@ def column_fractions(counts: np.ndarray) -> np.ndarray:
     return np.where(total > 0, counts / np.maximum(total, 1), np.nan)
 
 
-def merged_counts(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return one table from those of several batches: counts summed, then divided."""
-    if len(tables) == 0:
-        raise InputError("Nothing to aggregate: call the metric on a batch first.")
-    n = np.sum([table["n"] for table in tables], axis=0)
-    k = np.sum([table["k"] for table in tables], axis=0)
-    bins = tables[0].drop(columns=["n", "k", "value", "value_lo", "value_hi"])
-    return pd.concat([bins, fractions(n, k)], axis=1)
-
-
 def tables_of_one(
     blend_batch: BlendBatch,
     deblend_batch: DeblendBatch,
@@ -238,7 +175,7 @@ class _CountMetric(Metric):
     ):
         super().__init__(batch_size)
         self.by = check_by(by, self.by_options)
-        self.edges = check_edges(_edges(by, edges))
+        self.edges = check_edges(edges_of(by, edges))
 
     def _get_data(
         self,
@@ -321,7 +258,7 @@ class DetectionEfficiency(_CountMetric):
         magnitude_edges: Edges | None = None,
     ):
         super().__init__(batch_size, edges, "neighbour_distance_arcsec")
-        self.magnitude_edges = check_edges(_edges("magnitude", magnitude_edges))
+        self.magnitude_edges = check_edges(edges_of("magnitude", magnitude_edges))
 
     def _count(self, truth: pd.DataFrame, detections: pd.DataFrame, n_scenes: int) -> dict:
         return {
@@ -359,32 +296,5 @@ def purity_total(detections: pd.DataFrame) -> pd.DataFrame:
     return fractions(np.array([len(counted)]), np.array([counted["matched"].sum()]))
 
 
-def check_edges(edges: Edges) -> np.ndarray:
-    """Return bin edges as an array, after checking that there are two or more, increasing."""
-    array = np.asarray(edges, float)
-    if array.ndim != 1 or len(array) < 2 or not (np.diff(array) > 0).all():
-        raise InputError(f"edges must be two or more increasing numbers, got {edges}.")
-    return array
-
-
-def check_by(by: str, options: Sequence[str]) -> str:
-    """Return the name of what to bin by, after checking that it is one of the options."""
-    if by not in options:
-        raise InputError(f"by must be one of {list(options)}, got {by!r}.")
-    return by
-
-
-def bin_numbers(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return the number of the bin ``[lo, hi)`` of each value, -1 for none."""
-    number = np.searchsorted(edges, values, side="right") - 1
-    if np.isinf(edges[-1]):
-        number[np.isposinf(values)] = len(edges) - 2
-    return np.where((number >= 0) & (number < len(edges) - 1) & ~np.isnan(values), number, -1)
-
-
 def _counted(truth: pd.DataFrame) -> pd.DataFrame:
     return truth[truth["counts"]]
-
-
-def _edges(by: str, edges: Edges | None) -> Edges:
-    return DEFAULT_EDGES[by] if edges is None else edges

@@ -12,15 +12,15 @@ from btk.metrics.base import Metric
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.alone import check_deblender
-from btk_punet.evaluation.metrics import (
+from btk_punet.evaluation.bins import (
     NEIGHBOUR_DISTANCE_EDGES,
     SNR_EDGES,
     Edges,
     binned_fraction,
     check_edges,
     fractions,
-    tables_of_one,
 )
+from btk_punet.evaluation.metrics import tables_of_one
 from btk_punet.evaluation.region_table import (
     COMBINATIONS,
     OUTCOMES,

@@ -7,7 +7,7 @@ Over matched detections of sources that count. A position is wrong by ``x - x_tr
 import numpy as np
 import pandas as pd
 
-from btk_punet.evaluation.metrics import (
+from btk_punet.evaluation.bins import (
     COMPLETENESS_BY,
     CONFIDENCE,
     DEFAULT_EDGES,

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.bins import CONFIDENCE
 from btk_punet.evaluation.display import COMPLETENESS_LABELS
-from btk_punet.evaluation.metrics import CONFIDENCE
 from btk_punet.evaluation.style import (
-    chosen_methods,
+    all_bins,
     error_lengths,
-    method_colours,
-    method_markers,
+    method_styles,
     methods_of,
+    rows_by_method,
     set_bin_ticks,
 )
 from btk_punet.figures import new_figure
@@ -64,21 +64,17 @@ class PositionDisplay:
         """
         if self.by not in COMPLETENESS_LABELS:
             raise InputError(f"by must be one of {list(COMPLETENESS_LABELS)}, got {self.by!r}.")
-        everyone = methods_of(self.table)
-        drawn = chosen_methods(methods, everyone)
-        colours, markers = method_colours(everyone), method_markers(everyone)
-        bins = self.table[["lo", "hi"]].drop_duplicates().sort_values(["lo", "hi"])
+        drawn, styles = method_styles(methods_of(self.table), methods)
+        bins = all_bins(self.table)
+        by_method = rows_by_method(self.table, bins)
         self.figure_ = new_figure(self.size_inches) if figure is None else figure
         self.axes_ = scatter_ax, coverage_ax = self.figure_.subplots(1, 2)
         self.lines_: dict[str, Any] = {}
         self.errorbars_: dict[str, Any] = {}
         for i, name in enumerate(drawn):
-            rows = self.table[self.table["method"] == name].set_index(["lo", "hi"])
-            rows = rows.reindex(pd.MultiIndex.from_frame(bins))
+            rows = by_method[name]
             x = np.arange(len(bins)) + (i - (len(drawn) - 1) / 2) * 0.1
-            style: dict[str, Any] = {
-                "color": colours[name], "marker": markers[name], "markersize": 5, "linewidth": 1.2,
-            }  # fmt: skip
+            style: dict[str, Any] = {"markersize": 5, "linewidth": 1.2, **styles[name]}
             (self.lines_[name],) = scatter_ax.plot(x, rows["scatter"], **style)
             if (rows["n"] > 0).any():
                 self.errorbars_[name] = coverage_ax.errorbar(

@@ -11,10 +11,10 @@ import pandas as pd
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch
 
+from btk_punet.evaluation.bins import merged_counts
 from btk_punet.evaluation.blend_identification import BlendIdentification
 from btk_punet.evaluation.count_calibration import true_counts
 from btk_punet.evaluation.matching import Matcher
-from btk_punet.evaluation.metrics import merged_counts
 from btk_punet.evaluation.purity_sweep import LOWEST_THRESHOLD
 from btk_punet.evaluation.tables import batch_tables
 from btk_punet.simulation.snr import NEIGHBOUR_SNR

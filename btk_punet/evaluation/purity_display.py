@@ -10,10 +10,8 @@ import pandas as pd
 
 from btk_punet.evaluation.blend_identification import BLENDINATOR_PERCENT
 from btk_punet.evaluation.style import (
-    chosen_methods,
     error_lengths,
-    method_colours,
-    method_markers,
+    method_styles,
     methods_of,
 )
 from btk_punet.evaluation.summary import CEILING
@@ -71,8 +69,7 @@ class PurityCompletenessDisplay:
         points = [] if self.headline is None else methods_of(self.headline)
         # The methods of the table first, so that these look as in the other plots of its run.
         everyone = list(dict.fromkeys([*points, *self.curves]))
-        drawn = chosen_methods(methods, everyone)
-        colours, markers = method_colours(everyone), method_markers(everyone)
+        drawn, styles = method_styles(everyone, methods)
         self.ax_ = new_axes(self.size_inches) if ax is None else ax
         self.figure_ = self.ax_.figure
 
@@ -81,13 +78,13 @@ class PurityCompletenessDisplay:
         for name in [name for name in self.curves if name in drawn]:
             curve = self.curves[name]
             (self.curves_[name],) = self.ax_.plot(
-                curve["purity"], curve["completeness"], color=colours[name], linewidth=1.5
+                curve["purity"], curve["completeness"], color=styles[name]["color"], linewidth=1.5
             )
             # Without the ends of nothing, between which matplotlib would leave a gap and warn.
             some = curve[curve["purity"].notna() & curve["completeness"].notna()]
             self.bands_[name] = self.ax_.fill_between(
                 some["purity"], some["completeness_lo"], some["completeness_hi"],
-                color=colours[name], alpha=0.2, linewidth=0,
+                color=styles[name]["color"], alpha=0.2, linewidth=0,
             )  # fmt: skip
         self.errorbars_: dict[str, Any] = {}
         for name in [name for name in points if name in drawn]:
@@ -95,8 +92,7 @@ class PurityCompletenessDisplay:
             self.errorbars_[name] = self.ax_.errorbar(
                 rows["purity"], rows["completeness"],
                 xerr=error_lengths(rows, "purity"), yerr=error_lengths(rows, "completeness"),
-                color=colours[name], marker=markers[name], linestyle="none",
-                markersize=6, elinewidth=1.0, capsize=2,
+                linestyle="none", markersize=6, elinewidth=1.0, capsize=2, **styles[name],
             )  # fmt: skip
         self.ceiling_ = None
         # That of a run is the same for all its methods.
@@ -146,21 +142,19 @@ class BlendIdentificationDisplay:
         Raises:
             InputError: for a name that is not known.
         """
-        everyone = list(self.tables)
-        colours, markers = method_colours(everyone), method_markers(everyone)
+        drawn, styles = method_styles(list(self.tables), names)
         self.ax_ = new_axes(self.size_inches) if ax is None else ax
         self.figure_ = self.ax_.figure
         self.curves_: dict[str, Any] = {}
-        for name in chosen_methods(names, everyone):
+        for name in drawn:
             table = self.tables[name]
             purity, completeness = (
                 table.loc[table["quantity"] == quantity, "value"].to_numpy()
                 for quantity in ("purity", "completeness")
             )
             (self.curves_[name],) = self.ax_.plot(
-                purity, completeness,
-                color=colours[name], marker=markers[name], markersize=4, linewidth=1.2,
-            )  # fmt: skip
+                purity, completeness, markersize=4, linewidth=1.2, **styles[name]
+            )
         (self.blendinator_,) = self.ax_.plot(
             *(np.array(BLENDINATOR_PERCENT).T / 100),
             color="0.4", marker="*", markersize=9, linestyle=":", linewidth=1.0,

@@ -14,8 +14,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.bins import fractions
 from btk_punet.evaluation.matching import Matcher
-from btk_punet.evaluation.metrics import fractions
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 
 # Where the sweep begins: below, a candidate is next to certainly nothing.

@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from btk_punet.evaluation.map_scores import source_footprints
-from btk_punet.evaluation.tables import nearest_distance
+from btk_punet.evaluation.scene_tables import nearest_distance
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import reference_band
 

@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader
 
 from btk_punet.evaluation.blend_plots import blend_plots
 from btk_punet.evaluation.blend_sections import blend_definitions, blend_sections
-from btk_punet.evaluation.display import CountMatrixDisplay, EfficiencyDisplay, FractionDisplay
+from btk_punet.evaluation.display import FractionDisplay
+from btk_punet.evaluation.matrix_display import CountMatrixDisplay, EfficiencyDisplay
 from btk_punet.evaluation.outcomes_display import OutcomesDisplay
 from btk_punet.evaluation.positions_display import PositionDisplay
 from btk_punet.evaluation.probability_plots import probability_plots

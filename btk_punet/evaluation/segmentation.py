@@ -9,15 +9,15 @@ from btk.metrics.base import Metric
 from btk_punet.errors import InputError
 from btk_punet.evaluation.average_precision import MaskPrecision
 from btk_punet.evaluation.binned_means import merged_means
-from btk_punet.evaluation.metrics import (
+from btk_punet.evaluation.bins import (
     COMPLETENESS_BY,
     DEFAULT_EDGES,
     Edges,
     check_by,
     check_edges,
     merged_counts,
-    tables_of_one,
 )
+from btk_punet.evaluation.metrics import tables_of_one
 from btk_punet.evaluation.outlines import batch_outlines, checked_segmentation
 from btk_punet.evaluation.pixels import class_report, confusion_matrix
 from btk_punet.evaluation.segmentation_tables import (

@@ -11,11 +11,11 @@ import pandas as pd
 from btk_punet.errors import InputError
 from btk_punet.evaluation.display import COMPLETENESS_LABELS
 from btk_punet.evaluation.style import (
-    chosen_methods,
-    method_colours,
-    method_markers,
+    all_bins,
+    method_styles,
     methods_of,
     panel_grid,
+    rows_by_method,
     set_bin_ticks,
 )
 from btk_punet.figures import new_axes, new_figure
@@ -66,14 +66,14 @@ class OutlineDisplay:
         if self.by not in COMPLETENESS_LABELS:
             raise InputError(f"by must be one of {list(COMPLETENESS_LABELS)}, got {self.by!r}.")
         table = self.table if "method" in self.table else self.table.assign(method="")
-        drawn, styles = _styles(table, self.everyone, methods)
-        bins = table[["lo", "hi"]].drop_duplicates().sort_values(["lo", "hi"])
+        drawn, styles = method_styles(methods_of(table), methods, self.everyone or ())
+        bins = all_bins(table)
+        by_method = rows_by_method(table, bins)
         self.ax_ = new_axes(self.size_inches) if ax is None else ax
         self.figure_ = self.ax_.figure
         self.errorbars_: dict[str, Any] = {}
         for i, name in enumerate(drawn):
-            rows = table[table["method"] == name].set_index(["lo", "hi"])
-            rows = rows.reindex(pd.MultiIndex.from_frame(bins))
+            rows = by_method[name]
             # Side by side within the bin, so that all error bars can be seen.
             x = np.arange(len(bins)) + (i - (len(drawn) - 1) / 2) * 0.1
             self.errorbars_[name] = self.ax_.errorbar(
@@ -134,7 +134,7 @@ class MaskPrecisionDisplay:
             InputError: for a method that is not known.
         """
         table = self.table if "method" in self.table else self.table.assign(method="")
-        drawn, styles = _styles(table, self.everyone, methods)
+        drawn, styles = method_styles(methods_of(table), methods, self.everyone or ())
         thresholds = sorted(table["iou_threshold"].unique())
         self.figure_ = new_figure(self.size_inches) if figure is None else figure
         n_rows, n_columns = panel_grid(len(thresholds))
@@ -166,14 +166,3 @@ class MaskPrecisionDisplay:
             named = {name: self.points_[thresholds[0], name] for name in drawn if name}
             self.legend_ = first.legend(named.values(), named.keys()) if named else None
         return self
-
-
-def _styles(
-    table: pd.DataFrame, everyone: Sequence[str] | None, methods: Sequence[str] | None
-) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """Return the methods to draw, and colour and marker of each."""
-    known = methods_of(table)
-    everyone = list(dict.fromkeys([*(everyone or []), *known]))
-    colours, markers = method_colours(everyone), method_markers(everyone)
-    drawn = chosen_methods(methods, known)
-    return drawn, {name: {"color": colours[name], "marker": markers[name]} for name in drawn}

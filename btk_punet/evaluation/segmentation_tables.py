@@ -7,7 +7,7 @@ import pandas as pd
 
 from btk_punet.evaluation.average_precision import MaskPrecision
 from btk_punet.evaluation.binned_means import binned_sums, merged_means
-from btk_punet.evaluation.metrics import DEFAULT_EDGES, Edges, fractions
+from btk_punet.evaluation.bins import DEFAULT_EDGES, Edges, fractions
 from btk_punet.evaluation.outlines import OUTCOME_COLUMNS, PIXEL_COLUMNS
 from btk_punet.evaluation.pixels import class_report
 from btk_punet.evaluation.summary import SHORT, stacked, trimmed

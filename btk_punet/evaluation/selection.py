@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.alone import check_deblender
 from btk_punet.evaluation.matching import Matcher
-from btk_punet.evaluation.tables import detected_positions, nearest_distance, scene_truth
+from btk_punet.evaluation.scene_tables import detected_positions, nearest_distance, scene_truth
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 

@@ -29,6 +29,26 @@ def method_markers(methods: Sequence[str]) -> dict[str, str]:
     return {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(methods)}
 
 
+def method_styles(
+    known: Sequence[str], methods: Sequence[str] | None, everyone: Sequence[str] = ()
+) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Return the methods to draw, and the colour and the marker of each.
+
+    Args:
+        known: Names of the methods that can be drawn.
+        methods: Names of those that are wanted; all if None.
+        everyone: Names of all methods of the comparison, if there are others, whose colours come
+            first.
+
+    Raises:
+        InputError: if one that is wanted is not known.
+    """
+    everyone = list(dict.fromkeys([*everyone, *known]))
+    colours, markers = method_colours(everyone), method_markers(everyone)
+    drawn = chosen_methods(methods, known)
+    return drawn, {name: {"color": colours[name], "marker": markers[name]} for name in drawn}
+
+
 def methods_of(table: pd.DataFrame) -> list[str]:
     """Return the names of the methods of a table in its order, without the information ceiling."""
     return [name for name in dict.fromkeys(table["method"]) if name != CEILING]
@@ -38,6 +58,33 @@ def without_unknown_ceiling(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table without the information ceiling if that was not computed (its n are 0)."""
     of_ceiling = table["method"] == CEILING
     return table if table.loc[of_ceiling, "n"].any() else table[~of_ceiling]
+
+
+def some_bins(table: pd.DataFrame) -> pd.DataFrame:
+    """Return edges of the bins, but for those at either end in which no method has entries."""
+    bins = table.groupby(["lo", "hi"], as_index=False)["n"].sum().sort_values(["lo", "hi"])
+    (some,) = np.nonzero(bins["n"].to_numpy())
+    if len(some):
+        bins = bins.iloc[some[0] : some[-1] + 1]
+        # The end before the detections without a magnitude is an end, too.
+        finite = bins[np.isfinite(bins["lo"]) | np.isneginf(bins["lo"])]
+        last = finite.loc[finite["n"] > 0, "lo"].max()
+        bins = bins[(bins["lo"] <= last) | np.isposinf(bins["lo"])]
+    return bins[["lo", "hi"]].reset_index(drop=True)
+
+
+def rows_by_method(table: pd.DataFrame, bins: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of each method, one a bin; NaN where the method has no row for it."""
+    index = pd.MultiIndex.from_frame(bins)
+    return {
+        name: rows.set_index(["lo", "hi"]).reindex(index)
+        for name, rows in table.groupby("method", sort=False)
+    }
+
+
+def all_bins(table: pd.DataFrame) -> pd.DataFrame:
+    """Return edges of the bins of all methods, in order."""
+    return table[["lo", "hi"]].drop_duplicates().sort_values(["lo", "hi"])
 
 
 def bin_label(low: float, high: float, decimals: int | None = None) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation import metrics
+from btk_punet.evaluation.bins import COMPLETENESS_BY, PURITY_BY
 from btk_punet.evaluation.positions import position_table
 
 # How the information ceiling is named among the methods of a completeness table.
@@ -59,11 +60,11 @@ def summary_tables(
     of_truth = {method: truth[truth["method"] == method] for method in methods}
     of_found = {method: detections[detections["method"] == method] for method in methods}
     tables = {"headline": _headline(of_truth, of_found)}
-    for by in metrics.COMPLETENESS_BY:
+    for by in COMPLETENESS_BY:
         parts = {m: metrics.completeness_table(of_truth[m], by) for m in methods}
         parts[CEILING] = metrics.ceiling_table(of_truth[methods[0]], by)
         tables[f"completeness_by_{SHORT[by]}"] = trimmed(stacked(parts))
-    for by in metrics.PURITY_BY:
+    for by in PURITY_BY:
         parts = {m: metrics.purity_table(of_found[m], by) for m in methods}
         tables[f"purity_by_{SHORT[by]}"] = trimmed(stacked(parts))
     for by in ("magnitude", "neighbour_distance_arcsec"):

@@ -5,32 +5,26 @@ the six before it, differs with the number of jobs, and has galaxy and backgroun
 seed. Here scene ``s`` of a run depends on the seed and on ``s`` alone.
 """
 
-import copy
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import galsim
 import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, MultiResolutionBlendBatch
 from btk.draw_blends import DrawBlendsGenerator
-from btk.sampling_functions import SamplingFunction
 from btk.survey import Filter, Survey, make_wcs
 from btk.utils import DEFAULT_SEED
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from btk_punet.errors import CatalogError, InputError, InputTypeError
+from btk_punet.simulation.noise import background_noise
+from btk_punet.simulation.seeds import numpy_global_seed, reseeded
+from btk_punet.simulation.stamps import check_stamp
 from btk_punet.simulation.survey import background_variance, pixel_scale_arcsec
 
 # Uses of the random numbers of a scene; each has a stream of its own.
 _SAMPLING, _ROTATION, _GALAXY_NOISE, _BACKGROUND_NOISE = range(4)
-# A stamp must hold the middle of the PSF at the least.
-SMALLEST_STAMP_FWHM = 2.0
-# A PSF whose Fourier modes reach this many pixel grids (FWHM below about a quarter of a pixel)
-# cannot be drawn in a sensible time.
-SHARPEST_PSF_GRIDS = 12
 
 
 class SceneGenerator(DrawBlendsGenerator):
@@ -112,7 +106,8 @@ class SceneGenerator(DrawBlendsGenerator):
         if not np.isfinite(sky_residual_sigma):
             raise InputError(f"sky_residual_sigma must be finite, got {sky_residual_sigma}.")
         self.sky_residual_sigma = sky_residual_sigma
-        self._check_stamp()
+        for survey in self.surveys.values():
+            check_stamp(survey, self._get_psf_from_survey(survey), self.stamp_size)
 
     def __next__(self) -> BlendBatch | MultiResolutionBlendBatch:
         """Return the next batch."""
@@ -222,8 +217,8 @@ class SceneGenerator(DrawBlendsGenerator):
 
     def _sample(self, number: int) -> Table:
         seed = self.scene_seed(number, _SAMPLING)
-        sampling = _reseeded(self.sampling_function, seed)
-        with _numpy_global_seed(seed):
+        sampling = reseeded(self.sampling_function, seed)
+        with numpy_global_seed(seed):
             table = sampling(self.catalog.table)
         self.blend_generator._check_n_sources(table)
         return table.copy()  # it may be a table that the sampling function keeps
@@ -303,68 +298,3 @@ class SceneGenerator(DrawBlendsGenerator):
         while int(stamp_size / scale) < size:
             stamp_size = math.nextafter(stamp_size, math.inf)
         return stamp_size
-
-    def _check_stamp(self) -> None:
-        for survey in self.surveys.values():
-            for name, psf in zip(
-                survey.available_filters, self._get_psf_from_survey(survey), strict=True
-            ):
-                grids = psf.maxk * pixel_scale_arcsec(survey) / math.pi
-                if grids > SHARPEST_PSF_GRIDS:
-                    raise InputError(
-                        f"The PSF of {survey.name} {name} is far sharper than the pixels of "
-                        f"{pixel_scale_arcsec(survey):g} arcsec: its Fourier modes reach "
-                        f"{grids:.3g} times those of the pixel grid, at most "
-                        f"{SHARPEST_PSF_GRIDS} can be drawn. Give a PSF with a larger FWHM."
-                    )
-                fwhm = psf.calculateFWHM()
-                if self.stamp_size < SMALLEST_STAMP_FWHM * fwhm:
-                    raise InputError(
-                        f"The stamp of {self.stamp_size} arcsec is smaller than the PSF of "
-                        f"{survey.name} {name} (FWHM {fwhm:.2f} arcsec): expected at least "
-                        f"{SMALLEST_STAMP_FWHM:g} times the FWHM; give the sampling function a "
-                        "larger stamp_size."
-                    )
-
-
-def _reseeded(sampling, seed: np.random.SeedSequence):
-    """Return a copy of a sampling function, and of those that it holds, with fresh streams."""
-    fresh = copy.copy(sampling)
-    for name, value in vars(sampling).items():
-        if isinstance(value, np.random.Generator):
-            setattr(fresh, name, np.random.default_rng(seed))
-        elif isinstance(value, SamplingFunction):
-            setattr(fresh, name, _reseeded(value, seed.spawn(1)[0]))
-        elif isinstance(value, list | tuple):
-            items = [
-                _reseeded(item, seed.spawn(1)[0]) if isinstance(item, SamplingFunction) else item
-                for item in value
-            ]
-            setattr(fresh, name, items)
-    return fresh
-
-
-def background_noise(
-    survey: Survey, filt: Filter, shape: tuple[int, ...], rng: np.random.Generator
-) -> np.ndarray:
-    """Return noise of the background [electron], of mean 0.
-
-    Poisson noise of the sky and Gaussian read noise of every exposure for a survey of
-    `get_euclid_survey`; Poisson noise of BTK's sky level for any other.
-    """
-    n_exposures = getattr(survey, "n_exposures", 1)
-    sky = background_variance(survey, filt)
-    read_variance = n_exposures * getattr(survey, "read_noise", 0.0) ** 2
-    sky -= read_variance
-    return rng.poisson(sky, shape) - sky + rng.normal(0.0, math.sqrt(read_variance), shape)
-
-
-@contextmanager
-def _numpy_global_seed(seed: np.random.SeedSequence) -> Iterator[None]:
-    """Seed the global ``np.random``, on which some of BTK's samplings draw, and put it back."""
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed.generate_state(4))  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002

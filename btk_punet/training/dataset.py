@@ -11,20 +11,15 @@ import numpy as np
 from btk_punet.errors import InputError
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.training.bank import GalaxyBank
+from btk_punet.training.masks import draw_mask
+from btk_punet.training.noise import add_noise, add_sky_residuals
+from btk_punet.training.places import field_places, group_places, pair_places, place_alone
 
 # Shares of the scenes.
 SCENE_MIX = {"field": 0.25, "group": 0.45, "pair": 0.12, "bright": 0.18}
-PIXEL_SCALE_ARCSEC = 0.1
-
-FIELD_DENSITY_PER_ARCMIN2 = (60.0, 200.0)  # all magnitudes of the bank, to 26.5
-FIELD_MARGIN_PIXELS = 16  # fields go on beyond the stamp, whose border cuts through sources
-CLUSTERED_SHARE, CLUSTER_RADIUS_PIXELS = 0.5, 30.0
-GROUP_RADIUS_ARCSEC, GROUP_SIZE, LARGE_GROUP_SIZE = (0.8, 2.5), (1, 6), (7, 10)
-LARGE_GROUP_SHARE = 0.08
-PAIR_SEPARATION_ARCSEC = (0.1, 1.5)
-# So many of a kind stand on one stamp (each number is as likely), anywhere but in the outermost
-# pixels: a stamp of one pair would teach little besides empty sky.
-GROUPS_ON_STAMP, PAIRS_ON_STAMP, BORDER_PIXELS = (1, 2), (1, 3), 3.0
+# So many of a kind stand on one stamp (each number is as likely): a stamp of one pair would teach
+# little besides empty sky.
+GROUPS_ON_STAMP, PAIRS_ON_STAMP = (1, 2), (1, 3)
 # Groups and pairs are of galaxies within the benchmark's magnitudes, with counts a little flatter
 # than the sky's (0.30 instead of 0.374 dex/mag), so that bright neighbours are not rare. Half of
 # them stand in a field of the sky's own sources.
@@ -38,12 +33,6 @@ BRIGHT_MIN_RADIUS_ARCSEC = 0.2  # half-light
 
 SINGLE_EXPOSURE_SHARE = 0.35  # the other numbers of exposures are as likely among themselves
 NO_READ_NOISE_SHARE = 0.4
-# Sky residuals: level and slopes are normal with this many sigma; some stamps have large ones.
-RESIDUAL_SIGMA, LARGE_RESIDUAL_SIGMA, LARGE_RESIDUAL_SHARE = 0.03, 0.15, 0.05
-
-MAX_MASKED_SHARE = 0.25  # of a stamp's pixels
-# What masked pixels may hold, in sigma: a network must not look.
-GARBAGE = (np.nan, 0.0, -50.0, 1e3, 1e6, 1e30)
 
 
 @dataclass(frozen=True)
@@ -131,11 +120,6 @@ class StampComposer:
         self._bright = {
             psf: self._chooser(psf, flat * large) or self._group[psf] for psf in self._psfs
         }
-        # Level and two slopes of a sky residual; the slopes have the level's own rms.
-        ramp = (np.arange(size) - (size - 1) / 2) / np.std(np.arange(size))
-        self._planes = np.stack(
-            [np.ones((size, size)), np.tile(ramp, (size, 1)), np.tile(ramp[:, None], size)]
-        ).astype(np.float32)
 
     def batch(self, step: int, batch_size: int) -> dict[str, np.ndarray]:
         """Return the batch of a step, whatever was drawn before.
@@ -191,13 +175,10 @@ class StampComposer:
         read_variance = np.array([scene.read_noise**2 for scene in scenes], np.float32)
         sigma = np.sqrt(exposures * (self.bank.sky_electrons + read_variance)).astype(np.float32)
         if self.noise:
-            self._add_noise(flux, exposures, read_variance, rng)
+            add_noise(flux, exposures, read_variance, self.bank.sky_electrons, rng)
         flux /= sigma[:, None, None]
         if self.noise:
-            large = rng.random(batch_size) < LARGE_RESIDUAL_SHARE
-            strength = np.where(large, LARGE_RESIDUAL_SIGMA, RESIDUAL_SIGMA)[:, None]
-            residual = (strength * rng.standard_normal((batch_size, 3))).astype(np.float32)
-            flux += np.tensordot(residual, self._planes, axes=1)
+            add_sky_residuals(flux, rng)
         for index in np.flatnonzero(rng.random(batch_size) < self.masked_share):
             usable, garbage = draw_mask(self.size, rng)
             batch["mask"][index] = usable
@@ -218,16 +199,18 @@ class StampComposer:
         galaxies, places = [], []
         if kind != "field":
             place_one, (low, high) = {
-                "group": (self._place_group, GROUPS_ON_STAMP),
-                "pair": (self._place_pair, PAIRS_ON_STAMP),
-                "bright": (self._place_alone, BRIGHT_ON_STAMP),
+                "group": (group_places, GROUPS_ON_STAMP),
+                "pair": (pair_places, PAIRS_ON_STAMP),
+                "bright": (place_alone, BRIGHT_ON_STAMP),
             }[kind]
-            place = np.concatenate([place_one(rng) for _ in range(rng.integers(low, high + 1))])
+            place = np.concatenate(
+                [place_one(self.size, rng) for _ in range(rng.integers(low, high + 1))]
+            )
             chooser = self._bright[psf] if kind == "bright" else self._group[psf]
             galaxies.append(self._choose(chooser, len(place), rng))
             places.append(place)
         if kind == "field" or rng.random() < FIELD_BEHIND_SHARE:
-            place = self._place_field(rng)
+            place = field_places(self.size, rng)
             galaxies.append(self._choose(self._field[psf], len(place), rng))
             places.append(place)
         chosen = np.concatenate(galaxies) if galaxies else np.zeros(0, int)
@@ -286,27 +269,6 @@ class StampComposer:
             flux, count, y = flux[::-1], count[::-1], size - 1 - y
         return flux, count, (x, y, snr)
 
-    def _add_noise(
-        self,
-        flux: np.ndarray,
-        exposures: np.ndarray,
-        read_variance: np.ndarray,
-        rng: np.random.Generator,
-    ) -> None:
-        """Add photon and read noise [electron] to images of shape (b, H, W), in place.
-
-        The photons are Poisson's, of sky and sources together: 156 of the sky at the least. Of
-        such a number mean, variance (to 4e-4) and skewness are those of a normal one with the
-        first term of the Cornish-Fisher expansion, at a tenth of the cost of `rng.poisson`.
-        """
-        exposures, read_variance = exposures[:, None, None], read_variance[:, None, None]
-        photons = flux + exposures * np.float32(self.bank.sky_electrons)
-        variance = photons + exposures * read_variance
-        noise = rng.standard_normal(flux.shape, np.float32)
-        # The skewness of the sum over 6, times sigma: Poisson's third moment is its mean.
-        noise_skew = (noise**2 - 1) * (photons / (6 * variance))
-        flux += noise * np.sqrt(variance) + noise_skew
-
     def _chooser(self, psf: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the rows of the bank in one PSF, and their summed weights up to 1.
 
@@ -325,86 +287,12 @@ class StampComposer:
         rows, cumulative = chooser
         return rows[np.searchsorted(cumulative, rng.random(number), side="right")]
 
-    def _place_field(self, rng: np.random.Generator) -> np.ndarray:
-        """Return places [pixel], shape (n, 2), of a field that is partly clustered."""
-        low, high = -FIELD_MARGIN_PIXELS, self.size + FIELD_MARGIN_PIXELS
-        density = np.exp(rng.uniform(*np.log(FIELD_DENSITY_PER_ARCMIN2)))
-        number = rng.poisson(density * ((high - low) * PIXEL_SCALE_ARCSEC / 60) ** 2)
-        place = rng.uniform(low, high, (number, 2))
-        clustered = min(rng.binomial(number, CLUSTERED_SHARE), max(number - 1, 0))
-        if clustered:
-            partner = rng.integers(clustered, number, clustered)
-            radius = CLUSTER_RADIUS_PIXELS * np.sqrt(rng.random(clustered))
-            place[:clustered] = place[partner] + _polar(radius, clustered, rng)
-        return place
-
-    def _place_group(self, rng: np.random.Generator) -> np.ndarray:
-        """Return the places [pixel], shape (n, 2), of a group, uniform in radius."""
-        large = rng.random() < LARGE_GROUP_SHARE
-        low, high = LARGE_GROUP_SIZE if large else GROUP_SIZE
-        number = int(rng.integers(low, high + 1))
-        radius = rng.uniform(*GROUP_RADIUS_ARCSEC) / PIXEL_SCALE_ARCSEC * rng.random(number)
-        return self._middle(rng) + _polar(radius, number, rng)
-
-    def _place_pair(self, rng: np.random.Generator) -> np.ndarray:
-        """Return the places [pixel], shape (2, 2), of a pair."""
-        half = 0.5 * rng.uniform(*PAIR_SEPARATION_ARCSEC) / PIXEL_SCALE_ARCSEC
-        direction = _polar(half, 1, rng)
-        return self._middle(rng) + np.concatenate([-direction, direction])
-
-    def _place_alone(self, rng: np.random.Generator) -> np.ndarray:
-        """Return the place [pixel], shape (1, 2), of a galaxy that belongs to none else."""
-        return self._middle(rng)[None]
-
-    def _middle(self, rng: np.random.Generator) -> np.ndarray:
-        """Return where the middle of a group or pair falls, x and y [pixel]."""
-        return rng.uniform(BORDER_PIXELS, self.size - 1 - BORDER_PIXELS, 2)
-
     def _inside(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return whether each point [pixel] lies in a pixel of the image."""
         column, row = _pixel(x), _pixel(y)
         return (np.minimum(column, row) >= 0) & (np.maximum(column, row) < self.size)
 
 
-def draw_mask(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return a random mask: dead columns, circles, ellipses and cosmic-ray tracks.
-
-    Returns:
-        Booleans of shape (size, size), False where masked (at most a quarter of the pixels); and
-        what the masked pixels hold, float32, one value each.
-    """
-    grid_y, grid_x = np.mgrid[:size, :size].astype(np.float32)
-    usable = np.ones((size, size), bool)
-    for _ in range(rng.integers(1, 7)):
-        x, y = rng.uniform(0, size - 1, 2)
-        cos, sin = _polar(1.0, 1, rng)[0]
-        along, across = (
-            (grid_x - x) * cos + (grid_y - y) * sin,
-            (grid_y - y) * cos - (grid_x - x) * sin,
-        )
-        kind = rng.integers(4)
-        if kind == 0:  # columns, or now and then rows
-            grid = grid_x if rng.random() < 0.8 else grid_y
-            bad = np.abs(grid - np.floor(x)) < rng.integers(1, 3)
-        elif kind == 3:  # a track, one to three pixels wide
-            bad = (np.abs(along) < rng.uniform(2, 20)) & (np.abs(across) < rng.uniform(0.6, 1.5))
-        else:  # a circle or an ellipse
-            radius = rng.uniform(1.5, max(2.0, 0.16 * size))
-            ratio = 1.0 if kind == 1 else rng.uniform(0.2, 1.0)
-            bad = np.hypot(along, across / ratio) < radius
-        if np.count_nonzero(usable & ~bad) >= (1 - MAX_MASKED_SHARE) * size**2:
-            usable &= ~bad
-    number = int(np.count_nonzero(~usable))
-    garbage = rng.choice(GARBAGE, number if rng.random() < 0.2 else 1)
-    return usable, np.broadcast_to(garbage.astype(np.float32), number)
-
-
 def _pixel(place: np.ndarray) -> np.ndarray:
     """Return the number of the pixel that holds a place on an axis."""
     return np.floor(place + 0.5).astype(int)
-
-
-def _polar(radius: float | np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Return points at these radii and random angles, shape (number, 2)."""
-    angle = rng.uniform(0.0, 2 * np.pi, number)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)

@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 # Title of a panel -> the columns of the log that it shows, with the name of each.
 _PANELS = {
     "Loss (negative evidence lower bound)": {"loss": "training", "val_loss": "held out"},
-    "Class cross-entropy": {"class": "given the truth's latent", "val_class": "held out, mean map"},
-    "Centre cross-entropy": {
-        "centre": "given the truth's latent",
-        "val_centre": "held out, mean map",
-    },
+    # The one latent is the truth's or, by the shares of the configuration, the prior's; the mean
+    # map is over samples of the prior.
+    "Class cross-entropy": {"class": "training, one latent", "val_class": "held out, mean map"},
+    "Centre cross-entropy": {"centre": "training, one latent", "val_centre": "held out, mean map"},
     "KL divergence": {"kl": "nats a pixel", "kl_largest": "largest dimension, nats a cell"},
     "Learning rate": {"learning_rate": ""},
     "Stamps a second": {"stamps_per_second": ""},

@@ -16,9 +16,10 @@ from btk.match import PixelHungarianMatcher
 from btk.metrics.detection import Efficiency, Precision, Recall
 from btk.metrics.segmentation import IoU
 
-from btk_punet.deblending.deblender import ProbaUNetDeblender, noise_normalised
+from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.measure import MeasureGenerator
+from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, LogitLine, reweighted
 from btk_punet.deblending.sep import SepDeblender

@@ -277,16 +277,6 @@ def test_peaks_of_a_deblender_of_btk(survey):
     np.testing.assert_allclose(catalog["x_peak"], [x for x, *_ in PAIR], atol=0.01)
 
 
-def test_psf_as_pixels(survey):
-    """As a batch may have it that was loaded from a file."""
-    psf = survey.get_filter("IE").psf
-    expected = scarlet2._draw_psf(psf, 0.1)
-    assert expected.shape == (61, 61)
-    pixels = psf.drawImage(nx=65, ny=65, scale=0.1)
-    for image in (pixels, pixels.array):
-        np.testing.assert_allclose(scarlet2._draw_psf(image, 0.1), expected, atol=1e-6)
-
-
 @needs_scarlet2
 def test_no_noise():
     survey = get_euclid_survey(1, 0.0)

@@ -1,10 +1,14 @@
 """Hand-made scenes: arrays and tables in, BTK batches out, nothing drawn by GalSim."""
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.survey import get_surveys
+
+from btk_punet.evaluation.export import latex_table, write_tables
 
 BACKGROUND = 155.57  # variance of a pixel in BTK's Euclid_VIS [electron^2]
 SIZE = 64
@@ -157,6 +161,35 @@ def limit_by_brute_force(isolated, x, y, background):
             information -= shared @ inverse @ shared
         limits.append(np.sqrt(max(information, 0.0)))
     return np.array(limits)
+
+
+@pytest.fixture
+def no_screen():
+    """Let pyplot draw without a screen, and close its figures after the test."""
+    with matplotlib.rc_context():
+        matplotlib.use("agg")
+        yield
+        plt.close("all")
+
+
+def check_written(tables, folder, without_latex):
+    """Write tables, and check that all columns are described and that values read back."""
+    paths = write_tables(tables, folder)
+    assert {path.stem for path in paths if path.suffix == ".tex"} == set(tables) - {without_latex}
+    assert latex_table(without_latex, tables[without_latex]) == ""
+    for name, table in tables.items():
+        read = Table.read(folder / f"{name}.ecsv")
+        assert read.colnames == list(table.columns)
+        assert all(read[column].description for column in read.colnames)
+        if "value" in table:
+            np.testing.assert_array_equal(read["value"], table["value"])
+
+
+def check_latex(name, table, line):
+    """Check that the LaTeX of a table holds a line, and is balanced."""
+    text = latex_table(name, table)
+    assert line in text
+    assert text.count("{") == text.count("}")
 
 
 # The scene that is counted by hand. Pixels are 0.1 arcsec; every source is a 5 x 5 square.

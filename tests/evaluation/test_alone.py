@@ -5,7 +5,7 @@ from btk_punet.errors import BatchFailedError, InputError, InputTypeError
 from btk_punet.evaluation import alone
 from btk_punet.evaluation.alone import alone_batches, check_deblender, found_alone
 from btk_punet.evaluation.regions import SceneRegions
-from btk_punet.evaluation.tables import scene_truth
+from btk_punet.evaluation.scene_tables import scene_truth
 from tests.evaluation.conftest import SIZE, bright_scenes
 from tests.evaluation.detectors import (
     FailsAlone,

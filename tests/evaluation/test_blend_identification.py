@@ -10,7 +10,7 @@ from btk_punet.evaluation.blend_identification import (
     missed_blends,
     scene_class_map,
 )
-from btk_punet.evaluation.tables import is_real
+from btk_punet.evaluation.scene_tables import is_real
 from tests.evaluation.conftest import SIZE, blend_batch, bright_scenes, deblend_batch, source_table
 
 COLUMNS = ["quantity", "threshold", "n", "k", "value", "value_lo", "value_hi"]

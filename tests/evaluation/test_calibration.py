@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.bins import fractions
 from btk_punet.evaluation.calibration import LEAST_PROBABILITY, Reliability
-from btk_punet.evaluation.metrics import fractions
 
 COLUMNS = ["lo", "hi", "n", "k", "mean_probability", "value", "value_lo", "value_hi"]
 

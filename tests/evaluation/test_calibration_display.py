@@ -1,4 +1,3 @@
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -9,13 +8,7 @@ from btk_punet.evaluation.calibration import Reliability
 from btk_punet.evaluation.calibration_display import ReliabilityDisplay
 from btk_punet.figures import PALETTE
 
-
-@pytest.fixture(autouse=True)
-def no_screen():
-    with matplotlib.rc_context():
-        matplotlib.use("agg")
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_screen")
 
 
 def table(n, seed=1, power=1.0):

@@ -1,4 +1,3 @@
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -7,13 +6,7 @@ from matplotlib.figure import Figure
 from btk_punet.evaluation.confusion_display import ConfusionDisplay
 from btk_punet.evaluation.pixels import CLASS_NAMES, PixelScores
 
-
-@pytest.fixture(autouse=True)
-def no_screen():
-    with matplotlib.rc_context():
-        matplotlib.use("agg")
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_screen")
 
 
 def matrix(pairs):

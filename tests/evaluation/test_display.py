@@ -2,29 +2,22 @@ import subprocess
 import sys
 
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation import metrics
-from btk_punet.evaluation.display import CountMatrixDisplay, EfficiencyDisplay, FractionDisplay
+from btk_punet.evaluation.bins import COMPLETENESS_BY, fractions
+from btk_punet.evaluation.display import FractionDisplay
 from btk_punet.evaluation.scene_display import SceneDisplay, gallery
-from btk_punet.evaluation.style import bin_label, decimals_of, method_colours, method_markers
+from btk_punet.evaluation.style import method_colours
 from btk_punet.evaluation.summary import CEILING, summary_tables
 from btk_punet.figures import PALETTE
 
 METHODS = ["SEP", "SExtractor", "ProbaUNet"]
 
-
-@pytest.fixture(autouse=True)
-def no_screen():
-    with matplotlib.rc_context():
-        matplotlib.use("agg")
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_screen")
 
 
 def truth_rows(method, matched, scene=0, **columns):
@@ -82,7 +75,7 @@ def example_tables():
 def fraction_table(edges, **n_and_k):
     parts = []
     for method, (n, k) in n_and_k.items():
-        table = metrics.fractions(np.array(n), np.array(k))
+        table = fractions(np.array(n), np.array(k))
         table.insert(0, "hi", edges[1:])
         table.insert(0, "lo", edges[:-1])
         table.insert(0, "method", method.replace("_", " "))
@@ -110,7 +103,7 @@ class TestFractionDisplay:
     def test_without_any_source(self):
         truth = truth_rows("SEP", [False] * 3, counts=False)
         tables = summary_tables(truth, detection_rows("SEP", [1.0], [False]))
-        for by in metrics.COMPLETENESS_BY:
+        for by in COMPLETENESS_BY:
             name = f"completeness_by_{by.removesuffix('_arcsec')}"
             FractionDisplay(tables[name], "completeness", by).plot(axes())
 
@@ -221,68 +214,6 @@ class TestFractionDisplay:
         assert display.figure_ is display.ax_.figure
 
 
-class TestEfficiencyDisplay:
-    def test_cells_are_those_of_the_table(self):
-        display = EfficiencyDisplay(example_tables()["efficiency"]).plot(Figure())
-        cells = display.meshes_["SEP"].get_array()
-        # Magnitudes 22.0 to 24.5 in steps of 0.5, distances 0.3-0.5, 0.5-0.8, 0.8-1.2.
-        assert cells.shape == (5, 3)
-        assert cells[0, 2] == 1.0 and cells[4, 0] == 0.0
-        assert cells.mask.sum() == 13
-        assert {text.get_text() for text in display.axes_["SEP"].texts} == {"1.00", "0.00", "1"}
-
-    def test_panels_share_one_colour_bar_and_scale(self):
-        display = EfficiencyDisplay(example_tables()["efficiency"]).plot(Figure())
-        assert list(display.axes_) == METHODS
-        assert {mesh.get_clim() for mesh in display.meshes_.values()} == {(0.0, 1.0)}
-        assert len(display.figure_.axes) == len(METHODS) + 1
-
-    def test_bright_is_on_top(self):
-        display = EfficiencyDisplay(example_tables()["efficiency"]).plot(Figure())
-        ax = display.axes_["SEP"]
-        assert ax.get_yticklabels()[0].get_text() == "22.0–22.5"
-        assert ax.get_ylim() == (4.5, -0.5)
-
-    def test_without_any_source(self):
-        truth = truth_rows("SEP", [False] * 3, counts=False)
-        tables = summary_tables(truth, detection_rows("SEP", [], []))
-        EfficiencyDisplay(tables["efficiency"]).plot(Figure()).figure_.canvas.draw()
-        CountMatrixDisplay(tables["count_matrix"]).plot(Figure()).figure_.canvas.draw()
-
-
-class TestCountMatrixDisplay:
-    def table(self, counts, method="SEP"):
-        counts = np.asarray(counts)
-        found, true = np.indices(counts.shape)
-        return pd.DataFrame(
-            {
-                "method": method,
-                "n_matched": found.ravel(),
-                "n_true": true.ravel(),
-                "scenes": counts.ravel(),
-                "fraction": metrics.column_fractions(counts).ravel(),
-            }
-        )
-
-    def test_cells_are_fractions_of_the_columns(self):
-        display = CountMatrixDisplay(self.table([[0, 1, 0], [0, 3, 2], [0, 0, 6]])).plot(Figure())
-        cells = display.meshes_["SEP"].get_array()
-        np.testing.assert_allclose(cells.filled(-1), [[0.25, -1], [0.75, 0.25], [-1, 0.75]])
-        texts = [text.get_text() for text in display.axes_["SEP"].texts]
-        assert texts == ["0.25", "1", "0.75", "3", "0.25", "2", "0.75", "6"]
-
-    def test_diagonal_is_outlined(self):
-        display = CountMatrixDisplay(self.table([[0, 1, 0], [0, 3, 2], [0, 0, 6]])).plot(Figure())
-        assert [patch.get_xy() for patch in display.axes_["SEP"].patches] == [
-            (-0.5, 0.5),
-            (0.5, 1.5),
-        ]
-
-    def test_large_matrix_has_no_numbers(self):
-        display = CountMatrixDisplay(self.table(np.eye(30, dtype=int))).plot(Figure())
-        assert not display.axes_["SEP"].texts
-
-
 class TestSceneDisplay:
     def scene(self, truth, detections, image=None):
         image = np.zeros((40, 48)) if image is None else image
@@ -339,32 +270,6 @@ class TestSceneDisplay:
             gallery([])
         with pytest.raises(InputError, match="Expected 1 titles"):
             gallery([display], ["a", "b"])
-
-
-def test_colours_and_markers_of_many_methods():
-    names = [str(n) for n in range(42)]
-    pairs = set(zip(method_colours(names).values(), method_markers(names).values(), strict=True))
-    assert len(pairs) == 42
-
-
-@pytest.mark.parametrize(
-    ("edges", "text"),
-    [
-        ((0.0, 0.3), "0–0.3"),
-        ((2.0, np.inf), "> 2"),
-        ((-np.inf, 18.0), "< 18"),
-        ((np.inf, np.inf), "flux ≤ 0"),
-    ],
-)
-def test_bin_label(edges, text):
-    assert bin_label(*edges) == text
-
-
-def test_decimals_of_edges():
-    assert decimals_of([18.0, 19.0, np.inf]) == 1
-    assert decimals_of(np.arange(18, 20, 0.25)) == 2
-    assert decimals_of([]) == 1
-    assert bin_label(18.0, 18.25, 2) == "18.00–18.25"
 
 
 def test_importing_does_not_load_matplotlib():

@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 keras = pytest.importorskip("keras")
 
 from btk_punet.cli import main  # noqa: E402
-from btk_punet.deblending.deblender import noise_normalised  # noqa: E402
+from btk_punet.deblending.noise import noise_normalised  # noqa: E402
 from btk_punet.evaluation import benchmark  # noqa: E402
 from btk_punet.evaluation.benchmark import benchmark_set  # noqa: E402
 from btk_punet.evaluation.evaluate import evaluate  # noqa: E402

@@ -1,10 +1,9 @@
-import numpy as np
 import pandas as pd
 import pytest
 from astropy.table import Table
 
-from btk_punet.evaluation.export import latex_table, write_tables
 from btk_punet.evaluation.export_blends import blend_parts
+from tests.evaluation.conftest import check_latex, check_written
 from tests.evaluation.test_outcome_tables import outcome_tables, regions
 from tests.evaluation.test_segmentation import PAIR_AND_ONE
 from tests.evaluation.test_segmentation_tables import TWO, summed_up
@@ -26,15 +25,7 @@ def test_other_tables_are_none_of_these(tables):
 
 
 def test_every_column_is_described_and_reads_back(tables, tmp_path):
-    paths = write_tables(tables, tmp_path)
-    written = {path.stem for path in paths if path.suffix == ".tex"}
-    assert written == set(tables) - {"mask_curves"}
-    for name, table in tables.items():
-        read = Table.read(tmp_path / f"{name}.ecsv")
-        assert read.colnames == list(table.columns)
-        assert all(read[column].description for column in read.colnames)
-        if "value" in table:
-            np.testing.assert_array_equal(read["value"], table["value"])
+    check_written(tables, tmp_path, without_latex="mask_curves")
     outcomes = Table.read(tmp_path / "outcomes_by_magnitude_difference.ecsv")
     assert str(outcomes["lo"].unit) == "mag"
     assert outcomes["n"].description == "number of blends"
@@ -62,10 +53,4 @@ def test_every_column_is_described_and_reads_back(tables, tmp_path):
     ],
 )
 def test_latex(tables, name, line):
-    text = latex_table(name, tables[name])
-    assert line in text
-    assert text.count("{") == text.count("}")
-
-
-def test_long_curves_have_no_latex(tables):
-    assert latex_table("mask_curves", tables["mask_curves"]) == ""
+    check_latex(name, tables[name], line)

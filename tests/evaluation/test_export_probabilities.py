@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 
-from btk_punet.evaluation.export import latex_table, write_tables
+from btk_punet.evaluation.export import latex_table
 from btk_punet.evaluation.export_probabilities import probability_parts
-from tests.evaluation.conftest import bright_scenes
+from tests.evaluation.conftest import bright_scenes, check_latex, check_written
 from tests.evaluation.oracle import Oracle
 from tests.evaluation.test_blend_identification import POSITIONS, SAID, said
 from tests.evaluation.test_probabilities import collected
@@ -26,16 +26,7 @@ def test_other_tables_are_none_of_these(tables):
 
 
 def test_every_column_is_described_and_reads_back(tables, tmp_path):
-    paths = write_tables(tables, tmp_path)
-    assert {path.stem for path in paths if path.suffix == ".tex"} == set(tables) - {
-        "purity_completeness"
-    }
-    for name, table in tables.items():
-        read = Table.read(tmp_path / f"{name}.ecsv")
-        assert read.colnames == list(table.columns)
-        assert all(read[column].description for column in read.colnames)
-        if "value" in table:
-            np.testing.assert_array_equal(read["value"], table["value"])
+    check_written(tables, tmp_path, without_latex="purity_completeness")
     distance = Table.read(tmp_path / "equal_purity_by_neighbour_distance.ecsv")
     assert str(distance["lo"].unit) == "arcsec"
 
@@ -56,13 +47,7 @@ def test_every_column_is_described_and_reads_back(tables, tmp_path):
     ],
 )
 def test_latex(tables, name, line):
-    text = latex_table(name, tables[name])
-    assert line in text
-    assert text.count("{") == text.count("}")
-
-
-def test_long_curve_has_no_latex(tables):
-    assert latex_table("purity_completeness", tables["purity_completeness"]) == ""
+    check_latex(name, tables[name], line)
 
 
 def test_intervals_that_do_not_exist(tables):

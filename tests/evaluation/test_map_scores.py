@@ -4,7 +4,7 @@ import pytest
 from btk_punet.errors import InputError
 from btk_punet.evaluation.map_scores import MapScores, centre_map, source_footprints
 from btk_punet.evaluation.pixels import CLASS_NAMES
-from btk_punet.evaluation.tables import scene_truth
+from btk_punet.evaluation.scene_tables import scene_truth
 from btk_punet.simulation.labels import class_map
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from tests.evaluation.conftest import (

@@ -19,7 +19,7 @@ from btk_punet import (
 )
 from btk_punet.errors import BatchFailedError, InputError, InputTypeError
 from btk_punet.evaluation.benchmark import benchmark_set
-from btk_punet.evaluation.metrics import NEIGHBOUR_DISTANCE_EDGES, fractions
+from btk_punet.evaluation.bins import NEIGHBOUR_DISTANCE_EDGES, fractions
 from btk_punet.evaluation.outcomes import (
     OUTCOME_EDGES,
     combination_totals,

@@ -1,5 +1,3 @@
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,13 +10,7 @@ from btk_punet.evaluation.outcomes_display import OUTCOME_COLOURS, OutcomesDispl
 from btk_punet.evaluation.region_table import OUTCOMES
 from btk_punet.figures import PALETTE
 
-
-@pytest.fixture(autouse=True)
-def no_screen():
-    with matplotlib.rc_context():
-        matplotlib.use("agg")
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_screen")
 
 
 def figure():

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.metrics import fractions
+from btk_punet.evaluation.bins import fractions
 from btk_punet.evaluation.positions_display import PositionDisplay
 
 

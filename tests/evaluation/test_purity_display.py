@@ -1,5 +1,3 @@
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +5,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.bins import fractions
 from btk_punet.evaluation.blend_identification import BLENDINATOR_PERCENT, BlendIdentification
-from btk_punet.evaluation.metrics import fractions
 from btk_punet.evaluation.purity_display import (
     BLENDINATOR,
     BlendIdentificationDisplay,
@@ -18,13 +16,7 @@ from btk_punet.evaluation.purity_sweep import purity_completeness_curve
 from btk_punet.evaluation.style import PALETTE
 from btk_punet.evaluation.summary import CEILING
 
-
-@pytest.fixture(autouse=True)
-def no_screen():
-    with matplotlib.rc_context():
-        matplotlib.use("agg")
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_screen")
 
 
 def axes():

@@ -3,7 +3,7 @@ import pytest
 from btk.survey import get_surveys
 
 from btk_punet.evaluation.regions import SceneRegions, connected_regions
-from btk_punet.evaluation.tables import scene_truth
+from btk_punet.evaluation.scene_tables import scene_truth
 from tests.evaluation.conftest import (
     FIVE_MAGNITUDE,
     SIZE,

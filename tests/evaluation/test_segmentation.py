@@ -9,9 +9,9 @@ from btk.deblend import PeakLocalMax, SepSingleBand
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.errors import InputError
 from btk_punet.evaluation.average_precision import IOU_THRESHOLDS
+from btk_punet.evaluation.bins import COMPLETENESS_BY, fractions
 from btk_punet.evaluation.map_scores import source_footprints
 from btk_punet.evaluation.matching import Matcher
-from btk_punet.evaluation.metrics import COMPLETENESS_BY, fractions
 from btk_punet.evaluation.segmentation import SegmentationReport
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.generator import EuclidGenerator

@@ -27,7 +27,6 @@ from btk_punet.simulation.sampling import (
     EuclidGroupSampling,
     EuclidPairSampling,
 )
-from btk_punet.simulation.scenes import background_noise
 from btk_punet.simulation.survey import background_variance, euclid_psf, get_euclid_survey
 from tests.simulation.conftest import SIGMA, SKY_ELECTRONS, FixedSampling, make_scene
 
@@ -369,15 +368,6 @@ class TestNoise:
         noise = self.noise(one_exposure, "background")
         for a, b in ((noise[1:], noise[:-1]), (noise[:, 1:], noise[:, :-1])):
             assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 4 / np.sqrt(a.size)
-
-    def test_background_of_a_btk_survey_is_its_sky_level(self):
-        survey = btk.survey.get_surveys("LSST")
-        filt = survey.get_filter("g")
-        noise = background_noise(survey, filt, (200, 200), np.random.default_rng(1))
-        variance = background_variance(survey, filt)
-        assert variance > 10_000
-        assert noise.var() == pytest.approx(variance, rel=4 * np.sqrt(2 / 40_000))
-        assert noise.mean() == pytest.approx(0, abs=4 * np.sqrt(variance / 40_000))
 
     def test_unknown_option(self, groups):
         with pytest.raises(ValueError, match="options for add_noise are"):

@@ -2,9 +2,11 @@
 
 import os
 
+import galsim
 import numpy as np
 import pytest
 
+from btk_punet.simulation.survey import euclid_psf
 from btk_punet.training.bank import CATALOG_DTYPE, GalaxyBank
 from btk_punet.training.config import TrainingConfig
 
@@ -55,6 +57,11 @@ def gaussians():
     return GalaxyBank(
         np.ravel(pixels).astype(np.float16), catalog, np.array([0.16, 0.18]), 100.0, 4.0, 100.0
     )
+
+
+@pytest.fixture(scope="session")
+def psfs():
+    return [euclid_psf(0.16), galsim.Gaussian(fwhm=0.19)]
 
 
 @pytest.fixture

@@ -73,7 +73,10 @@ def test_whole_numbers_serve_as_numbers():
         ({"learning_rate": 1e-6}, "final_learning_rate of at most the learning_rate 1e-06"),
         ({"masked_share": 1.1}, "masked_share in 0-1, got 1.1"),
         ({"precision": "float16"}, "'auto', 'float32' or 'bfloat16', got 'float16'"),
-        ({"mix": {"crowd": 1.0}}, r"shares of \['field', 'group', 'pair', 'bright'\], got {'crowd': 1.0}"),
+        (
+            {"mix": {"crowd": 1.0}},
+            r"shares of \['field', 'group', 'pair', 'bright'\], got {'crowd': 1.0}",
+        ),
         ({"mix": {"field": -1.0}}, "the share of field in mix of 0 or more, got -1.0"),
         ({"mix": {"field": 0.0}}, "a share above 0 in mix"),
         ({"mix": {}}, "a share above 0 in mix"),

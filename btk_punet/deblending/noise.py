@@ -1,0 +1,43 @@
+"""The noise of a survey's background, as the deblenders need it."""
+
+import numpy as np
+from btk.blend_batch import BlendBatch
+from btk.survey import Survey
+
+from btk_punet.errors import InputError
+from btk_punet.simulation.survey import background_variance
+
+
+def band_variances(survey: Survey, purpose: str) -> np.ndarray:
+    """Return the variance of the background of each band [electron^2].
+
+    Args:
+        survey: The survey.
+        purpose: What they are needed for, as the error says it.
+
+    Raises:
+        InputError: if that of a band is not positive.
+    """
+    names = survey.available_filters
+    variance = np.array([background_variance(survey, survey.get_filter(n)) for n in names])
+    if not ((variance > 0) & (variance < np.inf)).all():
+        raise InputError(
+            f"The background of each band must be positive to {purpose}, got "
+            f"{dict(zip(names, variance.tolist(), strict=True))} electrons a pixel. Check the "
+            "survey's sky_brightness."
+        )
+    return variance
+
+
+def noise_normalised(blend_batch: BlendBatch) -> np.ndarray:
+    """Return the blends as the network takes them: in units of the background's noise.
+
+    Returns:
+        Array of shape (b, H, W, bands), float64.
+
+    Raises:
+        InputError: if the background of a band is not positive.
+    """
+    variance = band_variances(blend_batch.survey, "divide the images by its noise")
+    images = np.asarray(blend_batch.blend_images, float) / np.sqrt(variance)[:, None, None]
+    return np.moveaxis(images, 1, -1)

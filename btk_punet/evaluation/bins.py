@@ -1,0 +1,109 @@
+"""Bins of a quantity, and what fraction of the sources in each: counts, then one division."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from astropy.stats import binom_conf_interval
+
+from btk_punet.errors import InputError
+
+CONFIDENCE = 0.6827  # of the Wilson intervals: one sigma
+
+Edges = Sequence[float] | np.ndarray
+# Quantity -> edges of its bins [lo, hi).
+MAGNITUDE_EDGES = (-np.inf, *np.arange(18.0, 28.01, 0.5).tolist(), np.inf)
+NEIGHBOUR_DISTANCE_EDGES = (0.0, 0.3, 0.5, 0.8, 1.2, 2.0, np.inf)
+SNR_EDGES = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 40.0, 80.0, np.inf)
+DEFAULT_EDGES: dict[str, tuple[float, ...]] = {
+    "magnitude": MAGNITUDE_EDGES,
+    "neighbour_distance_arcsec": NEIGHBOUR_DISTANCE_EDGES,
+    "size_arcsec": (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0, np.inf),
+    "alone_snr": SNR_EDGES,
+    "limit_snr": SNR_EDGES,
+    "blendedness": (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, np.inf),
+}
+COMPLETENESS_BY = tuple(DEFAULT_EDGES)
+PURITY_BY = ("magnitude", "neighbour_distance_arcsec")
+
+
+def fractions(n: np.ndarray, k: np.ndarray) -> pd.DataFrame:
+    """Return ``n``, ``k``, ``value`` = k / n and its 68% Wilson interval; NaN where n is 0.
+
+    Args:
+        n: Numbers of trials, shape (m,).
+        k: Numbers of successes, shape (m,).
+    """
+    n, k = np.asarray(n, int), np.asarray(k, int)
+    some = n > 0
+    value, low, high = (np.full(n.shape, np.nan) for _ in range(3))
+    value[some] = k[some] / n[some]
+    if some.any():
+        low[some], high[some] = binom_conf_interval(
+            k[some], n[some], confidence_level=CONFIDENCE, interval="wilson"
+        )
+    return pd.DataFrame({"n": n, "k": k, "value": value, "value_lo": low, "value_hi": high})
+
+
+def binned_fraction(values: np.ndarray, success: np.ndarray, edges: Edges) -> pd.DataFrame:
+    """Return the fraction of successes in bins ``[lo, hi)``.
+
+    A last edge of infinity takes in infinite values; what lies outside of all bins is not
+    counted.
+
+    Args:
+        values: Quantity to bin by, shape (m,).
+        success: Booleans, shape (m,).
+        edges: Increasing edges of the bins.
+
+    Returns:
+        One row a bin: ``lo``, ``hi`` and the columns of `fractions`.
+    """
+    edges = check_edges(edges)
+    success = np.asarray(success, bool)
+    which = bin_numbers(np.asarray(values, float), edges)
+    inside = which >= 0
+    n = np.bincount(which[inside], minlength=len(edges) - 1)
+    k = np.bincount(which[inside & success], minlength=len(edges) - 1)
+    table = fractions(n, k)
+    table.insert(0, "hi", edges[1:])
+    table.insert(0, "lo", edges[:-1])
+    return table
+
+
+def merged_counts(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return one table from those of several batches: counts summed, then divided."""
+    if len(tables) == 0:
+        raise InputError("Nothing to aggregate: call the metric on a batch first.")
+    n = np.sum([table["n"] for table in tables], axis=0)
+    k = np.sum([table["k"] for table in tables], axis=0)
+    bins = tables[0].drop(columns=["n", "k", "value", "value_lo", "value_hi"])
+    return pd.concat([bins, fractions(n, k)], axis=1)
+
+
+def check_edges(edges: Edges) -> np.ndarray:
+    """Return bin edges as an array, after checking that there are two or more, increasing."""
+    array = np.asarray(edges, float)
+    if array.ndim != 1 or len(array) < 2 or not (np.diff(array) > 0).all():
+        raise InputError(f"edges must be two or more increasing numbers, got {edges}.")
+    return array
+
+
+def check_by(by: str, options: Sequence[str]) -> str:
+    """Return the name of what to bin by, after checking that it is one of the options."""
+    if by not in options:
+        raise InputError(f"by must be one of {list(options)}, got {by!r}.")
+    return by
+
+
+def bin_numbers(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the number of the bin ``[lo, hi)`` of each value, -1 for none."""
+    number = np.searchsorted(edges, values, side="right") - 1
+    if np.isinf(edges[-1]):
+        number[np.isposinf(values)] = len(edges) - 2
+    return np.where((number >= 0) & (number < len(edges) - 1) & ~np.isnan(values), number, -1)
+
+
+def edges_of(by: str, edges: Edges | None) -> Edges:
+    """Return the edges to bin a quantity by: `DEFAULT_EDGES` if None are given."""
+    return DEFAULT_EDGES[by] if edges is None else edges

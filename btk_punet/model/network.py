@@ -1,0 +1,157 @@
+"""The network of a `ProbaUNet`: tensors in, tensors out, as in training."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from btk_punet.model import objective
+from btk_punet.model.compiling import compiled
+from btk_punet.model.inputs import check_choices
+from btk_punet.model.latent import GaussianHead
+from btk_punet.model.layers import conv1x1, depth_to_space, usable_pixels
+from btk_punet.model.unet import Decoder, Encoder, Head
+
+
+class Network(keras.Model):
+    """The layers of a `ProbaUNet`, whose arguments it has, and how they are joined."""
+
+    def __init__(
+        self,
+        n_bands=1,
+        channels=(16, 32, 64, 96),
+        latent="grid",
+        latent_channels=6,
+        head_channels=8,
+        stem_stride=1,
+        centre_prior=1e-3,
+        class_weights=None,
+        **kwargs,
+    ):
+        check_choices(
+            channels,
+            latent,
+            stem_stride,
+            centre_prior,
+            n_bands=n_bands,
+            latent_channels=latent_channels,
+            head_channels=head_channels,
+        )
+        super().__init__(**{"dtype": "float32"} | kwargs)
+        self.n_bands = n_bands
+        self.channels = tuple(channels)
+        self.latent = latent
+        self.latent_channels = latent_channels
+        self.head_channels = head_channels
+        self.stem_stride = stem_stride
+        self.centre_prior = centre_prior
+        self.class_weights = class_weights and objective.check_class_weights(class_weights)
+        self.stride = stem_stride * 2 ** (len(self.channels) - 1)
+
+        width, pooled = self.channels[-1], latent == "global"
+        self.encoder = Encoder(self.channels, stem_stride)
+        self.decoder = Decoder(self.channels)
+        self.features = conv1x1(head_channels * stem_stride**2, dtype="float32")
+        self.prior_head = GaussianHead(latent_channels, pooled, width)
+        # Truth is smooth beside the image: the posterior's encoder can start one level coarser.
+        self.posterior_encoder = Encoder(self.channels[1:], 2 * stem_stride)
+        self.posterior_head = GaussianHead(latent_channels, pooled, width)
+        self.head = Head(head_channels, centre_prior)
+        self._run_trunk = compiled(self._trunk)
+        self._run_posterior = compiled(self._posterior)
+        self._run_head = compiled(self._probabilities, batch_axis=1)
+        blank = np.zeros((1, self.stride, self.stride), "float32")
+        self(
+            {"images": np.zeros((*blank.shape, n_bands), "f4"), "classes": blank, "centres": blank}
+        )
+
+    def call(self, inputs):
+        """Run the whole network once, as in training; no state, no random numbers of its own.
+
+        Args:
+            inputs: Dict of ``images`` ``(b, h, w, bands)``; optionally ``mask`` ``(b, h, w)``,
+                True where a pixel is usable; ``classes`` (0, 1, 2) and ``centres`` (0, 1),
+                ``(b, h, w)`` each, for the posterior; ``noise`` ``(b, g, m, l)`` of unit
+                variance, `latent_shape` telling ``(g, m, l)``, without which the latent is the
+                mean; ``prior_noise``, the same, for a second latent, drawn from the prior. ``h``
+                and ``w`` must be known when the call is traced.
+
+        Returns:
+            Dict of ``class_logits`` ``(b, h, w, 3)``, ``centre_logits`` ``(b, h, w)``, ``prior``
+            and, given the truth, ``posterior``: mean and log sigma ``(b, g, m, l)`` each. The
+            latent is the posterior's where there is one. Given ``prior_noise`` there are also
+            ``prior_class_logits`` and ``prior_centre_logits``, those of the second latent. The
+            logits are those of the training's class weights.
+        """
+        images = ops.convert_to_tensor(inputs["images"], "float32")
+        h, w = images.shape[1:3]
+        usable = usable_pixels(images, inputs.get("mask"))
+        features, prior = self._trunk(images, usable)
+        outputs = {"prior": prior}
+        if "classes" in inputs:
+            truth = inputs["classes"], inputs["centres"]
+            outputs["posterior"] = self._posterior(images, usable, *truth)
+        latent, log_sigma = outputs.get("posterior", prior)
+        if "noise" in inputs:
+            latent = latent + ops.exp(log_sigma) * inputs["noise"]
+        latents = [latent]
+        if "prior_noise" in inputs:
+            mean, log_sigma = prior
+            latents.append(mean + ops.exp(log_sigma) * inputs["prior_noise"])
+        classes, centres = self.head(features, ops.stack(latents))
+        for number, name in enumerate(["", "prior_"][: len(latents)]):
+            of_latent = ops.transpose(classes[:, number], (1, 2, 3, 0))
+            outputs[f"{name}class_logits"] = of_latent[:, :h, :w]
+            outputs[f"{name}centre_logits"] = centres[number][:, :h, :w]
+        return outputs
+
+    def latent_shape(self, height, width):
+        """Return the shape ``(g, m, l)`` of the latent of an image of ``height x width`` pixels."""
+        cells = [-(-size // self.stride) for size in (height, width)]
+        return (*((1, 1) if self.latent == "global" else cells), self.latent_channels)
+
+    def _trunk(self, images, usable):
+        # Features (k, b, h', w') and the prior's parameters; h' and w' are padded sizes.
+        image, valid = self._prepare(images, usable)
+        levels = self.encoder(image, valid)
+        features = depth_to_space(self.features(self.decoder(levels)), self.stem_stride)
+        return ops.transpose(features, (3, 0, 1, 2)), self.prior_head(levels[-1])
+
+    def _posterior(self, images, usable, classes, centres):
+        truth = ops.one_hot(ops.where(usable, ops.cast(classes, "int32"), 0), 3)
+        centres = ops.expand_dims(ops.cast(centres, "float32"), -1)
+        image, valid = self._prepare(images, usable, truth, centres)
+        return self.posterior_head(self.posterior_encoder(image, valid)[-1])
+
+    def _prepare(self, images, usable, *truth):
+        # Arcsinh where usable, 0 elsewhere; padded with unusable pixels to whole coarsest cells.
+        valid = ops.expand_dims(usable, -1)
+        image = ops.arcsinh(ops.where(valid, images, ops.zeros_like(images)))
+        valid = ops.cast(valid, "float32")
+        image = ops.concatenate([image, *truth], axis=-1)
+        h, w = images.shape[1:3]
+        pad = ((0, 0), (0, -h % self.stride), (0, -w % self.stride), (0, 0))
+        return ops.pad(image, pad), ops.pad(valid, pad)
+
+    def _probabilities(self, features, latent):
+        logits, centres = self.head(features, latent)
+        logits = ops.unstack(logits, axis=0)
+        if self.class_weights is not None:
+            logits = [x - float(np.log(w)) for x, w in zip(logits, self.class_weights, strict=True)]
+        largest = ops.maximum(ops.maximum(logits[0], logits[1]), logits[2])
+        exponentials = [ops.exp(x - largest) for x in logits]
+        scale = 1 / (exponentials[0] + exponentials[1] + exponentials[2])
+        return [x * scale for x in exponentials], ops.sigmoid(centres)
+
+    def get_config(self):
+        """Return the arguments that make this model again, without its weights."""
+        return {
+            "n_bands": self.n_bands,
+            "channels": list(self.channels),
+            "latent": self.latent,
+            "latent_channels": self.latent_channels,
+            "head_channels": self.head_channels,
+            "stem_stride": self.stem_stride,
+            "centre_prior": self.centre_prior,
+            "class_weights": self.class_weights and list(self.class_weights),
+            "name": self.name,
+        }
