@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ def method_markers(methods: Sequence[str]) -> dict[str, str]:
 
 def method_styles(
     known: Sequence[str], methods: Sequence[str] | None, everyone: Sequence[str] = ()
-) -> tuple[list[str], dict[str, dict[str, str]]]:
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """Return the methods to draw, and the colour and the marker of each.
 
     Args:

@@ -116,9 +116,10 @@ class StampComposer:
         large = bank.catalog["half_light_radius_arcsec"] >= BRIGHT_MIN_RADIUS_ARCSEC
         large &= (magnitude >= BRIGHT_MAGNITUDES[0]) & (magnitude < BRIGHT_MAGNITUDES[1])
         flat = weight * 10.0 ** (BRIGHT_TILT_DEX_PER_MAG * (magnitude - BRIGHT_MAGNITUDES[1]))
-        # A small bank may have none of them in a PSF: then those of groups stand in.
         self._bright = {
-            psf: self._chooser(psf, flat * large) or self._group[psf] for psf in self._psfs
+            # A small bank may have none of them in a PSF: then those of groups stand in.
+            psf: self._chooser(psf, flat * large) if (large & in_psf).any() else self._group[psf]
+            for psf, in_psf in ((psf, bank.catalog["psf"] == psf) for psf in self._psfs)
         }
 
     def batch(self, step: int, batch_size: int) -> dict[str, np.ndarray]:
@@ -269,14 +270,9 @@ class StampComposer:
             flux, count, y = flux[::-1], count[::-1], size - 1 - y
         return flux, count, (x, y, snr)
 
-    def _chooser(self, psf: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the rows of the bank in one PSF, and their summed weights up to 1.
-
-        None where no source in that PSF has a weight.
-        """
+    def _chooser(self, psf: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of the bank in one PSF, and their summed weights up to 1."""
         (rows,) = np.nonzero((self.bank.catalog["psf"] == psf) & (weight > 0))
-        if not len(rows):
-            return None
         cumulative = np.cumsum(weight[rows])
         return rows, cumulative / cumulative[-1]
 

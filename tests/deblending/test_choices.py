@@ -102,9 +102,7 @@ def test_preset_is_used_where_it_is(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(find_spec("scarlet") is not None, reason="scarlet is installed")
 def test_missing_scarlet_tells_how_to_get_it():
-    with pytest.raises(
-        MissingProgramError, match=r"pip install .*peigen.*scarlet\.git"
-    ):
+    with pytest.raises(MissingProgramError, match=r"pip install .*peigen.*scarlet\.git"):
         choose_deblenders("btk-scarlet", 10)
 
 
