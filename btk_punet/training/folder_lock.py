@@ -53,6 +53,9 @@ def _lock(path: Path) -> int:
         except OSError:  # a file system without locks: it must do without
             return descriptor
         # Another process may have removed the file between the two calls.
-        if path.exists() and os.path.samestat(os.stat(path), os.fstat(descriptor)):
-            return descriptor
+        try:
+            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                return descriptor
+        except FileNotFoundError:
+            pass
         os.close(descriptor)

@@ -137,7 +137,7 @@ class TestTables:
         display = SelectionDisplay(both).plot(Figure())
         assert [text.get_text() for text in display.legend_.get_texts()] == ["a", "b"]
         line = display.errorbars_["b", "size_arcsec"].lines[0]
-        np.testing.assert_array_equal(line.get_ydata(), [0.0, np.nan, np.nan, np.nan, np.nan, 0.5])
+        np.testing.assert_array_equal(line.get_ydata(), [0.0, np.nan, np.nan, np.nan, 0.5])
         with pytest.raises(InputError, match=r"among \['a', 'b'\], got \['c'\]"):
             SelectionDisplay(both).plot(Figure(), ["c"])
         assert SelectionDisplay(self.table()).plot(Figure()).legend_ is None
