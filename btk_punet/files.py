@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import os
@@ -13,10 +14,15 @@ if TYPE_CHECKING:
 
 
 def write_file(path: str | Path, content: bytes) -> None:
-    """Write a file, and the folders above it."""
+    """Write a file, and the folders above it; what killed writes of it left there is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of this process, since two may write the same file at once.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        number = left.name.removeprefix(f".{path.name}.").removesuffix(".part")
+        if number.isdecimal() and not _is_running(int(number)):
+            left.unlink(missing_ok=True)
     try:
         part.write_bytes(content)
         part.replace(path)
@@ -34,3 +40,14 @@ def write_parquet(table: pd.DataFrame, path: str | Path) -> None:
     content = io.BytesIO()
     table.to_parquet(content, index=False)
     write_file(path, content.getvalue())
+
+
+def _is_running(process: int) -> bool:
+    """Tell whether a process of this machine is running."""
+    try:
+        os.kill(process, 0)  # which sends nothing
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from btk_punet.cli import main
@@ -61,3 +65,47 @@ def test_benchmark_set(tmp_path, capsys):
     options += ["--outcomes", "--overwrite"]
     assert main(["compare", "-o", str(tmp_path), *options]) == 0
     assert (tmp_path / "pairs" / "regions.parquet").is_file()
+
+
+@pytest.mark.parametrize("command", ["compare", "uniformity", "selection", "evaluate", "train"])
+def test_help_tells_no_default_that_is_none(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "--seed" in printed and "(default: " in printed
+    assert "None" not in printed and "False" not in printed
+
+
+def test_help_loads_nothing_that_computes():
+    code = (
+        "import sys, btk_punet.cli as cli\n"
+        "try: cli.main(['selection', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print('loaded', [n for n in ('numpy', 'btk', 'matplotlib', 'keras') if n in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.endswith("loaded []\n")
+
+
+def test_uniformity(tmp_path, capsys):
+    options = ["-n", "2", "-j", "1", "-q", "-d", "sep", "--conditions", "n_exposures=1"]
+    assert main(["uniformity", "-o", str(tmp_path), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "lost_with_information" in printed and str(tmp_path / "uniformity.png") in printed
+    assert (tmp_path / "n_exposures" / "1" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("colour=1", "Unknown condition 'colour': expected some of ['psf_fwhm_arcsec',"),
+        ("n_exposures=few", "Expected numbers in 'n_exposures=few', as in 'n_exposures=1,2'."),
+        ("n_exposures=", "Expected numbers in 'n_exposures='"),
+    ],
+)
+def test_conditions_that_are_none(tmp_path, capsys, condition, message):
+    assert main(["uniformity", "-o", str(tmp_path / "run"), "--conditions", condition]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

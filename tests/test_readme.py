@@ -1,12 +1,17 @@
 """The snippets of the README do what it says."""
 
 import re
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
+from astropy.table import Table
 
-from btk_punet import compare
+from btk_punet import ProbaUNetDeblender, compare
+from btk_punet.cli import _parser
 from btk_punet.model.weights import installed_presets
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -61,3 +66,30 @@ def test_probabilities_and_measured_runs(tmp_path, monkeypatch, capsys):
     assert {"class_mean", "count_posterior"} <= set(names["maps"])
     exec(snippet_with("MeasureGenerator("), names)
     assert len(capsys.readouterr().out.splitlines()) == 1  # of one batch
+
+
+def test_selection_function_of_an_image(tmp_path, monkeypatch, capsys):
+    import matplotlib
+
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
+    names = {}
+    exec(snippet_with("image_batch(").replace("20_000", "2000").replace("* 400", "* 12"), names)
+    assert "value_lo" in capsys.readouterr().out
+    assert len(pd.read_parquet("selection.parquet")) == 12
+    assert (tmp_path / "selection.png").is_file()
+
+
+def test_reweighting():
+    found = SimpleNamespace(catalog_list=[Table({"p_detect": [0.5, 0.8]})])
+    names = {"found": found, "ProbaUNetDeblender": ProbaUNetDeblender}
+    exec(snippet_with("reweighted("), names)
+    np.testing.assert_allclose(names["p_detect"], [1 / 3, 2 / 3])
+    assert names["sparse"].density_ratio == 0.5
+
+
+def test_commands_are_ones_that_there_are():
+    commands = re.findall(r"^btk-punet ([^#\n]*)", README, flags=re.MULTILINE)
+    assert len(commands) > 10
+    for command in commands:
+        _parser().parse_args(shlex.split(command))  # which exits if one is not

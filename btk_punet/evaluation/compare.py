@@ -8,21 +8,20 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import joblib
 from btk.catalog import Catalog
 from btk.deblend import Deblender
 from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
-from btk_punet.errors import BatchFailedError, InputError, InputTypeError
+from btk_punet.errors import BatchFailedError, InputError
 from btk_punet.evaluation import outlines, probabilities
-from btk_punet.evaluation.batch_files import batch_file, join_batches, write_batch
+from btk_punet.evaluation.batch_files import join_batches, write_batch
 from btk_punet.evaluation.comparison import Comparison
 from btk_punet.evaluation.export import write_tables
 from btk_punet.evaluation.matching import Matcher
@@ -35,13 +34,12 @@ from btk_punet.evaluation.run_folder import (
     package_versions,
 )
 from btk_punet.evaluation.tables import batch_tables
-from btk_punet.evaluation.workers import SharedMethods
+from btk_punet.evaluation.workers import SharedMethods, run_batches
 from btk_punet.files import write_json, write_parquet
 from btk_punet.simulation.choices import (
-    choose_catalog,
-    choose_sampling,
+    choose_generator,
     choose_survey,
-    make_generator,
+    survey_of,
 )
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import pixel_scale_arcsec
@@ -105,7 +103,7 @@ def compare(
         outcomes: Whether to tell what becomes of blends (recognized, unrecognized, shredded,
             undetected, merged), for which every method runs once more, on each source of a blend
             alone: several times the time of the detectors. (The times of ``run.json`` are without
-            it.)
+            it.) A run that was begun with it and stopped goes on without it if told so.
         generator: A generator of scenes, in place of survey, catalog, sampling, seed and batch
             size.
         notes: What a reader of the report must know, a sentence each.
@@ -126,18 +124,10 @@ def compare(
             raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
     Matcher(radius_arcsec)  # which checks it
     if generator is None:
-        chosen_survey = choose_survey(survey, n_exposures, read_noise, psf)
-        chosen_catalog = choose_catalog(catalog, chosen_survey, seed)
-        chosen_sampling = choose_sampling(sampling, chosen_catalog, chosen_survey)
-        generator = make_generator(
-            chosen_catalog, chosen_sampling, chosen_survey, batch_size=batch_size, seed=seed
+        generator = choose_generator(
+            choose_survey(survey, n_exposures, read_noise, psf), catalog, sampling, batch_size, seed
         )
-    if not isinstance(generator, SceneGenerator) or len(generator.surveys) != 1:
-        raise InputTypeError(
-            "generator must be a SceneGenerator (EuclidGenerator or RealGalaxyGenerator) of one "
-            f"survey, got {type(generator).__name__}."
-        )
-    (only_survey,) = generator.surveys.values()
+    only_survey = survey_of(generator)
     notes = list(notes)
     if deblenders is None:
         deblenders, left_out = default_deblenders(only_survey)
@@ -159,45 +149,19 @@ def compare(
     }
     if open_run(output, run, overwrite):
         return Comparison.load(output)
-    _run_batches(output / "batches", generator, methods, parameters, njobs, progress)
+    folder = output / "batches"
+    job = partial(_run_batch, folder, generator, parameters)
+    run_batches(job, methods, folder, n_blends, generator.batch_size, njobs, progress)
     return _finish(output, run, generator)
-
-
-def _run_batches(
-    folder: Path,
-    generator: SceneGenerator,
-    methods: dict[str, Deblender],
-    parameters: Mapping[str, Any],
-    njobs: int,
-    progress: bool,
-) -> None:
-    """Run the batches that are not in the folder yet."""
-    folder.mkdir(exist_ok=True)
-    n_blends = parameters["n_blends"]
-    sizes = {
-        number: min(generator.batch_size, n_blends - first)
-        for number, first in enumerate(range(0, n_blends, generator.batch_size))
-    }
-    todo = [number for number in sizes if not batch_file(folder, number, "json").exists()]
-    n_processes = min(njobs, max(len(todo), 1))
-    shared = SharedMethods(methods, n_processes)
-    parallel = joblib.Parallel(n_jobs=n_processes, return_as="generator_unordered")
-    done = n_blends - sum(sizes[number] for number in todo)
-    with tqdm(total=n_blends, initial=done, unit="blend", disable=not progress) as bar:
-        for number in parallel(
-            joblib.delayed(_run_batch)(folder, generator, shared, number, sizes[number], parameters)
-            for number in todo
-        ):
-            bar.update(sizes[number])
 
 
 def _run_batch(
     folder: Path,
     generator: SceneGenerator,
+    parameters: Mapping[str, Any],
     shared: SharedMethods,
     number: int,
     size: int,
-    parameters: Mapping[str, Any],
 ) -> int:
     """Draw a batch, run every method on it and write its tables; return its number."""
     radius_arcsec = parameters["radius_arcsec"]
@@ -230,7 +194,10 @@ def _run_batch(
                 ),
             }
             if parameters["outcomes"]:
-                running = "the outcomes of blends (left out by outcomes=False or --no-outcomes)"
+                running = (
+                    "the outcomes of blends (with outcomes=False or --no-outcomes the run goes on "
+                    "without them)"
+                )
                 # What a method warns of images that nobody gave it says nothing of the scenes.
                 warnings.simplefilter("ignore")
                 tables["regions"] = region_table(
@@ -255,6 +222,9 @@ def _finish(output: Path, run: dict, generator: SceneGenerator) -> Comparison:
     """Join the batches, write tables, plots and report, and leave a tidy folder."""
     folder = output / "batches"
     joined, summaries = join_batches(folder, list(run["methods"]))
+    if not run["parameters"]["outcomes"]:
+        # A run that goes on without the outcomes has those of its first batches.
+        joined.pop("regions", None)
     for name, table in joined.items():
         write_parquet(table, output / f"{name}.parquet")
     run["files"] = [f"{name}.parquet" for name in joined]

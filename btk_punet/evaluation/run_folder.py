@@ -42,7 +42,8 @@ _OF_SCARLET2 = ("scarlet2", "jax")
 # What a run leaves in its folder; the batches go when it is finished.
 _FOLDERS = ("batches", "tables", "plots")
 NEEDED_TABLES = tuple(f"{name}.parquet" for name in TIDY)
-_MORE_TABLES = tuple(f"{name}.parquet" for name in OPTIONAL)
+SELECTION_FILE = "selection.parquet"
+_MORE_TABLES = (*(f"{name}.parquet" for name in OPTIONAL), SELECTION_FILE)
 
 
 def open_run(output: Path, run: dict, overwrite: bool) -> bool:
@@ -63,9 +64,10 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
         raise RunExistsError(
             f"'{output}' is not empty and holds no run of btk-punet: choose another output folder."
         )
-    differences = [] if before is None else _differences(before, run)
+    finished = (before or {}).get("status") == "finished"
+    differences = [] if before is None else _differences(before, run, finished)
     # Of a run that has not finished a batch nothing is lost.
-    started = (output / "batches").is_dir() or (before or {}).get("status") == "finished"
+    started = (output / "batches").is_dir() or finished
     if differences and started and not overwrite:
         more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise RunExistsError(
@@ -73,7 +75,7 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
             "output folder, or overwrite=True (--overwrite) to throw that run away."
         )
     if before is not None and not overwrite and not differences:
-        if before.get("status") == "finished" and all(
+        if finished and all(
             (output / name).is_file() for name in before.get("files", NEEDED_TABLES)
         ):
             return True
@@ -96,10 +98,20 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
     return False
 
 
-def _differences(before: dict, run: dict) -> list[str]:
-    """Return in what two runs differ that decides on their tables."""
+def _differences(before: dict, run: dict, finished: bool) -> list[str]:
+    """Return in what two runs differ that decides on their tables.
+
+    Args:
+        before: The run that is there.
+        run: The run that is wanted.
+        finished: Whether the run that is there is finished: one that is not may go on without the
+            outcomes of blends, as where these make it fail.
+    """
     parts = ("parameters", "methods")
-    return _changed({part: before.get(part) for part in parts}, {part: run[part] for part in parts})
+    there, here = ({part: of.get(part) for part in parts} for of in (before, run))
+    if not finished and here["parameters"].get("outcomes") is False and there["parameters"]:
+        there["parameters"] = there["parameters"] | {"outcomes": False}
+    return _changed(there, here)
 
 
 def _changed(before: object, now: object, key: str = "") -> list[str]:

@@ -4,7 +4,7 @@ By injection: a source is drawn into each of some images, simulated or real, who
 not be known. What the detector finds there without it are its neighbours.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,14 @@ from tqdm.auto import tqdm
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.alone import check_deblender
 from btk_punet.evaluation.matching import Matcher
+from btk_punet.evaluation.metrics import completeness_table, efficiency_table
 from btk_punet.evaluation.scene_tables import detected_positions, nearest_distance, scene_truth
+from btk_punet.evaluation.summary import SHORT, stacked, trimmed
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
+
+# Quantities that the function is told by.
+SELECTION_BY = ("magnitude", "size_arcsec", "neighbour_distance_arcsec")
 
 
 def inject(blend_batch: BlendBatch, sources: BlendBatch) -> BlendBatch:
@@ -68,11 +73,13 @@ def selection_table(
 
     Args:
         deblender: The detector.
-        blend_batches: Batches of images.
+        blend_batches: Batches of images, from a generator or of your own (see `image_batch`); the
+            same images may come again and again, for other sources to be injected.
         generator: Draws the sources to inject, one or none an image, on the images' survey and
-            stamp size, with ``add_noise="galaxy"`` and another seed than the images have (with
-            theirs, each would fall where a source of the image is). Its batch ``i`` goes to the
-            i-th batch of images.
+            stamp size, with ``add_noise="galaxy"``; best with `EuclidInjectionSampling` (another
+            sampling function needs another seed than the images have: with theirs, each source
+            would fall where one of the image is). Its batch ``i`` goes to the i-th batch of
+            images.
         radius_arcsec: Matching radius [arcsec].
         progress: Whether to show a progress bar.
 
@@ -81,8 +88,8 @@ def selection_table(
         ``limit_snr`` and ``blendedness``, with ``neighbour_distance_arcsec`` to the nearest
         detection without it, ``counts`` where it is in bounds, however faint, ``matched`` where
         it is found, and ``p_detect`` of its detection (NaN where there is none). So
-        `completeness_table` and `efficiency_table` of it give the probability to be found, in
-        bins of one quantity or two.
+        `selection_tables` of it gives the probability to be found, in bins of one quantity or
+        two, and `SelectionDisplay` draws it.
 
     Raises:
         InputError: if the generator draws other images, more than one source in one, or
@@ -102,23 +109,87 @@ def selection_table(
     tables, first = [], 0
     for number, images in enumerate(tqdm(blend_batches, unit="batch", disable=not progress)):
         sources = generator.draw_batch(number, images.batch_size)
-        with_sources = inject(images, sources)
-        matcher = Matcher(radius_arcsec, pixel_scale_arcsec(images.survey))
-        before, after = (deblender(batch).catalog_list for batch in (images, with_sources))
-        for scene in range(images.batch_size):
-            truth = scene_truth(with_sources, scene, reference_band(images.survey), False)
-            if len(truth) > 1:
-                raise InputError(
-                    f"Expected one source at most to inject into an image, got {len(truth)}: give "
-                    "the generator a sampling function of one source (max_number=1)."
-                )
-            own = detected_positions(images, before[scene], scene)
-            found = detected_positions(with_sources, after[scene], scene)
-            rows = _found(truth, own, found, after[scene], matcher)
-            rows.insert(0, "scene", first + scene)
-            tables.append(rows)
+        tables.append(batch_selection(deblender, images, sources, first, radius_arcsec))
         first += images.batch_size
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def batch_selection(
+    deblender: Deblender,
+    images: BlendBatch,
+    sources: BlendBatch,
+    first_scene: int = 0,
+    radius_arcsec: float = 0.3,
+) -> pd.DataFrame:
+    """Inject one source, or none, into each image of a batch, and tell whether it is found.
+
+    Args:
+        deblender: The detector.
+        images: The images.
+        sources: As for `inject`.
+        first_scene: Number of the first image.
+        radius_arcsec: Matching radius [arcsec].
+
+    Returns:
+        The columns of `selection_table`.
+
+    Raises:
+        InputError: as `inject`, and if there is more than one source for an image.
+    """
+    with_sources = inject(images, sources)
+    matcher = Matcher(radius_arcsec, pixel_scale_arcsec(images.survey))
+    before, after = (deblender(batch).catalog_list for batch in (images, with_sources))
+    tables = []
+    for scene in range(images.batch_size):
+        truth = scene_truth(with_sources, scene, reference_band(images.survey), False)
+        if len(truth) > 1:
+            raise InputError(
+                f"Expected one source at most to inject into an image, got {len(truth)}: give "
+                "the generator a sampling function of one source (max_number=1)."
+            )
+        own = detected_positions(images, before[scene], scene)
+        found = detected_positions(with_sources, after[scene], scene)
+        rows = _found(truth, own, found, after[scene], matcher)
+        rows.insert(0, "scene", first_scene + scene)
+        tables.append(rows)
+    return pd.concat(tables, ignore_index=True)
+
+
+def selection_tables(
+    table: pd.DataFrame, methods: Sequence[str] | None = None
+) -> dict[str, pd.DataFrame]:
+    """Return the selection function in bins: the probability that an injected source is found.
+
+    Args:
+        table: What `selection_table` or `selection_function` returns, or several of them joined,
+            with the name of each detector in a column ``method``.
+        methods: Names of the methods, in the order wanted; by default those in the table.
+
+    Returns:
+        ``selection_by_magnitude``, ``selection_by_size`` and ``selection_by_neighbour_distance``
+        (a row a method and bin: ``method``, ``lo``, ``hi``, ``n``, ``k``, ``value`` with its 68%
+        Wilson interval ``value_lo``, ``value_hi``) and ``selection`` (a row a method and cell of
+        magnitude and distance). Bins that are empty at either end are left out.
+
+    Raises:
+        InputError: if the table is empty and no method is named.
+    """
+    if len(table.columns) == 0 or (table.empty and methods is None):
+        raise InputError("There is nothing to sum up: no source was injected.")
+    if "method" not in table:
+        table = table.assign(method="detector")
+    methods = list(dict.fromkeys(table["method"])) if methods is None else methods
+    of_method = {method: table[table["method"] == method] for method in methods}
+    tables = {
+        f"selection_by_{SHORT[by]}": trimmed(
+            stacked({name: completeness_table(rows, by) for name, rows in of_method.items()})
+        )
+        for by in SELECTION_BY
+    }
+    tables["selection"] = stacked(
+        {name: efficiency_table(rows) for name, rows in of_method.items()}
+    )
+    return tables
 
 
 def _found(truth, own, found, catalog, matcher: Matcher) -> pd.DataFrame:

@@ -3,12 +3,16 @@
 Each quantity is varied by itself: the width of the PSF, the depth, what the subtraction of the sky
 left over, and the density of sources. The information ceiling says how much of what is lost was
 lost with the information: a detector is uniform that follows it.
+
+Completeness and ceiling are of the sources that count (signal-to-noise ratio above 5, were they
+alone) under the condition in question: in deeper images there are more of them, and fainter ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -22,7 +26,9 @@ from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import EuclidFieldSampling, EuclidGroupSampling
 from btk_punet.simulation.survey import get_euclid_survey
 
-# Quantity -> its values. All else is as in the Euclid Wide Survey.
+# Quantity -> its values. All else is as in the Euclid Wide Survey. The sky residual is a level that
+# is left in all pixels (below 0: too much was subtracted), in units of the standard deviation of
+# the background in one pixel, 26.5 electrons at 4 exposures.
 CONDITIONS: dict[str, tuple[float, ...]] = {
     "psf_fwhm_arcsec": (0.14, 0.16, 0.18, 0.20, 0.22),
     "n_exposures": (1, 2, 4, 6),
@@ -60,11 +66,16 @@ def uniformity(
         progress: Whether to show progress bars.
 
     Returns:
-        One row a condition and method: ``quantity``, ``value``, ``method`` and the columns of
-        ``headline`` of `summary_tables`.
+        One row a condition and method: ``quantity``, ``value``, ``method``, the columns of
+        ``headline`` of `summary_tables` (``completeness``, ``purity`` and ``ceiling`` with counts
+        and 68% intervals), ``lost_with_information`` (1 - ceiling: sources that the pixels do not
+        tell from their neighbours) and ``lost_by_method`` (ceiling - completeness: those that the
+        pixels tell, and the method not; it may be slightly below 0, since the ceiling is no
+        strict bound).
 
     Raises:
-        InputError: for an unknown quantity or one without values, and as `compare`.
+        InputError: for an unknown quantity, one without values or with one that cannot be, and as
+            `compare`.
     """
     conditions = CONDITIONS if conditions is None else conditions
     unknown = [name for name in conditions if name not in CONDITIONS]
@@ -72,6 +83,13 @@ def uniformity(
         raise InputError(
             f"conditions must give values to some of {list(CONDITIONS)}, got {dict(conditions)}."
         )
+    for quantity, values in conditions.items():
+        for value in values:
+            whole = quantity != "n_exposures" or float(value).is_integer()
+            if not (np.isfinite(value) and whole):
+                raise InputError(
+                    f"{quantity} must be a {'finite' if whole else 'whole'} number, got {value}."
+                )
     catalog = EuclidCatalog.simulate(CATALOG_GALAXIES, seed)
     parts = []
     for quantity, values in conditions.items():
@@ -95,6 +113,8 @@ def uniformity(
             table.insert(0, "quantity", quantity)
             parts.append(table)
     joined = pd.concat(parts, ignore_index=True)
+    joined["lost_with_information"] = 1 - joined["ceiling"]
+    joined["lost_by_method"] = joined["ceiling"] - joined["completeness"]
     write_file(Path(output) / "uniformity.csv", joined.to_csv(index=False).encode())
     display = UniformityDisplay(joined)
     write_figure(display.plot, display.size_inches, Path(output) / "uniformity.png")

@@ -23,13 +23,21 @@ if TYPE_CHECKING:
 LABELS = {
     "psf_fwhm_arcsec": "FWHM of the PSF [arcsec]",
     "n_exposures": "Exposures",
-    "sky_residual_sigma": "Sky residual [noise of a pixel]",
+    "sky_residual_sigma": (
+        "Sky left over (+) or oversubtracted (−)\n[standard deviation of a pixel's background]"
+    ),
     "density_per_arcmin2": "Sources per square arcminute",
 }
+LOST = "lost with the information"
+# A panel with more values than this has the ticks that matplotlib likes.
+MOST_TICKS = 6
 
 
 class UniformityDisplay:
     """Completeness (above) and purity (below) against each condition, a column a quantity.
+
+    The dashed line is the information ceiling under each condition, and what is above it is lost
+    with the information. How far a method is below it is the method's own loss.
 
     Args:
         table: What `uniformity` returns.
@@ -48,7 +56,7 @@ class UniformityDisplay:
     @property
     def size_inches(self) -> tuple[float, float]:
         """Width and height of a new figure [inch]."""
-        return 3.1 * max(self.table["quantity"].nunique(), 1) + 1.0, 6.0
+        return 3.4 * max(self.table["quantity"].nunique(), 1) + 1.0, 6.4
 
     def plot(
         self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
@@ -94,8 +102,15 @@ class UniformityDisplay:
                     (handles[CEILING],) = ax.plot(
                         rows["value"], rows["ceiling"], color="black", linestyle="--", linewidth=1.2
                     )
+                    handles[LOST] = ax.fill_between(
+                        rows["value"], rows["ceiling"], 1.0, color="0.88", linewidth=0
+                    )
                 if figure_of == "purity":
                     ax.set_xlabel(LABELS.get(quantity, quantity))
+                values = sorted(of_quantity["value"].unique())
+                if len(values) <= MOST_TICKS:
+                    ax.set_xticks(values, [f"{value:g}" for value in values])
+            row[0].set_ylim(top=1.01)
         self.legend_ = None
         if handles:
             self.legend_ = self.figure_.legend(

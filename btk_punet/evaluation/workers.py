@@ -1,20 +1,63 @@
-"""Deblenders in the processes of a run: sent to each once, and warmed up before they are timed."""
+"""The processes of a run: each gets the deblenders once, and warms them up before timing them."""
+
+from __future__ import annotations
 
 import os
 import pickle
 import uuid
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import joblib
 from btk.blend_batch import BlendBatch
 from btk.deblend import Deblender
 from joblib import wrap_non_picklable_objects
+from tqdm.auto import tqdm
 
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.scarlet2 import Scarlet2Deblender
+from btk_punet.evaluation.batch_files import batch_file
 
 # What a process has been sent, by its key: that of one run at a time.
 _RECEIVED: dict[str, tuple[dict[str, Deblender], set[str]]] = {}
+
+
+def run_batches(
+    job: Callable[[SharedMethods, int, int], int],
+    methods: dict[str, Deblender],
+    folder: Path,
+    n_scenes: int,
+    batch_size: int,
+    njobs: int,
+    progress: bool,
+) -> None:
+    """Run those batches of a run that are not in its folder yet.
+
+    Args:
+        job: Called with the methods, the number and the size of a batch; it writes the batch (see
+            `write_batch`) and returns its number.
+        methods: Deblenders by their names.
+        folder: Folder of the batches.
+        n_scenes: Number of scenes of the run.
+        batch_size: Scenes in a batch, but for the last.
+        njobs: Processes.
+        progress: Whether to show a progress bar.
+    """
+    folder.mkdir(exist_ok=True)
+    sizes = {
+        number: min(batch_size, n_scenes - first)
+        for number, first in enumerate(range(0, n_scenes, batch_size))
+    }
+    todo = [number for number in sizes if not batch_file(folder, number, "json").exists()]
+    n_processes = min(njobs, max(len(todo), 1))
+    shared = SharedMethods(methods, n_processes)
+    parallel = joblib.Parallel(n_jobs=n_processes, return_as="generator_unordered")
+    done = n_scenes - sum(sizes[number] for number in todo)
+    with tqdm(total=n_scenes, initial=done, unit="blend", disable=not progress) as bar:
+        for number in parallel(joblib.delayed(job)(shared, n, sizes[n]) for n in todo):
+            bar.update(sizes[number])
 
 
 class SharedMethods:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
-from btk_punet.errors import InputError
+from btk_punet.errors import BtkPunetWarning, InputError
 
 PRESETS = Path(__file__).parent / "presets"
 # What a folder of weights holds: these two, and perhaps how its maps become detections.
@@ -33,14 +34,23 @@ def weights_folder(weights: str | Path) -> Path:
 
     Args:
         weights: As for `open_network`: a folder that `ProbaUNet.save` wrote, or that of a training
-            run, or the name of a preset.
+            run, or the name of a preset, which goes before a folder of the same name. A text with
+            a slash is always a folder.
 
     Raises:
         InputError: if there is no network.
     """
     folder = Path(weights)
     # A path that is mistyped is no preset, either: the message says what is missing there.
-    if not (isinstance(weights, Path) or folder.is_dir() or folder.name != weights):
+    is_name = not isinstance(weights, Path) and folder.name == weights
+    if is_name and (weights in installed_presets() or not folder.is_dir()):
+        if folder.is_dir():
+            warnings.warn(
+                f"'{weights}' is taken as the preset of that name, not as the folder here: write "
+                f"'./{weights}' for the folder.",
+                BtkPunetWarning,
+                stacklevel=2,
+            )
         folder = preset_folder(str(weights))
     elif (folder / "model" / CONFIG_FILE).is_file():
         folder = folder / "model"

@@ -119,6 +119,37 @@ def choose_sampling(
     return SAMPLINGS[choice](mag_name=magnitude_column(catalog, survey), **options)
 
 
+def choose_generator(
+    survey: Survey,
+    catalog: str | Path | Catalog,
+    sampling: str | SamplingFunction,
+    batch_size: int,
+    seed: int,
+) -> SceneGenerator:
+    """Return the generator of a run, whose catalog and sampling may be given by name.
+
+    Args and Raises are those of `choose_catalog`, `choose_sampling` and `make_generator`.
+    """
+    chosen = choose_catalog(catalog, survey, seed)
+    placing = choose_sampling(sampling, chosen, survey)
+    return make_generator(chosen, placing, survey, batch_size=batch_size, seed=seed)
+
+
+def survey_of(generator: SceneGenerator) -> Survey:
+    """Return the one survey that a generator draws.
+
+    Raises:
+        InputTypeError: for something else than a `SceneGenerator`, or one of several surveys.
+    """
+    if not isinstance(generator, SceneGenerator) or len(generator.surveys) != 1:
+        raise InputTypeError(
+            "generator must be a SceneGenerator (EuclidGenerator or RealGalaxyGenerator) of one "
+            f"survey, got {type(generator).__name__}."
+        )
+    (survey,) = generator.surveys.values()
+    return survey
+
+
 def make_generator(
     catalog: Catalog, sampling: SamplingFunction, survey: Survey, **options
 ) -> SceneGenerator:

@@ -1,4 +1,4 @@
-"""Which galaxies make a scene and where they stand: groups, pairs and fields.
+"""Which galaxies make a scene and where they stand: groups, pairs, fields, one to inject.
 
 BTK's conventions: ``stamp_size`` [arcsec] first, ``ra`` and ``dec`` [arcsec] from the centre of
 the stamp. All randomness comes from ``self.rng``.
@@ -13,7 +13,7 @@ from btk_punet.errors import CatalogError, InputError
 
 
 class EuclidSampling(SamplingFunction):
-    """Base of the three: a cut in magnitude, and galaxies drawn from it with replacement."""
+    """Base of them all: a cut in magnitude, and galaxies drawn from it with replacement."""
 
     def __init__(
         self,
@@ -50,7 +50,11 @@ class EuclidSampling(SamplingFunction):
                 f"No source of the catalog has {self.min_mag} <= {self.mag_name} < "
                 f"{self.max_mag}: widen min_mag and max_mag, or use another catalog."
             )
-        return table[self.rng.choice(rows, size=number)]
+        return table[self.rng.choice(rows, size=number, p=self._weights(magnitude[rows]))]
+
+    def _weights(self, magnitude: np.ndarray) -> np.ndarray | None:
+        """Return how likely each row is to be drawn; None if all are alike."""
+        return None
 
     def _place(self, scene: Table, x_arcsec: np.ndarray, y_arcsec: np.ndarray) -> Table:
         scene["ra"], scene["dec"] = x_arcsec, y_arcsec
@@ -206,3 +210,41 @@ class EuclidFieldSampling(EuclidSampling):
         folded = (position + half) % (4 * half)
         position = np.where(folded > 2 * half, 4 * half - folded, folded) - half
         return self._place(scene, position[:, 0], position[:, 1])
+
+
+class EuclidInjectionSampling(EuclidSampling):
+    """One source an image, anywhere on it, every half magnitude as likely: what to inject.
+
+    Drawn as they are counted, hardly any sources would be bright. Of one magnitude the catalog
+    decides on sizes and shapes.
+
+    Args:
+        stamp_size: Side of the image [arcsec].
+        min_mag: Brightest magnitude.
+        max_mag: Faintest magnitude; best where nothing is found any more.
+        mag_name: Column of the magnitude.
+        seed: Seed of the random stream. (Another one than those above have: with the seed of the
+            images, a generator would give the injected sources the very noise of the images.)
+    """
+
+    STEP_MAG = 0.5
+
+    def __init__(
+        self,
+        stamp_size: float = 6.4,
+        min_mag: float = 19.5,
+        max_mag: float = 28.0,
+        mag_name: str = "IE_ab",
+        seed: int = DEFAULT_SEED + 1,
+    ):
+        super().__init__(stamp_size, 1, 1, min_mag, max_mag, mag_name, seed)
+
+    def __call__(self, table: Table) -> Table:
+        """Return one source: a row of ``table`` with new ``ra`` and ``dec`` [arcsec]."""
+        half = self.stamp_size / 2
+        return self._place(self._draw(table, 1), *self.rng.uniform(-half, half, (2, 1)))
+
+    def _weights(self, magnitude: np.ndarray) -> np.ndarray:
+        step = ((magnitude - self.min_mag) / self.STEP_MAG).astype(int)
+        weights = 1.0 / np.bincount(step)[step]
+        return weights / weights.sum()

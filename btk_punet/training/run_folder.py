@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOG_FILE, CHECKPOINT_FILE, MODEL_FOLDER = "log.csv", "checkpoint.npz", "model"
 BANK_FILE = "bank.npz"
+LOCK_FILE = "training.lock"
 LOSSES_FILE, PREDICTIONS_FILE = "losses.png", "predictions.png"
 _RESULTS = (LOG_FILE, CHECKPOINT_FILE, BANK_FILE, LOSSES_FILE, PREDICTIONS_FILE)
 # The falling loss is noisy: a smaller change than this is none [nats a pixel].
@@ -113,9 +114,9 @@ class TrainingRun:
         if self.folder.exists() and not self.folder.is_dir():
             raise RunExistsError(f"'{self.folder}' is a file: give the path of a folder.")
         if not (self.folder / TRAINING_FILE).is_file():
-            # A killed process may leave half of a file, under a name that is nobody's.
+            # A killed process may leave half of a file, under a name that is nobody's, and a lock.
             files = self.folder.iterdir() if self.folder.exists() else ()
-            if any(path.suffix != ".part" for path in files):
+            if any(path.suffix != ".part" and path.name != LOCK_FILE for path in files):
                 raise RunExistsError(
                     f"'{self.folder}' is not empty and holds no training run: choose another "
                     "output folder."

@@ -16,7 +16,8 @@ from btk_punet.model.quiet import quietly_imported
 from btk_punet.training.bank import GalaxyBank
 from btk_punet.training.config import TrainingConfig
 from btk_punet.training.dataset import StampComposer
-from btk_punet.training.run_folder import BANK_FILE, MODEL_FOLDER, TrainingRun
+from btk_punet.training.folder_lock import locked
+from btk_punet.training.run_folder import BANK_FILE, LOCK_FILE, MODEL_FOLDER, TrainingRun
 
 if TYPE_CHECKING:
     from btk_punet.model.proba_unet import ProbaUNet
@@ -53,7 +54,7 @@ def train(
 
     Raises:
         InputError, InputTypeError: if a choice cannot be used.
-        RunExistsError: if the folder holds another run.
+        RunExistsError: if the folder holds another run, or another process trains in it.
         TrainingFailedError: if the loss is no longer a number.
     """
     if config is None or isinstance(config, str):
@@ -82,21 +83,21 @@ def train(
         network = _network(config, 1 if blends is None else blends[0].n_bands)
     if config.initial_weights is not None and run.checkpoint is None:
         network.set_weights(_initial_weights(config.initial_weights, network))
-    run.begin(precision_used=policy, versions=_versions(keras.backend.backend()))
-    composer, held_out = blends or _stamp_composers(
-        config, _bank(bank, config, run, njobs, progress)
-    )
-    trainer = Trainer(config, network, composer, held_out)
-    if run.checkpoint is not None:
-        trainer.restore(run.checkpoint)
-    ended = trainer.train(run, progress)
-    with _precision("float32"):
-        trained = trainer.averaged_network()
-    trained.save(run.folder / MODEL_FOLDER)
-    run.describe(
-        status="finished", ended=ended, step=trainer.step, stamps=trainer.step * config.batch_size
-    )
-    (run.folder / BANK_FILE).unlink(missing_ok=True)
+    with locked(run.folder / LOCK_FILE):
+        run.begin(precision_used=policy, versions=_versions(keras.backend.backend()))
+        composer, held_out = blends or _stamp_composers(
+            config, _bank(bank, config, run, njobs, progress)
+        )
+        trainer = Trainer(config, network, composer, held_out)
+        if run.checkpoint is not None:
+            trainer.restore(run.checkpoint)
+        ended = trainer.train(run, progress)
+        with _precision("float32"):
+            trained = trainer.averaged_network()
+        trained.save(run.folder / MODEL_FOLDER)
+        stamps = trainer.step * config.batch_size
+        run.describe(status="finished", ended=ended, step=trainer.step, stamps=stamps)
+        (run.folder / BANK_FILE).unlink(missing_ok=True)
     return trained
 
 

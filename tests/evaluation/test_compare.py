@@ -462,10 +462,12 @@ class TestBlends:
     ):
         fails = {"mine": FailsAlone(20)}
         with pytest.raises(
-            BatchFailedError, match=r"in the outcomes of blends \(left out by .*--no-outcomes\): "
+            BatchFailedError,
+            match=r"in the outcomes of blends \(with .*--no-outcomes the run goes on",
         ):
             small_run(tmp_path / "run", catalog, deblenders=fails)
-        small_run(tmp_path / "run", catalog, deblenders=fails, outcomes=False, overwrite=True)
+        result = small_run(tmp_path / "run", catalog, deblenders=fails, outcomes=False)
+        assert result.regions is None and len(set(result.truth["scene"])) == 6
 
 
 class SlowAlone(SepDeblender):

@@ -1,21 +1,25 @@
 """Injected sources: which of them are found, with detectors whose answer is known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy.table import Table
 from btk.blend_batch import DeblendExample
 from btk.deblend import Deblender
+from matplotlib.figure import Figure
 
 from btk_punet import (
     EuclidCatalog,
     EuclidGenerator,
     EuclidGroupSampling,
+    SelectionDisplay,
     SepDeblender,
     get_euclid_survey,
+    image_batch,
 )
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.metrics import completeness_table, efficiency_table
-from btk_punet.evaluation.selection import inject, selection_table
+from btk_punet.evaluation.selection import inject, selection_table, selection_tables
 
 
 class Brightest(Deblender):
@@ -99,3 +103,49 @@ def test_what_cannot_be_injected(images):
         selection_table("sep", [images], generator(), progress=False)
     with pytest.raises(InputError, match=r"shape \(6, 1, 64, 64\), got .*\(3, 1, 64, 64\)"):
         inject(images, generator().draw_batch(0, 3))
+
+
+class TestTables:
+    def table(self):
+        columns = ["magnitude", "size_arcsec", "neighbour_distance_arcsec", "counts", "matched"]
+        rows = [
+            (20.1, 0.3, np.inf, True, True),
+            (20.2, 0.3, 0.4, True, False),
+            (20.3, 0.3, 0.4, False, True),  # at the border
+            (25.1, 0.1, 1.0, True, False),
+        ]
+        return pd.DataFrame(rows, columns=columns)
+
+    def test_nothing_injected(self):
+        with pytest.raises(InputError, match="no source was injected"):
+            selection_tables(pd.DataFrame())
+        tables = selection_tables(self.table()[:0].assign(method=""), ["a"])
+        assert tables["selection_by_magnitude"]["n"].sum() == 0
+
+    def test_counted_by_hand(self):
+        tables = selection_tables(self.table())
+        by_magnitude = tables["selection_by_magnitude"]
+        assert by_magnitude["lo"].iloc[[0, -1]].tolist() == [20.0, 25.0]
+        assert by_magnitude["n"].iloc[[0, -1]].tolist() == [2, 1]
+        assert by_magnitude["value"].iloc[[0, -1]].tolist() == [0.5, 0.0]
+        by_distance = tables["selection_by_neighbour_distance"].set_index("lo")["value"]
+        assert by_distance[0.3] == 0 and by_distance[2.0] == 1
+        assert tables["selection"]["n"].sum() == 3
+
+    def test_display(self):
+        both = pd.concat([self.table().assign(method=m) for m in ("a", "b")])
+        display = SelectionDisplay(both).plot(Figure())
+        assert [text.get_text() for text in display.legend_.get_texts()] == ["a", "b"]
+        line = display.errorbars_["b", "size_arcsec"].lines[0]
+        np.testing.assert_array_equal(line.get_ydata(), [0.0, np.nan, np.nan, np.nan, 0.5])
+        with pytest.raises(InputError, match=r"among \['a', 'b'\], got \['c'\]"):
+            SelectionDisplay(both).plot(Figure(), ["c"])
+        assert SelectionDisplay(self.table()).plot(Figure()).legend_ is None
+
+
+def test_an_image_of_ones_own(images):
+    own = image_batch(images.blend_images, images.survey)
+    wanted = selection_table(SepDeblender(20), [images] * 2, generator(), progress=False)
+    found = selection_table(SepDeblender(20), [own] * 2, generator(), progress=False)
+    pd.testing.assert_frame_equal(found, wanted)
+    assert found["x"].nunique() == 12  # other sources the second time

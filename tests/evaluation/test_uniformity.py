@@ -23,6 +23,14 @@ def test_no_conditions(conditions, tmp_path):
         uniformity(tmp_path, "sep", conditions)
 
 
+def test_a_value_that_cannot_be(tmp_path):
+    with pytest.raises(InputError, match="n_exposures must be a whole number, got 1.5"):
+        uniformity(tmp_path, "sep", {"n_exposures": [1, 1.5]})
+    with pytest.raises(InputError, match="psf_fwhm_arcsec must be a finite number, got nan"):
+        uniformity(tmp_path, "sep", {"psf_fwhm_arcsec": [np.nan]})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_each_condition_changes(catalog):
     def survey(quantity, value):
         (only,) = module._generator(catalog, quantity, value, 0).surveys.values()
@@ -47,6 +55,9 @@ def test_a_run(tmp_path):
     assert table["value"].tolist() == [1, 4, 0.1]
     shallow, deep = table["ceiling"][:2]
     assert shallow < deep
+    lost = table["lost_with_information"] + table["lost_by_method"]
+    np.testing.assert_allclose(table["completeness"] + lost, 1)
+    np.testing.assert_allclose(table["lost_with_information"], 1 - table["ceiling"])
     saved = pd.read_csv(tmp_path / "uniformity.csv")
     pd.testing.assert_frame_equal(saved, table, check_dtype=False)
     assert (tmp_path / "uniformity.png").read_bytes().startswith(b"\x89PNG")
@@ -81,7 +92,7 @@ class TestDisplay:
         np.testing.assert_array_equal(line.get_xdata(), [1, 4])  # in order
         np.testing.assert_array_equal(line.get_ydata(), [0.7, 0.7])
         names = [text.get_text() for text in display.legend_.get_texts()]
-        assert names == ["a", "b", "information ceiling"]
+        assert names == ["a", "b", "information ceiling", "lost with the information"]
 
     def test_one_method_alone_in_its_own_colour(self):
         both, alone = (

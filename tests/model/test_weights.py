@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from btk_punet.errors import InputError
+from btk_punet.errors import BtkPunetWarning, InputError
 from btk_punet.model import weights
 from btk_punet.model.weights import installed_presets, weights_fingerprint, weights_folder
 
@@ -65,3 +67,16 @@ def test_recipe_is_part_of_the_fingerprint():
     from btk_punet.deblending.recipe import RECIPE_FILE
 
     assert RECIPE_FILE in weights._ALL_FILES
+
+
+def test_a_preset_goes_before_a_folder_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "PRESETS", tmp_path / "presets")
+    preset = write_network(tmp_path / "presets" / "name")
+    here = write_network(tmp_path / "here" / "name")
+    other = write_network(tmp_path / "here" / "other")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.warns(BtkPunetWarning, match=r"as the preset .* write './name' for the folder"):
+        assert weights_folder("name") == preset
+    for text in ("./name", "name/", Path("name")):
+        assert weights_folder(text).resolve() == here
+    assert weights_folder("other").resolve() == other

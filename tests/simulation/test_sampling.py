@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from astropy.table import Table
 from btk.sampling_functions import SamplingFunction
 from scipy import stats
 from scipy.spatial.distance import pdist
@@ -8,6 +9,7 @@ from btk_punet.errors import BtkPunetError, CatalogError, InputError
 from btk_punet.simulation.sampling import (
     EuclidFieldSampling,
     EuclidGroupSampling,
+    EuclidInjectionSampling,
     EuclidPairSampling,
 )
 
@@ -261,3 +263,22 @@ class TestField:
     def test_wrong_arguments(self, arguments, match):
         with pytest.raises(InputError, match=match):
             EuclidFieldSampling(25.6, **arguments)
+
+
+class TestInjection:
+    def test_every_half_magnitude_is_as_likely(self):
+        # 900 bright ones and 100 faint ones.
+        table = Table({"IE_ab": np.repeat([20.2, 21.7], [900, 100])})
+        sampling = EuclidInjectionSampling(6.4, 20.0, 22.0)
+        drawn = [sampling(table) for _ in range(400)]
+        assert {len(scene) for scene in drawn} == {1}
+        bright = np.mean([scene["IE_ab"][0] == 20.2 for scene in drawn])
+        assert bright == pytest.approx(0.5, abs=0.08)
+        places = np.array([[scene["ra"][0], scene["dec"][0]] for scene in drawn])
+        assert np.abs(places).max() <= 3.2
+        # Uniform on the square: a quarter of it is within half of its half-width.
+        assert np.mean(np.abs(places).max(axis=1) < 1.6) == pytest.approx(0.25, abs=0.08)
+
+    def test_no_source_in_the_limits(self):
+        with pytest.raises(CatalogError, match="No source .* 25.0 <= IE_ab < 28.0"):
+            EuclidInjectionSampling(6.4, 25.0)(Table({"IE_ab": [20.0]}))

@@ -209,3 +209,10 @@ def test_when_training_stalls(folder, tiny, losses, patience, stalls):
     expected = f"has not fallen for {patience} reports" if stalls else ""
     assert run.stalled(patience).endswith(expected)
     assert bool(run.stalled(patience)) == stalls
+
+
+def test_a_lock_alone_is_an_empty_folder(folder, tiny):
+    folder.mkdir(parents=True)
+    (folder / "training.lock").touch()
+    TrainingRun(folder, tiny).begin()
+    assert (folder / "training.json").is_file()

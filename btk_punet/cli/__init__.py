@@ -1,0 +1,39 @@
+"""The command ``btk-punet``: a module for each of its commands.
+
+None of them imports at its top what computes, so that --help and a mistyped option answer at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from btk_punet import __version__
+from btk_punet.cli import calibrate, compare, evaluate, selection, train, uniformity
+from btk_punet.errors import BtkPunetError
+
+_COMMANDS = (compare, uniformity, selection, train, evaluate, calibrate)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (BtkPunetError, OSError) as error:
+        print(f"btk-punet: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("btk-punet: stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="btk-punet",
+        description="Detectors of blended galaxies on Euclid-like images, through BTK.",
+    )
+    parser.add_argument("--version", action="version", version=f"btk-punet {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser

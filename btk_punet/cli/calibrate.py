@@ -1,0 +1,38 @@
+"""``btk-punet calibrate``."""
+
+import argparse
+
+from btk_punet.cli.options import HelpFormatter
+
+
+def add(commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "calibrate",
+        help="fit the probabilities of a network's detections",
+        description=(
+            "Draw Euclid-like scenes, let a network find the sources in them, and fit how its "
+            "probabilities and position errors are to be read. The result is written beside the "
+            "weights (detection.json), where ProbaUNetDeblender finds it."
+        ),
+        formatter_class=HelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--model", "-m", required=True, help="folder of a trained network")
+    parser.add_argument("--n-blends", "-n", type=int, default=3000, help="number of scenes")
+    parser.add_argument("--n-samples", type=int, default=16, help="samples of each image")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from btk_punet.evaluation.fit_recipe import fit_recipe
+
+    recipe = fit_recipe(
+        options.model,
+        options.n_blends,
+        n_samples=options.n_samples,
+        progress=not options.quiet,
+    )
+    print(recipe)
+    return 0
