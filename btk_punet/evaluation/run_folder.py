@@ -108,7 +108,7 @@ def _differences(before: dict, run: dict, finished: bool) -> list[str]:
             outcomes of blends, as where these make it fail.
     """
     parts = ("parameters", "methods")
-    there, here = ({part: of.get(part) for part in parts} for of in (before, run))
+    there, here = ({part: of.get(part) or {} for part in parts} for of in (before, run))
     if not finished and here["parameters"].get("outcomes") is False and there["parameters"]:
         there["parameters"] = there["parameters"] | {"outcomes": False}
     return _changed(there, here)
