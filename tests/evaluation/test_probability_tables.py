@@ -18,7 +18,7 @@ def summed_up(positions, methods):
     batch = bright_scenes(positions)
     found = {name: method(batch) for name, method in methods.items()}
     truth, detections = batch_tables(batch, found)
-    probabilities = batch_probabilities(batch, found, truth)
+    probabilities = batch_probabilities(batch, found, truth, detections)
     return probability_tables(probabilities, truth, detections, list(methods))
 
 
@@ -112,7 +112,7 @@ def test_wrong_counts_leave_a_gap():
     for extra in found["oracle"].extra_data:
         extra["count_posterior"] = np.roll(extra["count_posterior"], 2)
     truth, detections = batch_tables(batch, found, with_limit=False)
-    probabilities = batch_probabilities(batch, found, truth)
+    probabilities = batch_probabilities(batch, found, truth, detections)
     tables = probability_tables(probabilities, truth, detections, ["oracle"])
     assert tables["probability_scores"]["largest_count_gap"].tolist() == [1.0]
 
@@ -129,7 +129,7 @@ def test_blend_identification_is_handed_through():
     batch = bright_scenes(POSITIONS)
     found = {"maps": said(batch, SAID)}
     truth, detections = batch_tables(batch, found, with_limit=False)
-    probabilities = batch_probabilities(batch, found, truth)
+    probabilities = batch_probabilities(batch, found, truth, detections)
     tables = probability_tables(probabilities, truth, detections, ["maps"])
     assert list(tables) == ["blend_identification"]
     assert set(without_missed(tables["blend_identification"])["quantity"]) == {
