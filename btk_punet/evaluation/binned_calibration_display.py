@@ -111,11 +111,12 @@ class BinnedCalibrationDisplay:
                 }
                 self.errorbars_[quantity, name] = ax.errorbar(
                     x, rows["value"], error_lengths(rows),
-                    linewidth=1.2, elinewidth=1.0, capsize=2, label=name, **style,
+                    markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **style,
                 )  # fmt: skip
                 (self.said_[quantity, name],) = ax.plot(
-                    x, rows["mean_probability"], linestyle="--", linewidth=1.0,
-                    markerfacecolor="white", zorder=3, **style,
+                    x, rows["mean_probability"],
+                    markersize=5, linewidth=1.0, linestyle="--", markerfacecolor="white", zorder=3,
+                    **style,
                 )  # fmt: skip
             set_bin_ticks(ax, bins, self.by)
             ax.set(xlabel=_LABELS[self.by], title=_TITLES.get(quantity, quantity))

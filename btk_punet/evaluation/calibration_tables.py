@@ -6,6 +6,7 @@ is overlapped), ``count`` (the most probable number of sources is the true one) 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -178,7 +179,7 @@ def _scores(reliability: Reliability) -> dict[str, float]:
     }
 
 
-def _stacked(tables: Mapping[tuple[str, ...], pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+def _stacked(tables: Mapping[Any, pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
     """Return tables as one; the first columns say what each is of."""
     parts = []
     for key, table in tables.items():

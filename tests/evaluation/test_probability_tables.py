@@ -34,7 +34,7 @@ def plain(x, y):
 def test_nothing():
     assert summed_up([[], []], {"plain": plain([], [])}) == {}
     tables = summed_up([[], []], {"plain": plain([], []), "oracle": Oracle()})
-    assert list(tables) == ["probability_scores"]
+    assert list(tables) == ["count_calibration", "calibration_scores", "probability_scores"]
     row = tables["probability_scores"].iloc[0]
     assert (row["n_candidates"], row["n_scenes"]) == (0, 2)
     assert np.isnan(row["brier_score"])
@@ -42,7 +42,15 @@ def test_nothing():
 
 def test_candidates_without_sources():
     tables = summed_up([[], []], {"plain": plain([], []), "oracle": Oracle(spurious=0.2)})
-    assert set(tables) == {"purity_completeness", "calibration", "probability_scores"}
+    assert set(tables) == {
+        "purity_completeness",
+        "calibration",
+        "calibration_by_magnitude",
+        "calibration_by_neighbour_distance",
+        "count_calibration",
+        "calibration_scores",
+        "probability_scores",
+    }
     assert np.isnan(tables["purity_completeness"]["completeness"]).all()
 
 
