@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 _LABELS = {
     "magnitude": "Magnitude in an aperture of 0.5 arcsec radius [AB mag]",
-    "neighbour_distance_arcsec": "Distance to nearest other detection [arcsec]",
+    "neighbour_distance_arcsec": "Distance to nearest other {one} [arcsec]",
 }
+_ONE = {"p_detect": "candidate", "p_blend": "detection"}
 _TITLES = {
     "p_detect": "Candidates that come true",
     "p_blend": "Matched detections that are overlapped",
@@ -104,22 +105,27 @@ class BinnedCalibrationDisplay:
                 rows = rows.reindex(pd.MultiIndex.from_frame(bins))
                 # Side by side within the bin, so that all error bars can be seen.
                 x = np.arange(len(bins)) + (i - (len(with_rows) - 1) / 2) * 0.12
-                style: dict[str, Any] = {
-                    "color": colours[name],
-                    "marker": markers[name],
-                    "markersize": 5,
-                }
-                self.errorbars_[quantity, name] = ax.errorbar(
-                    x, rows["value"], error_lengths(rows),
-                    markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **style,
-                )  # fmt: skip
-                (self.said_[quantity, name],) = ax.plot(
-                    x, rows["mean_probability"],
-                    markersize=5, linewidth=1.0, linestyle="--", markerfacecolor="white", zorder=3,
-                    **style,
-                )  # fmt: skip
+                style: dict[str, Any] = {"color": colours[name], "marker": markers[name]}
+                dark = np.isposinf(bins["lo"].to_numpy())
+                # No line leads to the detections that have no magnitude.
+                for part, joined in ((~dark, True), (dark, False)):
+                    if not part.any():
+                        continue
+                    own = rows[part]
+                    bars = ax.errorbar(
+                        x[part], own["value"], error_lengths(own),
+                        linestyle="-" if joined else "none",
+                        markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **style,
+                    )  # fmt: skip
+                    (said,) = ax.plot(
+                        x[part], own["mean_probability"],
+                        linestyle="--" if joined else "none",
+                        markersize=5, linewidth=1.0, markerfacecolor="white", zorder=3, **style,
+                    )  # fmt: skip
+                    self.errorbars_.setdefault((quantity, name), bars)
+                    self.said_.setdefault((quantity, name), said)
             set_bin_ticks(ax, bins, self.by)
-            ax.set(xlabel=_LABELS[self.by], title=_TITLES.get(quantity, quantity))
+            ax.set(xlabel=_LABELS[self.by].format(one=_ONE[quantity]), title=_TITLES[quantity])
             ax.set_ylim(-0.03, 1.03)
         self.legend_ = self._legend(drawn)
         return self

@@ -17,7 +17,7 @@ OF_PANELS = (BinnedCalibrationDisplay, ClassReliabilityDisplay)
 
 _BY = {
     "magnitude": "magnitude",
-    "neighbour_distance_arcsec": "distance to the nearest other detection",
+    "neighbour_distance_arcsec": "distance to the nearest other candidate or detection",
 }
 
 

@@ -78,8 +78,15 @@ class ClassReliabilityDisplay:
             rows = self.table[self.table["class"] == name]
             tables = {method: rows[rows["method"] == method] for method in everyone}
             self.displays_[name] = ReliabilityDisplay(tables).plot(ax, drawn)
-            self.displays_[name].histogram_ax_.set_ylabel("Pixels")
+            below = self.displays_[name].histogram_ax_
+            below.set(xlabel="", ylabel="Pixels")
             ax.set_title(name.capitalize())
+            if name != classes[0]:
+                ax.set_ylabel("")
+                below.set_ylabel("")
+        if classes:
+            # One for all, for which a layout makes room.
+            self.figure_.supxlabel("Probability", fontsize="medium")
         return self
 
 

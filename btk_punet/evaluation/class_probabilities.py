@@ -166,9 +166,9 @@ def merged_class_probabilities(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 def merged_class_uncertainty(tables: list[pd.DataFrame]) -> pd.DataFrame:
     """Return one table of `class_uncertainty` from those of several batches."""
-    return _added_up(tables, ["method", "predictor", "level"]).sort_values(
-        ["predictor", "level"], ignore_index=True
-    )
+    merged = _added_up(tables, ["method", "predictor", "level"])
+    place = merged["predictor"].map(PREDICTORS.index)
+    return merged.iloc[np.lexsort((merged["level"], place))].reset_index(drop=True)
 
 
 def _added_up(tables: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:

@@ -20,7 +20,8 @@ def maps(batch, said=RIGHT, sure=1.0, variance_of_wrong=None):
     Args:
         batch: The scenes.
         said: The class that is said of pixels of the true class 0, 1, 2.
-        sure: Its probability, the rest goes to the other class of 1 and 2, or to both.
+        sure: Its probability, the rest goes to the other one of 1 and 2; background is said for
+            sure.
         variance_of_wrong: ``class_variance`` of wrong pixels, and 1 less it of right ones; none if
             None.
     """
@@ -29,8 +30,10 @@ def maps(batch, said=RIGHT, sure=1.0, variance_of_wrong=None):
         true = scene_class_map(batch, scene)
         predicted = np.asarray(said)[true]
         probability = np.zeros((3, *true.shape), np.float32)
-        np.put_along_axis(probability, predicted[None], sure, axis=0)
-        np.put_along_axis(probability, np.asarray([1, 2, 1])[predicted][None], 1 - sure, axis=0)
+        other = np.asarray([1, 2, 1])[predicted]
+        of_predicted = np.where(predicted == 0, 1.0, sure)
+        np.put_along_axis(probability, other[None], 1 - of_predicted[None], axis=0)
+        np.put_along_axis(probability, predicted[None], of_predicted[None], axis=0)
         extra = {"class_probability": probability}
         if variance_of_wrong is not None:
             wrong = predicted != true
