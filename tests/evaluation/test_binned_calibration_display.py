@@ -44,7 +44,7 @@ def test_bins_without_numbers():
     nothing = table(("a", "p_blend"), n=0)
     display = BinnedCalibrationDisplay(nothing, "neighbour_distance_arcsec").plot(Figure())
     display.figure_.canvas.draw()
-    assert np.isnan(display.said_["p_blend", "a"].get_ydata()).all()
+    assert np.isnan(display.said_["p_blend", "a"].get_xydata()[:, 1]).all()
 
 
 @pytest.mark.parametrize("by", ["magnitude", "neighbour_distance_arcsec"])
@@ -56,11 +56,11 @@ def test_points_are_those_of_the_table(by):
     assert set(display.errorbars_) == {(quantity, method) for method, quantity in TWO}
     rows = numbers.query("method == 'b' and quantity == 'p_blend' and lo < @np.inf")
     bars = display.errorbars_["p_blend", "b"]
-    np.testing.assert_array_equal(bars.lines[0].get_ydata(), rows["value"])
+    np.testing.assert_array_equal(bars.lines[0].get_xydata()[:, 1], rows["value"])
     np.testing.assert_array_equal(
-        display.said_["p_blend", "b"].get_ydata(), rows["mean_probability"]
+        display.said_["p_blend", "b"].get_xydata()[:, 1], rows["mean_probability"]
     )
-    ends = [s[:, 1] for s in bars.lines[2][0].get_segments() if np.isfinite(s).all()]
+    ends = [s[:, 1] for s in bars.lines[2][0].get_segments() if len(s)]
     some = rows[rows["n"] > 0]
     np.testing.assert_allclose(ends, some[["value_lo", "value_hi"]], atol=1e-12)
     if by == "magnitude":  # of which the bin without light is not joined to the others

@@ -57,7 +57,7 @@ def test_every_column_is_described_and_reads_back(tables, tmp_path):
         ("class_calibration", r"Calibration of the probability that a pixel is blended: "),
         ("class_calibration", r"0.2--0.3 & 120 & 0.25 & "),
         ("calibration_by_neighbour_distance", r"Calibration of p\_blend by distance "),
-        ("calibration_by_neighbour_distance", r"0.0--0.3 & 4 & 0.75 & "),
+        ("calibration_by_neighbour_distance", r"0--0.3 & 4 & 0.75 & "),
         ("calibration_scores", r"maps\_1 & p\_blend & 6 & 0.583 & 0.667 & "),
         ("class_errors", r"maps\_1 & 120 & 0.250 & 1.000 & 0.500 \\"),
     ],
