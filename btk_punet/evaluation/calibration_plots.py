@@ -57,6 +57,7 @@ def calibration_plots(
             "class_error_curves",
             "Does uncertainty tell where the class is wrong?",
             "Up and to the left is better: more of the wrong pixels are found for as many false "
-            "alarms; the dotted line is chance, and the area under each curve is in brackets.",
+            "alarms; the dotted line is chance, a long straight part is of pixels with the same "
+            "uncertainty, such as a variance of 0, and the area under each curve is in brackets.",
             ErrorPredictionDisplay(curves, tables.get("class_errors"), methods),
         )
