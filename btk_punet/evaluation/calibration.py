@@ -44,6 +44,32 @@ class Reliability:
         self._sum_squared_error = 0.0
         self._sum_log_loss = 0.0
 
+    @classmethod
+    def from_sums(
+        cls,
+        n: np.ndarray,
+        k: np.ndarray,
+        sum_probability: np.ndarray,
+        sum_squared_error: np.ndarray,
+    ) -> Reliability:
+        """Return the reliability of what was counted elsewhere, one entry a bin.
+
+        Its `log_loss` is NaN, which cannot be told from these sums.
+
+        Args:
+            n: Numbers of probabilities, shape (n_bins,).
+            k: How many of them happened.
+            sum_probability: Sums of the probabilities.
+            sum_squared_error: Sums of the squared differences of probability and outcome.
+        """
+        reliability = cls(len(n))
+        reliability._n += np.asarray(n, int)
+        reliability._k += np.asarray(k, int)
+        reliability._sum += np.asarray(sum_probability, float)
+        reliability._sum_squared_error = float(np.sum(sum_squared_error))
+        reliability._sum_log_loss = float("nan")
+        return reliability
+
     def add(self, probability: np.ndarray, outcome: np.ndarray) -> None:
         """Count some more.
 
@@ -108,6 +134,11 @@ class Reliability:
     def n(self) -> int:
         """How many probabilities were counted."""
         return int(self._n.sum())
+
+    @property
+    def mean_probability(self) -> float:
+        """The mean of what was said; NaN of nothing."""
+        return float(self._sum.sum() / self.n) if self.n else float("nan")
 
     @property
     def base_rate(self) -> float:

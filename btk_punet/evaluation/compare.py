@@ -81,8 +81,9 @@ def compare(
         output: Folder of the run. Gets ``truth.parquet`` and ``detections.parquet`` (one row a
             source, or detection, and method), ``tables/`` (ECSV, CSV, LaTeX), ``plots/`` (PNG and
             PDF), ``report.html`` and ``run.json``; and where a method gives probabilities,
-            ``candidates.parquet``, ``counts.parquet`` and ``blend_identification.parquet`` (see
-            `batch_probabilities`).
+            ``candidates.parquet``, ``counts.parquet``, ``blend_probabilities.parquet``,
+            ``blend_identification.parquet``, ``class_probabilities.parquet`` and
+            ``class_uncertainty.parquet`` (see `batch_probabilities`).
         deblenders: BTK deblenders, or names with settings (``"sep:thresh=1.5"``), or a dict of
             name and deblender. If None: SEP, SExtractor where it is installed, and ProbaUNet
             where its preset is installed and made for the survey.
@@ -190,7 +191,7 @@ def _run_batch(
                 "detections": detections,
                 **outlines.batch_outlines(blend_batch, found, truth, detections, first),
                 **probabilities.batch_probabilities(
-                    blend_batch, found, truth, first, radius_arcsec
+                    blend_batch, found, truth, detections, first, radius_arcsec
                 ),
             }
             if parameters["outcomes"]:

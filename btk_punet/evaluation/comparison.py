@@ -27,7 +27,8 @@ class Comparison:
         detections: One row a detection and method.
         run: What is in ``run.json``: parameters, versions, seconds.
         probabilities: What methods say with a probability (see `batch_probabilities`), where any
-            does: tables ``candidates``, ``counts`` and ``blend_identification``.
+            does: tables ``candidates``, ``counts``, ``blend_probabilities``,
+            ``blend_identification``, ``class_probabilities`` and ``class_uncertainty``.
         regions: One row a true region of several sources and method (see `region_table`); None
             if the run left the outcomes of blends out.
         outlines: How well sources are outlined (see `batch_outlines`), where any method gives

@@ -41,6 +41,31 @@ def true_counts(truth: pd.DataFrame, image_size: int, n_scenes: int) -> np.ndarr
     return np.bincount(truth["scene"].to_numpy(int)[counted], minlength=n_scenes)
 
 
+def posteriors_of(counts: pd.DataFrame) -> np.ndarray:
+    """Return the posteriors of one method from its rows of the table ``counts``, shape (n, m)."""
+    # A method that allows fewer sources than another has no probabilities of the other's numbers.
+    columns = [c for c in counts if c.startswith("p_") and counts[c].notna().any()]
+    return counts[columns].to_numpy(float)
+
+
+def most_probable_counts(
+    posteriors: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability of the most probable count of each scene, and whether it is true.
+
+    Args:
+        posteriors: As for `count_transform`, shape (n, max_n_sources + 1).
+        counts: True count of each scene, shape (n,).
+
+    Returns:
+        Probabilities, and booleans, shape (n,) each. Of equals the smallest count is taken.
+    """
+    posteriors = np.asarray(posteriors, float)
+    true = np.minimum(counts, posteriors.shape[1] - 1)
+    # In single precision a probability next to 1 may exceed it.
+    return np.minimum(posteriors.max(axis=1), 1.0), posteriors.argmax(axis=1) == true
+
+
 def count_transform(posteriors: np.ndarray, counts: np.ndarray, seed: int = 0) -> np.ndarray:
     """Return the randomised probability integral transform of true counts.
 

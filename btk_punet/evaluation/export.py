@@ -12,6 +12,7 @@ import pandas as pd
 from astropy.table import Table
 
 from btk_punet.evaluation.export_blends import blend_description, blend_parts
+from btk_punet.evaluation.export_calibration import calibration_description, calibration_parts
 from btk_punet.evaluation.export_matrices import count_matrix_parts, efficiency_parts
 from btk_punet.evaluation.export_probabilities import DESCRIPTIONS, probability_parts
 from btk_punet.evaluation.latex import (
@@ -141,9 +142,10 @@ def latex_table(name: str, table: pd.DataFrame, caption: str | None = None) -> s
         caption: LaTeX of the caption; the usual one of such a table if None.
     """
     columns = set(table.columns)
-    special = probability_parts(name, table)
-    if special is None:
-        special = blend_parts(name, table)
+    kinds = (probability_parts, calibration_parts, blend_parts)
+    special = next(
+        (p for p in (parts_of(name, table) for parts_of in kinds) if p is not None), None
+    )
     if special is not None:
         parts = special
     elif "share" in columns:
@@ -289,9 +291,9 @@ def _units(name: str, table: pd.DataFrame) -> dict[str, str]:
 
 
 def _description(name: str, column: str) -> str | None:
-    of_blends = blend_description(name, column)
-    if of_blends is not None:
-        return of_blends
+    special = calibration_description(name, column) or blend_description(name, column)
+    if special is not None:
+        return special
     if column in _DESCRIPTIONS:
         return _DESCRIPTIONS[column]
     if column in DESCRIPTIONS:

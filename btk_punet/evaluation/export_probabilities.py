@@ -51,7 +51,6 @@ def probability_parts(name: str, table: pd.DataFrame) -> list[Part] | None:
         "equal_purity": ({"detector", "margin_lo_95"}, _equal_purity),
         "equal_purity_by_neighbour_distance": ({"detector", "margin", "lo"}, _by_distance),
         "purity_completeness": ({"n_detections", "n_truth"}, lambda table: []),
-        "calibration": ({"mean_probability", "method"}, _calibration),
         "blend_identification": ({"quantity", "method"}, _blend_identification),
         "probability_scores": ({"brier_skill"}, _scores),
     }
@@ -104,26 +103,6 @@ def _by_distance(table: pd.DataFrame) -> list[Part]:
         )
         parts.append(Part("", caption, tabular("lr" + "r" * len(methods), [head], body)))
     return parts
-
-
-def _calibration(table: pd.DataFrame) -> list[Part]:
-    methods = list(dict.fromkeys(table["method"]))
-    body = []
-    for (low, high), rows in table.groupby(["lo", "hi"], sort=True):
-        line = [latex_bin(low, high, 1)]
-        for _, row in rows.set_index("method").reindex(methods).iterrows():
-            matched = latex_value(row["value"], row["value_lo"], row["value_hi"])
-            line += [f"{row['n']:.0f}", _number(row["mean_probability"], 2), matched]
-        body.append(line)
-    head = [
-        ["", *(rf"\multicolumn{{3}}{{c}}{{{escape_latex(name)}}}" for name in methods)],
-        ["Probability", *["$N$", "Mean", "Matched"] * len(methods)],
-    ]
-    caption = (
-        "Calibration of the probability of a detection: the number $N$ of candidates in each bin, "
-        f"their mean probability and the fraction that is matched. {INTERVALS}"
-    )
-    return [Part("", caption, tabular("l" + "rrr" * len(methods), head, body))]
 
 
 def _blend_identification(table: pd.DataFrame) -> list[Part]:

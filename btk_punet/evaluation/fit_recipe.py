@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.recipe import DetectionRecipe, LogitLine
 from btk_punet.errors import InputError
-from btk_punet.evaluation.map_scores import source_footprints
+from btk_punet.evaluation.blend_probabilities import blend_probabilities
 from btk_punet.evaluation.probabilities import batch_probabilities
 from btk_punet.evaluation.tables import batch_tables
 from btk_punet.model.weights import weights_folder
@@ -128,22 +128,11 @@ def _outcomes(
     """Return the candidates of a batch, and its matched detections with what is true of each."""
     deblended = deblender(batch)
     truth, found = batch_tables(batch, {"": deblended}, with_limit=False)
-    candidates = batch_probabilities(batch, {"": deblended}, truth)["candidates"]
-    extra = [c[["p_blend"]].to_pandas() for c in deblended.catalog_list]
-    found = found.join(pd.concat(extra, ignore_index=True))
-    found = found[found["matched"] & found["in_bounds"]]
-    parts = []
-    for scene, rows in found.groupby("scene"):
-        covered = source_footprints(batch, int(scene), 0)
-        blended = (covered & (covered.sum(axis=0) > 1)).any(axis=(1, 2))
-        true, source = batch.catalog_list[int(scene)], rows["source"].to_numpy()
-        x, y = (np.asarray(true[name], float)[source] for name in ("x_peak", "y_peak"))
-        parts.append(
-            rows.assign(
-                overlapped=blended[source],
-                x_offset=(rows["x"] - x) / rows["x_err"],
-                y_offset=(rows["y"] - y) / rows["y_err"],
-            )
-        )
-    matched = pd.concat(parts) if parts else found
+    candidates = batch_probabilities(batch, {"": deblended}, truth, found)["candidates"]
+    matched = blend_probabilities(batch, {"": deblended}, found)
+    places = truth[["scene", "source", "x", "y"]]
+    matched = matched.merge(places, on=["scene", "source"], suffixes=("", "_true"))
+    for axis in ("x", "y"):
+        offset = matched[axis] - matched[f"{axis}_true"]
+        matched[f"{axis}_offset"] = offset / matched[f"{axis}_err"]
     return candidates[candidates["in_bounds"]], matched

@@ -27,6 +27,18 @@ class Undeblended(NamedTuple):
     deblended: np.ndarray
 
 
+def overlapped(masks: np.ndarray) -> np.ndarray:
+    """Return which masks share a pixel with another one of them.
+
+    Args:
+        masks: Booleans, shape (n, H, W).
+
+    Returns:
+        Booleans, shape (n,).
+    """
+    return (masks & (masks.sum(axis=0) > 1)).any(axis=(1, 2))
+
+
 def shared_pixels(masks: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return how many pixels each mask shares with each of others.
 

@@ -15,7 +15,7 @@ from btk.blend_batch import BlendBatch, DeblendBatch
 from btk_punet.errors import InputError
 from btk_punet.evaluation.average_precision import IOU_THRESHOLDS, mask_outcomes
 from btk_punet.evaluation.map_scores import source_footprints
-from btk_punet.evaluation.masks import mask_iou, undeblended
+from btk_punet.evaluation.masks import mask_iou, overlapped, undeblended
 from btk_punet.evaluation.pixels import CLASS_NAMES
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
@@ -148,8 +148,8 @@ def _of_scene(
     matched = np.flatnonzero(detection >= 0)
     of_match = np.full(len(sources), np.nan)
     of_match[matched] = iou[detection[matched], matched]
-    overlapped = (footprints & (footprints.sum(axis=0) > 1)).any(axis=(1, 2))
-    asked = np.flatnonzero(counts & overlapped & (detection >= 0))
+    in_overlap = overlapped(footprints)
+    asked = np.flatnonzero(counts & in_overlap & (detection >= 0))
     worse = np.zeros((2, len(sources)), bool)
     worse[:, asked] = _harm(
         blend_batch, scene, masks, footprints[asked], sources.iloc[asked], of_match[asked]
@@ -160,7 +160,7 @@ def _of_scene(
             {
                 "source": sources["source"].to_numpy(int)[counts],
                 "iou": of_match[counts],
-                "overlapped": overlapped[counts],
+                "overlapped": in_overlap[counts],
                 "placed_worse": worse[0, counts],
                 "outlined_worse": worse[1, counts],
             }

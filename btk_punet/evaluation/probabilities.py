@@ -1,18 +1,21 @@
 """What methods say with a probability, and what is true of it: collected batch by batch.
 
 A method says such things in the ``extra_data`` of its output, as `ProbaUNetDeblender` does:
-``candidates``, ``count_posterior`` and ``class_mean``. Each is optional.
+``candidates``, ``count_posterior``, ``class_mean``, ``class_probability`` and ``class_variance``;
+and in its catalogs ``p_blend``. Each is optional.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch
 
+from btk_punet.evaluation import class_probabilities as classes
 from btk_punet.evaluation.bins import merged_counts
 from btk_punet.evaluation.blend_identification import BlendIdentification
+from btk_punet.evaluation.blend_probabilities import blend_probabilities, says_p_blend
 from btk_punet.evaluation.count_calibration import true_counts
 from btk_punet.evaluation.matching import Matcher
 from btk_punet.evaluation.purity_sweep import LOWEST_THRESHOLD
@@ -24,8 +27,27 @@ from btk_punet.simulation.survey import pixel_scale_arcsec
 TABLES = {
     "candidates": ("scene", "candidate"),
     "counts": ("scene",),
+    "blend_probabilities": ("scene", "detection"),
     "blend_identification": (),
+    "class_probabilities": (),
+    "class_uncertainty": (),
 }
+# How those are merged that count, and whose rows are of no scene.
+_MERGED: dict[str, Callable[[list[pd.DataFrame]], pd.DataFrame]] = {
+    "blend_identification": merged_counts,
+    "class_probabilities": classes.merged_class_probabilities,
+    "class_uncertainty": classes.merged_class_uncertainty,
+}
+_BLEND_COLUMNS = (
+    "scene",
+    "method",
+    "detection",
+    "source",
+    "magnitude",
+    "neighbour_distance_arcsec",
+    "p_blend",
+    "overlapped",
+)
 # Quantity of the rows that count truly blended regions (n) without any object on them (k).
 MISSED = "missed"
 
@@ -34,6 +56,7 @@ def batch_probabilities(
     blend_batch: BlendBatch,
     deblend_batches: Mapping[str, DeblendBatch],
     truth: pd.DataFrame,
+    detections: pd.DataFrame,
     first_scene: int = 0,
     radius_arcsec: float = 0.3,
 ) -> dict[str, pd.DataFrame]:
@@ -42,7 +65,8 @@ def batch_probabilities(
     Args:
         blend_batch: The scenes.
         deblend_batches: Output of each method, by its name.
-        truth: Truth table of `batch_tables`.
+        truth: Truth table of `batch_tables` of these.
+        detections: Detection table of the same.
         first_scene: Number of the batch's first scene in the run.
         radius_arcsec: Matching radius [arcsec].
 
@@ -56,8 +80,14 @@ def batch_probabilities(
         - ``counts``: a row a scene: ``scene``, ``method``, ``true_count`` (sources with
           ``alone_snr > 2`` whose centre is in the image) and the probabilities ``p_0``, ``p_1``,
           ... of so many; the last one, or of more.
+        - ``blend_probabilities``: a row a matched detection in bounds: ``scene``, ``method``,
+          ``detection``, ``source``, ``magnitude``, ``neighbour_distance_arcsec`` (those of the
+          detection), ``p_blend`` and whether its source is ``overlapped`` (see
+          `blend_probabilities`).
         - ``blend_identification``: ``method`` and the columns of ``BlendIdentification``'s table;
           beside it, as the quantity "missed", the truly blended regions without an object.
+        - ``class_probabilities``, ``class_uncertainty``: sums over the pixels with a probability
+          of background below 0.9 (see the functions of these names).
     """
     tables = {}
     some = _that_say("candidates", deblend_batches)
@@ -66,9 +96,19 @@ def batch_probabilities(
     some = _that_say("count_posterior", deblend_batches)
     if some:
         tables["counts"] = _counts(blend_batch, some, truth, first_scene)
+    if any(says_p_blend(found) for found in deblend_batches.values()):
+        rows = blend_probabilities(blend_batch, deblend_batches, detections, first_scene)
+        tables["blend_probabilities"] = rows[list(_BLEND_COLUMNS)]
     some = _that_say("class_mean", deblend_batches)
     if some:
         tables["blend_identification"] = _blend_identification(blend_batch, some)
+    some = _that_say("class_probability", deblend_batches)
+    if some:
+        pixels = {
+            method: classes.lit_pixels(blend_batch, found) for method, (found, _) in some.items()
+        }
+        tables["class_probabilities"] = classes.class_probabilities(pixels)
+        tables["class_uncertainty"] = classes.class_uncertainty(pixels)
     return tables
 
 
@@ -89,15 +129,16 @@ def joined_probabilities(
         if not parts.get(name):
             continue
         of_method = [[part[part["method"] == method] for part in parts[name]] for method in methods]
-        if name == "blend_identification":
+        if name in _MERGED:
             tables = [
-                merged_counts([part.reset_index(drop=True) for part in of])
+                _MERGED[name]([part.reset_index(drop=True) for part in of])
                 for of in of_method
                 if any(map(len, of))
             ]
         else:
             tables = [pd.concat(of).sort_values(list(sort_by)) for of in of_method]
-        joined[name] = pd.concat(tables, ignore_index=True)
+        # There may be nothing to merge in any part: of pixels that are all background.
+        joined[name] = pd.concat(tables or parts[name][:1], ignore_index=True)
     return joined
 
 

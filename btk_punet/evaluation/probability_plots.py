@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from btk_punet.evaluation.calibration_display import ReliabilityDisplay
+from btk_punet.evaluation.calibration_plots import calibration_plots
 from btk_punet.evaluation.probability_tables import curves_by_method, without_missed
 from btk_punet.evaluation.purity_display import (
     BlendIdentificationDisplay,
@@ -17,6 +18,26 @@ from btk_punet.evaluation.style import methods_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# Table of a reliability -> title, and how to read it.
+_RELIABILITY = {
+    "calibration": (
+        "Calibration of the probability of a detection",
+        "On the dashed line, as many candidates are matched as was said; points below it were too "
+        "sure, and the steps show how many candidates there are.",
+    ),
+    "blend_calibration": (
+        "Calibration of the probability of a blend",
+        "On the dashed line, as many of the matched detections are of overlapped sources as was "
+        "said; points below it were too sure, and the steps show how many detections there are.",
+    ),
+    "count_calibration": (
+        "Calibration of the number of sources",
+        "On the dashed line, the most probable number of sources in a scene is as often the true "
+        "one as was said; points below it were too sure, and the steps show how many scenes there "
+        "are.",
+    ),
+}
 
 
 class _AmongAll:
@@ -61,14 +82,11 @@ def probability_plots(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str,
             "at the same purity, and the dashed line is the information ceiling.",
             PurityCompletenessDisplay(curves_by_method(tables["purity_completeness"]), headline),
         )
-    if _some(tables, "calibration") and (tables["calibration"]["n"] > 0).any():
-        yield (
-            "calibration",
-            "Calibration of the probability of a detection",
-            "On the dashed line, as many candidates are matched as was said; points below it were "
-            "too sure, and the steps show how many candidates there are.",
-            _AmongAll(ReliabilityDisplay, curves_by_method(tables["calibration"]), methods),
-        )
+    for name, (title, how_to_read) in _RELIABILITY.items():
+        if _some(tables, name) and (tables[name]["n"] > 0).any():
+            curves = curves_by_method(tables[name])
+            yield name, title, how_to_read, _AmongAll(ReliabilityDisplay, curves, methods)
+    yield from calibration_plots(tables, methods)
     if _some(tables, "blend_identification") and (tables["blend_identification"]["n"] > 0).any():
         curves = curves_by_method(without_missed(tables["blend_identification"]))
         yield (

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.evaluation.calibration import Reliability
-from btk_punet.evaluation.count_calibration import count_transform, largest_gap
+from btk_punet.evaluation.calibration_tables import calibration_tables, reliabilities
+from btk_punet.evaluation.class_error_tables import class_error_tables
+from btk_punet.evaluation.count_calibration import count_transform, largest_gap, posteriors_of
 from btk_punet.evaluation.equal_purity import equal_purity_margins
 from btk_punet.evaluation.probabilities import MISSED
-from btk_punet.evaluation.purity_sweep import LOWEST_THRESHOLD, purity_completeness_curve
+from btk_punet.evaluation.purity_sweep import purity_completeness_curve
 
 # The distance of Kolmogorov and Smirnov, times the root of the number of values, that uniform
 # values exceed in one case of 20.
@@ -41,8 +43,7 @@ def probability_tables(
           candidates and other ``method`` (and bin), columns of `equal_purity_margins`.
         - ``purity_completeness``: columns of `purity_completeness_curve`, a row a method and
           threshold.
-        - ``calibration``: a row a method and bin of the ``p_detect`` of all candidates in bounds,
-          whether or not they are above the method's threshold; columns of ``Reliability``.
+        - Those of `calibration_tables` and `class_error_tables`.
         - ``blend_identification``: as collected.
         - ``probability_scores``: a row a method: ``n_candidates``,
           ``expected_calibration_error``, ``brier_score`` and ``brier_skill`` of their
@@ -52,12 +53,10 @@ def probability_tables(
     """
     candidates, counts = probabilities.get("candidates"), probabilities.get("counts")
     tables: dict[str, pd.DataFrame] = {}
-    reliabilities: dict[str, Reliability] = {}
     if candidates is not None:
         parts: dict[str, list[pd.DataFrame]] = {}
         for detector in [m for m in methods if m in set(candidates["method"])]:
             own = candidates[candidates["method"] == detector]
-            reliabilities[detector] = _reliability(own)
             curve = purity_completeness_curve(
                 truth[truth["method"] == detector],
                 own,
@@ -67,13 +66,19 @@ def probability_tables(
             for name, table in [
                 *_margins(truth, detections, own, methods, radius_arcsec, pixel_scale_arcsec),
                 ("purity_completeness", _named(curve, method=detector)),
-                ("calibration", _named(reliabilities[detector].table(), method=detector)),
             ]:
                 parts.setdefault(name, []).append(table)
         tables = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
+    tables |= calibration_tables(probabilities, methods)
+    tables |= class_error_tables(probabilities, methods)
     if "blend_identification" in probabilities:
         tables["blend_identification"] = probabilities["blend_identification"]
-    scores = _scores(reliabilities, counts, methods)
+    of_detect = {
+        method: reliability
+        for (method, quantity), reliability in reliabilities(probabilities, methods).items()
+        if quantity == "p_detect"
+    }
+    scores = _scores(of_detect, counts, methods)
     if len(scores):
         tables["probability_scores"] = scores
     return tables
@@ -125,24 +130,17 @@ def _margins(
     ]
 
 
-def _reliability(candidates: pd.DataFrame) -> Reliability:
-    counted = candidates[candidates["in_bounds"] & (candidates["p_detect"] >= LOWEST_THRESHOLD)]
-    reliability = Reliability()
-    reliability.add(counted["p_detect"].to_numpy(float), counted["outcome"].to_numpy(bool))
-    return reliability
-
-
 def _scores(
-    reliabilities: Mapping[str, Reliability],
+    of_detect: Mapping[str, Reliability],
     counts: pd.DataFrame | None,
     methods: Sequence[str],
 ) -> pd.DataFrame:
     rows = []
     of_count = {} if counts is None else dict(list(counts.groupby("method", sort=False)))
     for method in methods:
-        if method not in reliabilities and method not in of_count:
+        if method not in of_detect and method not in of_count:
             continue
-        reliability = reliabilities.get(method, Reliability())
+        reliability = of_detect.get(method, Reliability())
         transform = _transform(of_count[method]) if method in of_count else np.zeros(0)
         n_scenes = len(transform)
         rows.append(
@@ -161,10 +159,8 @@ def _scores(
 
 
 def _transform(counts: pd.DataFrame) -> np.ndarray:
-    columns = [c for c in counts if c.startswith("p_") and counts[c].notna().any()]
-    posteriors = counts[columns].to_numpy(float)
     # The last probability is that of so many, or more.
-    return count_transform(posteriors, counts["true_count"])
+    return count_transform(posteriors_of(counts), counts["true_count"])
 
 
 def _named(table: pd.DataFrame, **name: str) -> pd.DataFrame:

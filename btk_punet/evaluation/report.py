@@ -16,6 +16,8 @@ from jinja2 import Environment, PackageLoader
 
 from btk_punet.evaluation.blend_plots import blend_plots
 from btk_punet.evaluation.blend_sections import blend_definitions, blend_sections
+from btk_punet.evaluation.calibration_plots import OF_PANELS
+from btk_punet.evaluation.calibration_sections import calibration_definitions
 from btk_punet.evaluation.display import FractionDisplay
 from btk_punet.evaluation.matrix_display import CountMatrixDisplay, EfficiencyDisplay
 from btk_punet.evaluation.outcomes_display import OutcomesDisplay
@@ -87,6 +89,7 @@ _OF_PANELS = (
     PositionDisplay,
     OutcomesDisplay,
     MaskPrecisionDisplay,
+    *OF_PANELS,
 )
 
 
@@ -186,6 +189,7 @@ def write_report(
     definitions = DEFINITIONS + blend_definitions(tables)
     if "probability_scores" in tables:
         definitions += PROBABILITY_DEFINITIONS
+    definitions += calibration_definitions(tables)
     page = environment.get_template("report.html.jinja").render(
         title=run.get("title") or "Comparison of detectors of blended galaxies",
         lead=_lead(run, tables),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from btk_punet.evaluation.calibration_sections import calibration_sections
 from btk_punet.evaluation.ceiling_share import COMMON_PURITY
 from btk_punet.evaluation.style import bin_label, decimals_of, without_unknown_ceiling
 from btk_punet.evaluation.summary import CEILING
@@ -107,6 +108,7 @@ def probability_sections(tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[st
             yield _equal_purity_by_distance(detector, rows)
     if "probability_scores" in tables:
         yield _scores(tables["probability_scores"])
+    yield from calibration_sections(tables)
 
 
 def ceiling_share_section(tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:

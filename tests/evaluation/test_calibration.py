@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from btk_punet.errors import InputError
@@ -130,6 +131,20 @@ def test_what_cannot_be_added(probability, outcome, message):
 def test_number_of_bins(n_bins):
     with pytest.raises(InputError, match="n_bins must be a whole number of at least 1"):
         Reliability(n_bins)
+
+
+def test_from_sums():
+    nothing = Reliability.from_sums(*np.zeros((4, 10)))
+    assert nothing.n == 0 and np.isnan([nothing.mean_probability, nothing.brier_score()]).all()
+    p, so = np.array([0.25, 0.25, 0.75, 1.0]), np.array([False, True, True, True])
+    added = Reliability(2)
+    added.add(p, so)
+    summed = Reliability.from_sums([2, 2], [1, 2], [0.5, 1.75], [0.625, 0.0625])
+    pd.testing.assert_frame_equal(summed.table(), added.table())
+    assert summed.mean_probability == added.mean_probability == 0.5625
+    for score in ("expected_calibration_error", "brier_score", "brier_skill"):
+        assert getattr(summed, score)() == getattr(added, score)()
+    assert np.isnan(summed.log_loss()) and (added + added).n == (summed + added).n == 8
 
 
 def test_what_cannot_be_merged():

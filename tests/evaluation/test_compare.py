@@ -33,6 +33,7 @@ from btk_punet.errors import (
     InputTypeError,
     RunExistsError,
 )
+from btk_punet.evaluation import probabilities
 from btk_punet.model import weights
 from tests.evaluation.oracle import Oracle
 
@@ -534,7 +535,7 @@ def unet_run(tmp_path_factory, catalog, tiny_weights):
 class TestProbabilities:
     def test_files(self, unet_run):
         names = {path.name for path in unet_run.folder.glob("*.parquet")}
-        more = {"candidates.parquet", "counts.parquet", "blend_identification.parquet"}
+        more = {f"{name}.parquet" for name in probabilities.TABLES}
         assert names == {*TABLES, *ON_BLENDS, *more} == set(unet_run.run["files"])
         tables = {path.stem for path in (unet_run.folder / "tables").glob("*.csv")}
         assert tables == set(unet_run.tables)
@@ -545,6 +546,12 @@ class TestProbabilities:
             "calibration",
             "blend_identification",
             "probability_scores",
+            "count_calibration",
+            "class_calibration",
+            "calibration_by_magnitude",
+            "calibration_scores",
+            "class_errors",
+            "class_error_curves",
         }
         plots = {path.stem for path in (unet_run.folder / "plots").iterdir()}
         assert plots >= {"purity_completeness", "calibration", "blend_identification"}

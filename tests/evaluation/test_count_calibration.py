@@ -4,7 +4,13 @@ import pytest
 from scipy.stats import kstest
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.count_calibration import count_transform, largest_gap, true_counts
+from btk_punet.evaluation.count_calibration import (
+    count_transform,
+    largest_gap,
+    most_probable_counts,
+    posteriors_of,
+    true_counts,
+)
 
 
 def random_posteriors(n, seed, max_n_sources=8):
@@ -112,3 +118,26 @@ class TestLargestGap:
     def test_is_that_of_kolmogorov_and_smirnov(self):
         values = np.random.default_rng(3).beta(0.8, 1.3, 200)
         assert largest_gap(values) == pytest.approx(kstest(values, "uniform").statistic)
+
+
+class TestMostProbableCounts:
+    def test_nothing(self):
+        said, right = most_probable_counts(np.zeros((0, 3)), np.zeros(0, int))
+        assert said.shape == right.shape == (0,)
+
+    def test_counted_by_hand(self):
+        posteriors = [[0.2, 0.7, 0.1], [0.4, 0.4, 0.2], [0.1, 0.1, 0.8], [0.1, 0.1, 0.8]]
+        said, right = most_probable_counts(posteriors, np.array([1, 1, 2, 5]))
+        assert said.tolist() == [0.7, 0.4, 0.8, 0.8]
+        # Of equals the smallest; the last probability is that of so many, or more.
+        assert right.tolist() == [True, False, True, True]
+
+    def test_rounding(self):
+        said, _ = most_probable_counts(np.array([[0.0, 1.00000012]]), np.array([1]))
+        assert said.tolist() == [1.0]
+
+
+def test_posteriors_of_the_numbers_that_a_method_allows():
+    counts = pd.DataFrame({"true_count": [0, 1], "p_0": [0.5, 0.2], "p_1": [0.5, 0.8]})
+    counts["p_2"] = np.nan
+    assert posteriors_of(counts).tolist() == [[0.5, 0.5], [0.2, 0.8]]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.masks import mask_iou, shared_pixels, undeblended
+from btk_punet.evaluation.masks import mask_iou, overlapped, shared_pixels, undeblended
 
 SHAPE = (12, 20)
 
@@ -109,3 +109,10 @@ class TestUndeblended:
     def test_centroid_without_light(self):
         found = whole(masks((2, 4, 2, 3)), masks((2, 4, 2, 3)), [0], np.full(SHAPE, -1.0))
         assert (found.x.tolist(), found.y.tolist()) == ([3.0], [2.5])
+
+
+def test_overlapped_masks():
+    assert overlapped(np.zeros((0, 3, 3), bool)).shape == (0,)
+    masks = np.zeros((4, 3, 3), bool)
+    masks[0, 0, :2] = masks[1, :2, 1] = masks[2, 2] = True  # the last one is empty
+    assert overlapped(masks).tolist() == [True, True, False, False]

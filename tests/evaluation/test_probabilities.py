@@ -14,8 +14,8 @@ SCENES = [[(20, 20), (40, 40)], [(30, 30)], []]
 
 
 def collected(batch, found, first_scene=0):
-    truth, _ = batch_tables(batch, found, first_scene, with_limit=False)
-    return batch_probabilities(batch, found, truth, first_scene)
+    truth, detections = batch_tables(batch, found, first_scene, with_limit=False)
+    return batch_probabilities(batch, found, truth, detections, first_scene)
 
 
 def test_scenes_without_anything():

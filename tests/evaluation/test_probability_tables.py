@@ -18,7 +18,7 @@ def summed_up(positions, methods):
     batch = bright_scenes(positions)
     found = {name: method(batch) for name, method in methods.items()}
     truth, detections = batch_tables(batch, found)
-    probabilities = batch_probabilities(batch, found, truth)
+    probabilities = batch_probabilities(batch, found, truth, detections)
     return probability_tables(probabilities, truth, detections, list(methods))
 
 
@@ -34,7 +34,7 @@ def plain(x, y):
 def test_nothing():
     assert summed_up([[], []], {"plain": plain([], [])}) == {}
     tables = summed_up([[], []], {"plain": plain([], []), "oracle": Oracle()})
-    assert list(tables) == ["probability_scores"]
+    assert list(tables) == ["count_calibration", "calibration_scores", "probability_scores"]
     row = tables["probability_scores"].iloc[0]
     assert (row["n_candidates"], row["n_scenes"]) == (0, 2)
     assert np.isnan(row["brier_score"])
@@ -42,7 +42,15 @@ def test_nothing():
 
 def test_candidates_without_sources():
     tables = summed_up([[], []], {"plain": plain([], []), "oracle": Oracle(spurious=0.2)})
-    assert set(tables) == {"purity_completeness", "calibration", "probability_scores"}
+    assert set(tables) == {
+        "purity_completeness",
+        "calibration",
+        "calibration_by_magnitude",
+        "calibration_by_neighbour_distance",
+        "count_calibration",
+        "calibration_scores",
+        "probability_scores",
+    }
     assert np.isnan(tables["purity_completeness"]["completeness"]).all()
 
 
@@ -112,7 +120,7 @@ def test_wrong_counts_leave_a_gap():
     for extra in found["oracle"].extra_data:
         extra["count_posterior"] = np.roll(extra["count_posterior"], 2)
     truth, detections = batch_tables(batch, found, with_limit=False)
-    probabilities = batch_probabilities(batch, found, truth)
+    probabilities = batch_probabilities(batch, found, truth, detections)
     tables = probability_tables(probabilities, truth, detections, ["oracle"])
     assert tables["probability_scores"]["largest_count_gap"].tolist() == [1.0]
 
@@ -129,7 +137,7 @@ def test_blend_identification_is_handed_through():
     batch = bright_scenes(POSITIONS)
     found = {"maps": said(batch, SAID)}
     truth, detections = batch_tables(batch, found, with_limit=False)
-    probabilities = batch_probabilities(batch, found, truth)
+    probabilities = batch_probabilities(batch, found, truth, detections)
     tables = probability_tables(probabilities, truth, detections, ["maps"])
     assert list(tables) == ["blend_identification"]
     assert set(without_missed(tables["blend_identification"])["quantity"]) == {

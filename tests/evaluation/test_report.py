@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from btk_punet.evaluation.blend_plots import blend_plots
+from btk_punet.evaluation.calibration_plots import OF_PANELS
 from btk_punet.evaluation.probability_plots import probability_plots
 from btk_punet.evaluation.report import Plot, write_gallery, write_plots, write_report
 from btk_punet.evaluation.style import method_colours
@@ -241,7 +242,13 @@ class TestProbabilities:
 
     def test_plots(self, tmp_path, probability_tables):
         plots = write_plots(probability_tables, tmp_path)
-        assert [plot.path.stem for plot in plots] == ["purity_completeness", "calibration"]
+        assert [plot.path.stem for plot in plots] == [
+            "purity_completeness",
+            "calibration",
+            "count_calibration",
+            "calibration_by_magnitude",
+            "calibration_by_neighbour_distance",
+        ]
         assert all(plot.how_to_read.endswith(".") for plot in plots)
         assert all(plot.path.read_bytes().startswith(b"\x89PNG") for plot in plots)
 
@@ -255,10 +262,11 @@ class TestProbabilities:
                 headline[column] = 0.5
         tables = {**probability_tables, "headline": headline}
         for name, *_, display in probability_plots(tables):
-            display.plot(Figure().subplots())
+            of_panels = isinstance(display, OF_PANELS)
+            display.plot(Figure() if of_panels else Figure().subplots())
             shown = getattr(display, "display", display)
             lines = shown.curves_ if name == "purity_completeness" else shown.errorbars_
-            line = lines["oracle"]
+            line = lines["p_detect", "oracle"] if of_panels else lines["oracle"]
             colour = line.get_color() if hasattr(line, "get_color") else line[0].get_color()
             assert to_hex(colour) == to_hex(method_colours(["SEP", "oracle"])["oracle"])
 
