@@ -334,7 +334,7 @@ class TestBlends:
         for text in (
             "What becomes of blends Fractions of the blends",
             "SEP 3 0.67 (0.39–0.86) 0.00 (0.00–0.25)",
-            "Combination Outcome SEP s = n, b = n Recognized 2 s = n, b = 0 Other 1 Outlines",
+            "Combination Outcome SEP s = n, b = n Recognized 2 s = n, b = 0 Other 1",
             "sure 3 0.822 (0.725–0.919) 0.333",
             "plain 2 0.733 (0.667–0.800) 0.333 – – – 2 0.000 (0.000–0.333)",
             "sure blended 1.000 0.333 0.500 0.333 15",

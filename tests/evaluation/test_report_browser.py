@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser") / "run"
-    compare(folder, ["sep", "probaunet"], n_blends=5, batch_size=5, progress=False)
+    compare(folder, ["sep", "probaunet"], n_blends=4, batch_size=4, progress=False)
     return folder / "report.html"
 
 
@@ -53,7 +53,7 @@ def driver(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=SIZES)
 def page(request, driver, report):
-    """The browser with the report open, and what it logged of opening it."""
+    """The browser with the report open."""
     width, height = SIZES[request.param]
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -61,24 +61,32 @@ def page(request, driver, report):
         driver.get_log(log)  # what came before
     driver.get(report.as_uri())
     assert driver.execute_script("return window.innerWidth") == width
-    driver.console = driver.get_log("browser")
-    entries = driver.get_log("performance")
-    driver.network = [json.loads(entry["message"])["message"] for entry in entries]
     return driver
 
 
-def test_console_is_silent(page):
-    assert page.console == []
+@pytest.fixture(scope="module")
+def console(page):
+    return page.get_log("browser")
 
 
-def test_nothing_is_fetched(page):
-    asked = [
+@pytest.fixture(scope="module")
+def requests(page):
+    """Addresses that were asked for."""
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    return [
         message["params"]["request"]["url"]
-        for message in page.network
+        for message in messages
         if message["method"] == "Network.requestWillBeSent"
     ]
-    assert any(url.startswith("file:") for url in asked)
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
+
+
+def test_console_is_silent(console):
+    assert console == []
+
+
+def test_nothing_is_fetched(page, requests):
+    assert any(url.startswith("file:") for url in requests)
+    assert {url.partition(":")[0] for url in requests} <= {"file", "data"}
     entries = page.execute_script("return performance.getEntries().map(e => e.name)")
     assert not [name for name in entries if name.startswith(("http:", "https:"))]
 
