@@ -79,7 +79,7 @@ class CaseDisplay:
         return right + (_GAP + _VARIANCE_LABELS if self.maps else _CLASS_LABELS)
 
     def _title_lines(self) -> str:
-        return textwrap.fill(self.title, int(10 * self._width))
+        return textwrap.fill(self.title, int(12 * self._width))
 
     @property
     def _panel_inches(self) -> float:
@@ -129,7 +129,8 @@ class CaseDisplay:
             width, height = self.size_inches
             figure = new_figure((width, height + _LEGEND * legend))
         if legend:
-            self.plot(figure.subfigures(), methods, legend=False)
+            row = figure.add_subfigure(figure.add_gridspec()[0])
+            self.plot(row, methods, legend=False)
             draw_legend(figure, self.scene)
             return self
         self.figure_ = figure
