@@ -17,6 +17,7 @@ TEST = [
     "ipywidgets>=8",
     "ruff>=0.8,<0.20",
     "mypy>=1.13",
+    "selenium>=4.20",
     *SCARLET2,
 ]
 NOTEBOOKS = ["jupyterlab>=4", "ipywidgets>=8"]

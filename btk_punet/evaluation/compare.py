@@ -24,15 +24,17 @@ from btk_punet.evaluation import outlines, probabilities
 from btk_punet.evaluation.batch_files import join_batches, write_batch
 from btk_punet.evaluation.comparison import Comparison
 from btk_punet.evaluation.export import write_tables
+from btk_punet.evaluation.gallery import write_gallery
 from btk_punet.evaluation.matching import Matcher
 from btk_punet.evaluation.region_table import region_table
-from btk_punet.evaluation.report import write_gallery, write_plots, write_report
+from btk_punet.evaluation.report import write_plots, write_report
 from btk_punet.evaluation.run_folder import (
     describe_deblender,
     describe_scenes,
     open_run,
     package_versions,
 )
+from btk_punet.evaluation.style import methods_of
 from btk_punet.evaluation.tables import batch_tables
 from btk_punet.evaluation.workers import SharedMethods, run_batches
 from btk_punet.files import write_json, write_parquet
@@ -43,9 +45,6 @@ from btk_punet.simulation.choices import (
 )
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import pixel_scale_arcsec
-
-# How many scenes, the first of the run, are drawn in the report.
-GALLERY_SCENES = 6
 
 Deblenders: TypeAlias = str | Deblender | Iterable[str | Deblender] | Mapping[str, str | Deblender]
 
@@ -153,7 +152,7 @@ def compare(
     folder = output / "batches"
     job = partial(_run_batch, folder, generator, parameters)
     run_batches(job, methods, folder, n_blends, generator.batch_size, njobs, progress)
-    return _finish(output, run, generator)
+    return _finish(output, run, generator, methods)
 
 
 def _run_batch(
@@ -219,7 +218,9 @@ def _run_batch(
     return number
 
 
-def _finish(output: Path, run: dict, generator: SceneGenerator) -> Comparison:
+def _finish(
+    output: Path, run: dict, generator: SceneGenerator, methods: Mapping[str, Deblender]
+) -> Comparison:
     """Join the batches, write tables, plots and report, and leave a tidy folder."""
     folder = output / "batches"
     joined, summaries = join_batches(folder, list(run["methods"]))
@@ -243,15 +244,16 @@ def _finish(output: Path, run: dict, generator: SceneGenerator) -> Comparison:
     tables = comparison.tables
     write_tables(tables, output / "tables")
     plots = write_plots(tables, output / "plots", formats=("png", "pdf"))
-    shown = generator.draw_batch(0, min(GALLERY_SCENES, run["n_blends"], generator.batch_size))
-    plots.append(
-        write_gallery(
-            shown,
-            comparison.truth,
-            comparison.detections,
-            output / "plots",
-            run["parameters"]["radius_arcsec"],
-        )
+    of_classes = comparison.probabilities.get("blend_identification")
+    plots += write_gallery(
+        generator,
+        methods,
+        comparison.truth,
+        comparison.detections,
+        run["n_blends"],
+        output / "plots",
+        run["parameters"]["radius_arcsec"],
+        [] if of_classes is None else methods_of(of_classes),
     )
     write_report(output, run, tables, plots)
     # Written last: it says that the run is finished.

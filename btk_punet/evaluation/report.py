@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
-from btk.blend_batch import BlendBatch
 from jinja2 import Environment, PackageLoader
 
 from btk_punet.evaluation.blend_plots import blend_plots
@@ -23,6 +22,7 @@ from btk_punet.evaluation.matrix_display import CountMatrixDisplay, EfficiencyDi
 from btk_punet.evaluation.outcomes_display import OutcomesDisplay
 from btk_punet.evaluation.positions_display import PositionDisplay
 from btk_punet.evaluation.probability_plots import probability_plots
+from btk_punet.evaluation.report_questions import MORE, QUESTIONS, question_of
 from btk_punet.evaluation.report_sections import (
     DEFINITIONS,
     PROBABILITY_DEFINITIONS,
@@ -31,22 +31,18 @@ from btk_punet.evaluation.report_sections import (
     headline_table,
     probability_sections,
 )
-from btk_punet.evaluation.scene_display import SceneDisplay, gallery
 from btk_punet.evaluation.segmentation_display import MaskPrecisionDisplay
 from btk_punet.evaluation.style import methods_of
 from btk_punet.evaluation.summary import SHORT
-from btk_punet.figures import write_figure
+from btk_punet.figures import DOTS_PER_INCH, write_figure
 from btk_punet.files import write_file
-from btk_punet.simulation.survey import (
-    background_variance,
-    pixel_scale_arcsec,
-    reference_band,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MATCHING_RADIUS_ARCSEC = 0.3
+# Of a plot on the page, so that its text is about as large as the page's.
+SHOWN_PIXELS_PER_INCH = 110
 
 _READ_CEILING = (
     "Higher is better; the dashed line is the information ceiling, reached by finding just the "
@@ -196,14 +192,9 @@ def write_report(
         unfinished="" if run.get("status", "finished") == "finished" else run["status"],
         notes=[*(run.get("notes") or []), *notes],
         headline=headline_table(tables, run.get("timing_ms_per_blend") or {}),
-        tables=[
-            *ceiling_share_section(tables),
-            *fraction_tables(tables),
-            *blend_sections(tables),
-            *probability_sections(tables),
-        ],
-        plots=[_embedded(Plot(*plot)) for plot in plots],
+        questions=_questions(tables, [Plot(*plot) for plot in plots]),
         definitions=[(term, text.format(radius=radius)) for term, text in definitions],
+        summary=list(_summary(run, tables)),
         methods=[(name, _method(values)) for name, values in methods.items()],
         parameters=list(_flat(parameters)),
         versions=list(_flat(run.get("versions") or {})),
@@ -213,52 +204,26 @@ def write_report(
     return path
 
 
-def write_gallery(
-    blend_batch: BlendBatch,
-    truth: pd.DataFrame,
-    detections: pd.DataFrame,
-    folder: str | Path,
-    radius_arcsec: float = MATCHING_RADIUS_ARCSEC,
-) -> Plot:
-    """Draw the scenes of a batch, the first of a run, with what each method found in them.
-
-    Args:
-        blend_batch: The scenes.
-        truth: Truth table of the run, all methods; scene 0 is the first of the batch.
-        detections: Detection table of the run.
-        folder: Folder to write ``scenes.png`` to; made if it does not exist.
-        radius_arcsec: Matching radius, that of the circles [arcsec].
-
-    Returns:
-        The plot, for the report.
-    """
-    survey = blend_batch.survey
-    band = reference_band(survey)
-    sigma = background_variance(survey, survey.get_filter(survey.available_filters[band])) ** 0.5
-    radius = radius_arcsec / pixel_scale_arcsec(survey)
-    scenes = range(blend_batch.batch_size)
-    displays = [
-        SceneDisplay.from_tables(
-            blend_batch.blend_images[scene, band], truth, detections, sigma, scene, radius
-        )
-        for scene in scenes
-    ]
-    path = Path(folder) / "scenes.png"
-    width = 3.1 if blend_batch.image_size <= 128 else 6.0
-    n_columns = min(len(displays), 3 if blend_batch.image_size <= 128 else 2)
-    n_rows = -(-len(displays) // n_columns)
-    write_figure(
-        lambda figure: gallery(displays, [f"Scene {n}" for n in scenes], None, n_columns, figure),
-        (max(width * n_columns, 5.0), (width + 0.1) * n_rows + 0.9),
-        path,
-    )
-    return Plot(
-        "Scenes",
-        "Circles are true sources that count, in full where every method found them, dashed where "
-        "some did, and dotted where none did; coloured markers are detections, and a detection "
-        "without a circle or dot is a false one.",
-        path,
-    )
+def _questions(tables: Mapping[str, pd.DataFrame], plots: Sequence[Plot]) -> list[dict[str, Any]]:
+    """Return the sections of the page: the tables and plots that answer each question."""
+    sections = []
+    for question in (*QUESTIONS, MORE):
+        own = {name: table for name, table in tables.items() if question_of(name) is question}
+        # A table and a plot of one title stand below one heading.
+        items: dict[str, dict[str, Any]] = {}
+        for table in (
+            *ceiling_share_section(own),
+            *fraction_tables(own),
+            *blend_sections(own),
+            *probability_sections(own),
+        ):
+            items.setdefault(table["title"], {})["table"] = table
+        for plot in plots:
+            if question_of(Path(plot.path).stem) is question:
+                items.setdefault(plot.title, {}).setdefault("plots", []).append(_embedded(plot))
+        if items:
+            sections.append({"question": question, "items": items})
+    return sections
 
 
 def _draw(display: Any, figure: Figure) -> None:
@@ -268,7 +233,10 @@ def _draw(display: Any, figure: Figure) -> None:
 def _embedded(plot: Plot) -> dict[str, Any]:
     content = Path(plot.path).read_bytes()
     # Where PNG has its size; with it the page does not jump while it is laid out.
-    width, height = struct.unpack(">II", content[16:24])
+    width, height = (
+        round(pixels * SHOWN_PIXELS_PER_INCH / DOTS_PER_INCH) or 1
+        for pixels in struct.unpack(">II", content[16:24])
+    )
     return {
         "title": plot.title,
         "how_to_read": plot.how_to_read,
@@ -291,6 +259,36 @@ def _lead(run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     if "headline" in tables and len(tables["headline"]):
         parts.append(f"{tables['headline']['completeness_n'].iloc[0]:,} sources that count")
     return " · ".join(parts)
+
+
+def _summary(
+    run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
+) -> Iterator[tuple[str, str]]:
+    """Yield what a reader must know of the scenes, as far as the run says so."""
+    parameters = run.get("parameters") or {}
+    sampling, survey, catalog = (
+        value if isinstance(value := parameters.get(name), Mapping) else {}
+        for name in ("sampling", "survey", "catalog")
+    )
+    if run.get("n_blends") is not None:
+        drawn = f", drawn by {sampling['class']}" if "class" in sampling else ""
+        seed = f", seed {parameters['seed']}" if "seed" in parameters else ""
+        yield "Scenes", f"{run['n_blends']:,}{drawn}{seed}"
+    if "class" in catalog:
+        yield "Galaxies", f"{catalog['class']} of {catalog.get('n_sources', 0):,}"
+    if "name" in survey:
+        exposures = survey.get("n_exposures")
+        each = f", {exposures} exposure{'s' * (exposures != 1)}" if exposures else ""
+        yield "Survey", f"{survey['name']}{each}"
+    for name, band in (survey.get("bands") or {}).items():
+        yield (
+            f"Band {name}",
+            f"PSF of {band['psf_fwhm_arcsec']:g} arcsec (FWHM), background noise of "
+            f"{band['background_variance_electron2'] ** 0.5:.1f} electrons a pixel",
+        )
+    head = tables.get("headline")
+    if head is not None and len(head):
+        yield "True sources", f"{head['completeness_n'].iloc[0]:,} that count"
 
 
 def _method(values: Any) -> str:

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from btk_punet.errors import InputError
 from btk_punet.evaluation.style import (
     chosen_methods,
     method_colours,
     method_markers,
     methods_of,
-    panel_grid,
 )
-from btk_punet.figures import new_axes, new_figure
+from btk_punet.figures import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 
 class SceneDisplay:
@@ -134,8 +131,8 @@ class SceneDisplay:
         self.ax_.set(xlabel="x [pixel]", ylabel="y [pixel]")
         if legend:
             self.ax_.legend(
-                handles=self._legend_handles(drawn), loc="upper center",
-                bbox_to_anchor=(0.5, 0), borderaxespad=4.5, **_SCENE_LEGEND,
+                handles=self.legend_handles(drawn), loc="upper center",
+                bbox_to_anchor=(0.5, 0), borderaxespad=4.5, **SCENE_LEGEND,
             )  # fmt: skip
         return self
 
@@ -146,7 +143,8 @@ class SceneDisplay:
         scale = np.clip(width / 30, 5.5, 9.0) / width
         return float(width * scale), float(height * scale + 0.5)
 
-    def _legend_handles(self, drawn: Sequence[str]) -> list[Any]:
+    def legend_handles(self, drawn: Sequence[str]) -> list[Any]:
+        """Return what explains the symbols, for a legend of these methods."""
         from matplotlib.lines import Line2D
 
         everyone = list(methods_of(self.truth) if self.methods is None else self.methods)
@@ -169,65 +167,13 @@ class SceneDisplay:
         ]
 
 
-def gallery(
-    displays: Sequence[SceneDisplay],
-    titles: Sequence[str] | None = None,
-    methods: Sequence[str] | None = None,
-    n_columns: int = 3,
-    figure: Figure | SubFigure | None = None,
-) -> Figure | SubFigure:
-    """Draw several scenes side by side, with one legend.
-
-    Args:
-        displays: The scenes, one or more.
-        titles: A title a scene.
-        methods: Names of the methods to draw; all if None.
-        n_columns: Number of scenes in a row.
-        figure: Empty figure to draw in; a new one if None.
-
-    Returns:
-        The figure.
-
-    Raises:
-        InputError: without a scene, or if there is not one title a scene.
-    """
-    if not displays:
-        raise InputError("gallery needs one scene or more, got none.")
-    if titles is not None and len(titles) != len(displays):
-        raise InputError(f"Expected {len(displays)} titles, one a scene, got {len(titles)}.")
-    n_rows, n_columns = panel_grid(len(displays), n_columns)
-    if figure is None:
-        largest = max(max(np.shape(display.image)) for display in displays)
-        scene = float(np.clip(largest / 35, 3.1, 7.0))
-        figure = new_figure((scene * n_columns, (scene + 0.1) * n_rows + 0.9))
-    grid = figure.subplots(n_rows, n_columns, squeeze=False)
-    for ax in grid.flat[len(displays) :]:
-        ax.set_visible(False)
-    for i, (display, ax) in enumerate(zip(displays, grid.flat, strict=False)):
-        display.plot(ax, methods, legend=False)
-        # Like label_outer, which forgets that the last row may be shorter.
-        if i % n_columns:
-            ax.set_ylabel("")
-            ax.tick_params(labelleft=False)
-        if i + n_columns < len(displays):
-            ax.set_xlabel("")
-            ax.tick_params(labelbottom=False)
-        if titles is not None:
-            ax.set_title(titles[i], fontsize="medium")
-    drawn = list(displays[0].detections_)
-    figure.legend(
-        handles=displays[0]._legend_handles(drawn), loc="outside lower center", **_SCENE_LEGEND
-    )
-    return figure
-
-
 _CIRCLES: dict[str, dict[str, Any]] = {
     "all": {"linestyle": "-", "linewidth": 1.0},
     "some": {"linestyle": "--", "linewidth": 1.2},
     "none": {"linestyle": ":", "linewidth": 1.6},
 }
 
-_SCENE_LEGEND: dict[str, Any] = {"ncols": 4, "fontsize": "small", "frameon": False}
+SCENE_LEGEND: dict[str, Any] = {"ncols": 4, "fontsize": "small", "frameon": False}
 
 
 def _found_by(matched: np.ndarray) -> str:

@@ -6,6 +6,7 @@ seed. Here scene ``s`` of a run depends on the seed and on ``s`` alone.
 """
 
 import math
+from collections.abc import Sequence
 
 import galsim
 import numpy as np
@@ -134,11 +135,24 @@ class SceneGenerator(DrawBlendsGenerator):
                 f"(batch_size), got {batch_number} and {size}."
             )
         first = batch_number * self.batch_size
+        return self.draw_scenes(range(first, first + size))
+
+    def draw_scenes(self, numbers: Sequence[int]) -> BlendBatch:
+        """Return a batch of any scenes, the same as they are in their own batches.
+
+        Args:
+            numbers: Numbers of the scenes, one or more, in the order wanted.
+
+        Returns:
+            What `draw_batch` returns.
+        """
+        size = len(numbers)
+        if size < 1 or min(numbers) < 0:
+            raise InputError(f"Expected one scene or more, numbered from 0, got {list(numbers)}.")
         # Once for the batch: a survey may have a function that gives another PSF at each call.
         psfs = [self._get_psf_from_survey(survey) for survey in self.surveys.values()]
-        numbers = np.arange(first, first + size)
         if self.njobs == 1:
-            parts = [self._draw_scenes(numbers, psfs)]
+            parts = [self._draw_scenes(np.asarray(numbers), psfs)]
         else:
             parts = Parallel(n_jobs=self.njobs)(
                 delayed(self._draw_scenes)(part, psfs)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from btk_punet.errors import InputError
 from btk_punet.evaluation.bins import COMPLETENESS_BY, fractions
 from btk_punet.evaluation.display import FractionDisplay
-from btk_punet.evaluation.scene_display import SceneDisplay, gallery
+from btk_punet.evaluation.scene_display import SceneDisplay
 from btk_punet.evaluation.style import method_colours
 from btk_punet.evaluation.summary import CEILING, summary_tables
 from btk_punet.figures import PALETTE
@@ -250,26 +250,6 @@ class TestSceneDisplay:
         display = self.scene(truth, detection_rows("SExtractor", [10.0], [True])).plot(axes())
         colours = method_colours(METHODS)
         assert {n: line.get_color() for n, line in display.detections_.items()} == colours
-
-    def test_gallery(self):
-        truth = pd.concat([truth_rows("SEP", [True] * 3, scene) for scene in range(4)])
-        displays = [
-            SceneDisplay.from_tables(np.ones((8, 8)), truth, detection_rows("SEP", [], []), 1.0, n)
-            for n in range(4)
-        ]
-        figure = gallery(displays, list("abcd"), figure=Figure(layout="constrained"))
-        shown = [ax for ax in figure.axes if ax.get_visible()]
-        assert [ax.get_title() for ax in shown] == list("abcd")
-        # The last row is shorter: the two panels above its gap keep their axis.
-        assert [ax.get_xlabel() != "" for ax in shown] == [False, True, True, True]
-        assert len(figure.legends) == 1
-
-    def test_gallery_says_what_is_wrong(self):
-        display = self.scene(truth_rows("SEP", [True] * 3), detection_rows("SEP", [], []))
-        with pytest.raises(InputError, match="one scene or more"):
-            gallery([])
-        with pytest.raises(InputError, match="Expected 1 titles"):
-            gallery([display], ["a", "b"])
 
 
 def test_importing_does_not_load_matplotlib():

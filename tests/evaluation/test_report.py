@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 
 from btk_punet.evaluation.blend_plots import blend_plots
+from btk_punet.evaluation.blend_sections import blend_sections
 from btk_punet.evaluation.calibration_plots import OF_PANELS
 from btk_punet.evaluation.probability_plots import probability_plots
-from btk_punet.evaluation.report import Plot, write_gallery, write_plots, write_report
+from btk_punet.evaluation.report import Plot, _questions, write_plots, write_report
+from btk_punet.evaluation.report_questions import MORE, question_of
+from btk_punet.evaluation.report_sections import fraction_tables, probability_sections
 from btk_punet.evaluation.style import method_colours
 from btk_punet.evaluation.summary import summary_tables
-from btk_punet.evaluation.tables import batch_tables
 
-from .conftest import random_scenes
 from .oracle import Oracle
 from .test_display import detection_rows, example_tables, truth_rows
 from .test_outcome_tables import outcome_tables, regions
@@ -106,7 +107,8 @@ class TestWriteReport:
         page = report(tmp_path, RUN, example_tables(), notes=["A note of the caller."])
         for text in (
             "SEP · 400 blends · 2 sources that count",
-            "SEP SepDeblender(thresh=1.2)",
+            "Scenes 400, seed 7 Survey Euclid_VIS True sources 2 that count",
+            "Methods and their settings SEP SepDeblender(thresh=1.2)",
             "survey.name Euclid_VIS",
             "numpy 2.3.5",
             "A note of the run.",
@@ -124,7 +126,7 @@ class TestWriteReport:
         page = report(tmp_path, RUN, example_tables(), [("A plot", "Read it so.", image)])
         for tag, attributes in page.tags:
             assert tag not in ("script", "link", "iframe")
-            assert "href" not in attributes
+            assert attributes.get("href", "#").startswith("#")
             assert attributes.get("src", "data:").startswith("data:")
         content = (tmp_path / "report.html").read_text(encoding="utf-8")
         assert not re.search(r"https?://|url\(|@import", content)
@@ -161,6 +163,52 @@ class TestWriteReport:
     def test_takes_what_json_gives_back(self, tmp_path):
         run = json.loads(json.dumps(RUN | {"parameters": {"edges": None, "list": [1, 2.5]}}))
         assert "edges null list [1, 2.5]" in report(tmp_path, run, {}).text
+
+
+class TestQuestions:
+    def test_tables_and_plots_of_a_question_are_in_one_section(self, tmp_path):
+        image = tmp_path / "completeness_by_magnitude.png"
+        other = tmp_path / "mine.png"
+        for path in (image, other):
+            path.write_bytes(PIXEL)
+        plots = [("Completeness by magnitude", "Read it so.", image), ("Mine", "Or so.", other)]
+        page = report(tmp_path, RUN, example_tables(), plots)
+        sections = [attributes.get("id") for tag, attributes in page.tags if tag == "section"]
+        assert sections == ["run", "result", "found", "false", "more", "words", "parameters"]
+        # The plot and the table of one title stand below one heading.
+        assert page.text.count("Completeness by magnitude") == 1
+        assert page.text.index("Completeness by magnitude") < page.text.index("Read it so.")
+        assert page.text.index("Read it so.") < page.text.index(
+            "Which detections are false? Purity"
+        )
+
+    def test_no_table_is_lost(self, probability_tables, blend_tables):
+        tables = example_tables() | probability_tables | blend_tables
+        every = [
+            section["title"]
+            for sections in (fraction_tables, blend_sections, probability_sections)
+            for section in sections(tables)
+        ]
+        shown = [
+            title
+            for section in _questions(tables, [])
+            for title, item in section["items"].items()
+            if "table" in item
+        ]
+        assert len(every) > 8
+        assert sorted(shown) == sorted(every)
+
+    def test_links_lead_to_sections(self, tmp_path, blend_tables):
+        page = report(tmp_path, RUN, example_tables() | blend_tables)
+        links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+        assert len(links) > 4
+        assert links <= {f"#{attributes.get('id')}" for _, attributes in page.tags}
+
+    def test_names(self):
+        assert question_of("purity_completeness").anchor == "equal-purity"
+        assert question_of("blend_identification").anchor == "probabilities"
+        assert question_of("scenes_worst").anchor == "scenes"
+        assert question_of("mine") is MORE
 
 
 class TestWritePlots:
@@ -294,7 +342,7 @@ class TestBlends:
         for text in (
             "What becomes of blends Fractions of the blends",
             "SEP 3 0.67 (0.39–0.86) 0.00 (0.00–0.25)",
-            "Combination Outcome SEP s = n, b = n Recognized 2 s = n, b = 0 Other 1 Outlines",
+            "Combination Outcome SEP s = n, b = n Recognized 2 s = n, b = 0 Other 1",
             "sure 3 0.822 (0.725–0.919) 0.333",
             "plain 2 0.733 (0.667–0.800) 0.333 – – – 2 0.000 (0.000–0.333)",
             "sure blended 1.000 0.333 0.500 0.333 15",
@@ -330,16 +378,3 @@ class TestBlends:
         assert curves[0.5, "sure"].get_color() == method_colours(everyone)["sure"]
         lines = displays["segmentation_by_magnitude"].plot(Figure().subplots()).errorbars_
         assert lines["plain"].lines[0].get_color() == method_colours(everyone)["plain"]
-
-
-class TestWriteGallery:
-    def test_draws_the_scenes(self, tmp_path):
-        batch, deblended = random_scenes(4, seed=1)
-        truth, detections = batch_tables(batch, {"SEP": deblended}, with_limit=False)
-        plot = write_gallery(batch, truth, detections, tmp_path)
-        assert plot.path == tmp_path / "scenes.png"
-        first = plot.path.read_bytes()
-        write_gallery(batch, truth, detections, tmp_path)
-        assert plot.path.read_bytes() == first
-        shape = matplotlib.image.imread(plot.path).shape
-        assert shape[1] == np.round(3 * 3.1 * 150)

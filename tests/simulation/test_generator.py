@@ -204,6 +204,18 @@ class TestScenesHaveTheirOwnSeeds:
         for number in (2, 0, 1):
             assert_same_scenes(fresh.draw_batch(number), in_turn[number])
 
+    def test_scenes_by_their_numbers(self, groups):
+        some = groups(batch_size=2).draw_scenes([4, 1])
+        for index, number in enumerate((4, 1)):
+            alone = groups(batch_size=1).draw_batch(number)
+            np.testing.assert_array_equal(some.blend_images[index], alone.blend_images[0])
+            np.testing.assert_array_equal(some.isolated_images[index], alone.isolated_images[0])
+
+    @pytest.mark.parametrize("numbers", [[], [3, -1]])
+    def test_scenes_that_there_are_not(self, groups, numbers):
+        with pytest.raises(InputError, match="one scene or more, numbered from 0, got"):
+            groups().draw_scenes(numbers)
+
     def test_draw_batch_does_not_move_next(self, groups):
         generator = groups(batch_size=2)
         generator.draw_batch(5)
