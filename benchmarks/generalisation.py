@@ -101,6 +101,7 @@ def main() -> None:
                 generator=generator,
                 n_blends=options.scenes,
                 outcomes=False,
+                report=False,
                 njobs=options.njobs,
             )
         ceiling = run.tables["headline"]["ceiling"].iloc[0]

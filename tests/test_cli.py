@@ -43,7 +43,7 @@ def test_catalog_file(tmp_path, capsys):
 
     EuclidCatalog.simulate(100, 1).table.write(tmp_path / "galaxies.fits")
     options = ["-n", "2", "-j", "1", "-q", "-d", "sep", "--sampling", "pairs", "--no-outcomes"]
-    options += ["--catalog", str(tmp_path / "galaxies.fits")]
+    options += ["--no-report", "--catalog", str(tmp_path / "galaxies.fits")]
     assert main(["compare", "-o", str(tmp_path / "run"), *options]) == 0
     assert not (tmp_path / "run" / "regions.parquet").exists()
     assert main(["compare", "-o", str(tmp_path / "other"), "--catalog", "no.fits", "-q"]) == 2
@@ -52,6 +52,7 @@ def test_catalog_file(tmp_path, capsys):
 
 def test_real_galaxies(tmp_path, cosmos_dir, capsys):
     options = ["-n", "2", "-j", "1", "-q", "-d", "sep", "--catalog", f"cosmos:{cosmos_dir}"]
+    options += ["--no-report"]
     assert main(["compare", "-o", str(tmp_path / "run"), *options]) == 0
     assert "RealGalaxyGenerator" in (tmp_path / "run" / "run.json").read_text()
 
@@ -62,9 +63,10 @@ def test_benchmark_set(tmp_path, capsys):
     assert "pairs" in capsys.readouterr().out
     assert (tmp_path / "pairs" / "report.html").is_file()
     assert not (tmp_path / "pairs" / "regions.parquet").exists()
-    options += ["--outcomes", "--overwrite"]
+    options += ["--outcomes", "--overwrite", "--no-report"]
     assert main(["compare", "-o", str(tmp_path), *options]) == 0
     assert (tmp_path / "pairs" / "regions.parquet").is_file()
+    assert not (tmp_path / "pairs" / "report.html").exists()
 
 
 @pytest.mark.parametrize("command", ["compare", "uniformity", "selection", "evaluate", "train"])
@@ -94,7 +96,7 @@ def test_uniformity(tmp_path, capsys):
     assert main(["uniformity", "-o", str(tmp_path), *options]) == 0
     printed = capsys.readouterr().out
     assert "lost_with_information" in printed and str(tmp_path / "uniformity.png") in printed
-    assert (tmp_path / "n_exposures" / "1" / "report.html").is_file()
+    assert (tmp_path / "n_exposures" / "1" / "truth.parquet").is_file()
 
 
 @pytest.mark.parametrize(

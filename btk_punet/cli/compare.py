@@ -57,6 +57,12 @@ def add(commands) -> None:
             "each source of a blend alone (default: yes; with --benchmark, no)"
         ),
     )
+    parser.add_argument(
+        "--no-report",
+        dest="report",
+        action="store_false",
+        help="tables alone, without plots and report.html; the same command without it adds them",
+    )
     add_running(parser)
 
 
@@ -66,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     from btk_punet.evaluation.benchmark import compare_benchmark
     from btk_punet.evaluation.compare import compare
 
-    common = running_arguments(options)
+    common = running_arguments(options) | {"report": options.report}
     if options.outcomes is not None:
         common["outcomes"] = options.outcomes
     if options.benchmark is not None:
@@ -92,5 +98,6 @@ def run(options: argparse.Namespace) -> int:
     for note in result.run.get("notes", []):
         print(note)
     print(result)
-    print(f"\nReport: {result.folder / 'report.html'}")
+    where = f"Report: {result.folder / 'report.html'}"
+    print("\n" + (where if options.report else f"Tables: {result.folder / 'tables'}"))
     return 0

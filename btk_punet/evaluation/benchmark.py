@@ -184,6 +184,7 @@ def compare_benchmark(
     cosmos_dir: str | Path | None = None,
     njobs: int = 1,
     outcomes: bool = False,
+    report: bool = True,
     overwrite: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -206,6 +207,7 @@ def compare_benchmark(
         njobs: Processes.
         outcomes: Whether to tell what becomes of blends, as for `compare`; it takes several times
             the time of the detectors.
+        report: Whether to draw plots and write a report of each set, as for `compare`.
         overwrite: Whether to throw away other runs that the folders hold.
         progress: Whether to show progress bars.
 
@@ -240,6 +242,7 @@ def compare_benchmark(
             notes=notes,
             njobs=njobs,
             outcomes=outcomes,
+            report=report,
             overwrite=overwrite,
             progress=progress,
         ).tables

@@ -27,7 +27,7 @@ from btk_punet.evaluation.export import write_tables
 from btk_punet.evaluation.gallery import write_gallery
 from btk_punet.evaluation.matching import Matcher
 from btk_punet.evaluation.region_table import region_table
-from btk_punet.evaluation.report import write_plots, write_report
+from btk_punet.evaluation.report import REPORT_FILE, write_plots, write_report
 from btk_punet.evaluation.run_folder import (
     describe_deblender,
     describe_scenes,
@@ -68,6 +68,7 @@ def compare(
     outcomes: bool = True,
     generator: SceneGenerator | None = None,
     notes: Sequence[str] = (),
+    report: bool = True,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Comparison:
@@ -107,6 +108,8 @@ def compare(
         generator: A generator of scenes, in place of survey, catalog, sampling, seed and batch
             size.
         notes: What a reader of the report must know, a sentence each.
+        report: Whether to draw the plots and write ``report.html``, which takes some 20 seconds.
+            Called again with it, a finished run that has none gets one.
         overwrite: Whether to throw away another run that the folder holds.
         progress: Whether to show a progress bar.
 
@@ -148,11 +151,15 @@ def compare(
         "notes": notes,
     }
     if open_run(output, run, overwrite):
-        return Comparison.load(output)
-    folder = output / "batches"
-    job = partial(_run_batch, folder, generator, parameters)
-    run_batches(job, methods, folder, n_blends, generator.batch_size, njobs, progress)
-    return _finish(output, run, generator, methods)
+        comparison = Comparison.load(output)
+    else:
+        folder = output / "batches"
+        job = partial(_run_batch, folder, generator, parameters)
+        run_batches(job, methods, folder, n_blends, generator.batch_size, njobs, progress)
+        comparison = _finish(output, run)
+    if report and not (output / REPORT_FILE).exists():
+        _report(comparison, generator, methods)
+    return comparison
 
 
 def _run_batch(
@@ -218,10 +225,8 @@ def _run_batch(
     return number
 
 
-def _finish(
-    output: Path, run: dict, generator: SceneGenerator, methods: Mapping[str, Deblender]
-) -> Comparison:
-    """Join the batches, write tables, plots and report, and leave a tidy folder."""
+def _finish(output: Path, run: dict) -> Comparison:
+    """Join the batches, write the tables, and leave a tidy folder."""
     folder = output / "batches"
     joined, summaries = join_batches(folder, list(run["methods"]))
     if not run["parameters"]["outcomes"]:
@@ -241,9 +246,19 @@ def _finish(
     run["notes"] = run["notes"] + sorted({w for summary in summaries for w in summary["warnings"]})
     run["status"] = "finished"
     comparison = Comparison.from_tables(output, run, joined)
-    tables = comparison.tables
-    write_tables(tables, output / "tables")
-    plots = write_plots(tables, output / "plots", formats=("png", "pdf"))
+    write_tables(comparison.tables, output / "tables")
+    # Written last: it says that the run is finished.
+    write_json(run, output / "run.json")
+    shutil.rmtree(folder)
+    return comparison
+
+
+def _report(
+    comparison: Comparison, generator: SceneGenerator, methods: Mapping[str, Deblender]
+) -> None:
+    """Draw the plots and write the report of a finished run."""
+    folder, run = comparison.folder / "plots", comparison.run
+    plots = write_plots(comparison.tables, folder, formats=("png", "pdf"))
     of_classes = comparison.probabilities.get("blend_identification")
     plots += write_gallery(
         generator,
@@ -251,12 +266,8 @@ def _finish(
         comparison.truth,
         comparison.detections,
         run["n_blends"],
-        output / "plots",
+        folder,
         run["parameters"]["radius_arcsec"],
         [] if of_classes is None else methods_of(of_classes),
     )
-    write_report(output, run, tables, plots)
-    # Written last: it says that the run is finished.
-    write_json(run, output / "run.json")
-    shutil.rmtree(folder)
-    return comparison
+    write_report(comparison.folder, run, comparison.tables, plots)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MATCHING_RADIUS_ARCSEC = 0.3
+REPORT_FILE = "report.html"
 # Of a plot on the page, so that its text is about as large as the page's.
 SHOWN_PIXELS_PER_INCH = 110
 
@@ -199,7 +200,7 @@ def write_report(
         parameters=list(_flat(parameters)),
         versions=list(_flat(run.get("versions") or {})),
     )
-    path = Path(folder) / "report.html"
+    path = Path(folder) / REPORT_FILE
     write_file(path, page.encode())
     return path
 

@@ -104,6 +104,7 @@ def uniformity(
                 generator=generator,
                 n_blends=max(n_blends // FIELD_SHARE, 1) if fields else n_blends,
                 outcomes=False,
+                report=False,
                 njobs=njobs,
                 overwrite=overwrite,
                 progress=progress,

@@ -81,19 +81,19 @@ def test_first_scene_stays_the_same(generators):
 
 def test_all_leaves_out_real_galaxies_without_a_folder(tmp_path):
     with pytest.warns(BtkPunetWarning, match="'real' is left out: it needs cosmos_dir"):
-        summary = compare_benchmark(tmp_path, "all", ["sep"], n_blends=2, progress=False)
+        summary = compare_benchmark(
+            tmp_path, "all", ["sep"], n_blends=2, report=False, progress=False
+        )
     assert list(summary["set"]) == SIMULATED
     assert (tmp_path / "benchmark.csv").is_file()
-    assert (tmp_path / "deep" / "report.html").is_file()
+    assert not (tmp_path / "deep" / "report.html").exists()
     assert not (tmp_path / "benchmark_probabilities.csv").exists()
 
 
-def test_probabilities_of_all_sets(tmp_path, monkeypatch):
-    # Which take most of a small run's time.
-    monkeypatch.setattr("btk_punet.evaluation.compare.write_plots", lambda *a, **k: [])
+def test_probabilities_of_all_sets(tmp_path):
     methods = {"SEP": "sep", "oracle": Oracle((0.9, 0.7))}
     with pytest.warns(BtkPunetWarning, match="'real' is left out"):
-        compare_benchmark(tmp_path, "all", methods, n_blends=3, progress=False)
+        compare_benchmark(tmp_path, "all", methods, n_blends=3, report=False, progress=False)
     scores = pd.read_csv(tmp_path / "benchmark_probabilities.csv")
     assert scores["set"].tolist() == SIMULATED
     assert (scores["method"] == "oracle").all()
@@ -115,9 +115,10 @@ def test_probabilities_of_all_sets(tmp_path, monkeypatch):
 
 def test_default_methods_say_what_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "PRESETS", tmp_path)
-    monkeypatch.setattr("btk_punet.evaluation.compare.write_plots", lambda *a, **k: [])
     with pytest.warns(BtkPunetWarning, match="ProbaUNet is left out: the weights of its preset"):
-        summary = compare_benchmark(tmp_path / "run", "pairs", n_blends=2, progress=False)
+        summary = compare_benchmark(
+            tmp_path / "run", "pairs", n_blends=2, report=False, progress=False
+        )
     assert summary["method"].str.startswith("SEP ").sum() == len(summary) == 5
     (note,) = json.loads((tmp_path / "run" / "pairs" / "run.json").read_text())["notes"]
     assert "ProbaUNet is left out" in note

@@ -49,14 +49,14 @@ def catalog():
 
 def small_run(folder, catalog, **options):
     """Compare two settings of SEP on six blends in three batches."""
-    settings = {"n_blends": 6, "batch_size": 2, "progress": False, **options}
+    settings = {"n_blends": 6, "batch_size": 2, "progress": False, "report": False, **options}
     deblenders = settings.pop("deblenders", {"sep": SepDeblender(20), "pure": SepDeblender(20, 3)})
     return compare(folder, deblenders, catalog=catalog, **settings)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, catalog):
-    return small_run(tmp_path_factory.mktemp("runs") / "run", catalog)
+    return small_run(tmp_path_factory.mktemp("runs") / "run", catalog, report=True)
 
 
 def moffat_survey():
@@ -124,6 +124,22 @@ def test_load_and_print(run):
 def test_load_of_no_run(tmp_path):
     with pytest.raises(InputError, match="holds no finished comparison: run `btk-punet compare"):
         Comparison.load(tmp_path)
+
+
+def test_report_is_added_to_a_finished_run(run, tmp_path, catalog):
+    plain = small_run(tmp_path / "run", catalog)
+    assert {path.name for path in plain.folder.iterdir()} == {
+        *TABLES, *ON_BLENDS, "run.json", "tables"
+    }  # fmt: skip
+    before = contents(plain.folder)
+    small_run(tmp_path / "run", catalog, report=True)
+    assert contents(plain.folder) == before
+    images = [
+        {path.name: path.read_bytes() for path in folder.glob("plots/*.png")}
+        for folder in (plain.folder, run.folder)
+    ]
+    assert images[0] == images[1]
+    assert (plain.folder / "report.html").is_file()
 
 
 def test_same_seed_same_tables_whatever_the_number_of_jobs(run, tmp_path, catalog):
@@ -428,7 +444,7 @@ class TestBlends:
         for name, table in run.tables.items():
             pd.testing.assert_frame_equal(loaded.tables[name], table)
 
-    def test_without_outcomes(self, run, tmp_path, catalog, without_plots):
+    def test_without_outcomes(self, run, tmp_path, catalog):
         plain = small_run(tmp_path / "run", catalog, outcomes=False)
         assert {path.name for path in plain.folder.glob("*.parquet")} == {*TABLES, *OUTLINES}
         assert plain.regions is None
@@ -437,19 +453,20 @@ class TestBlends:
         pd.testing.assert_frame_equal(plain.truth, run.truth)
         assert plain.run["parameters"]["outcomes"] is False
 
-    def test_without_outlines(self, tmp_path, catalog, without_plots):
+    def test_without_outlines(self, tmp_path, catalog):
         methods = {"oracle": Oracle(), "sep": SepDeblender(20)}
         both = small_run(tmp_path / "both", catalog, deblenders=methods)
         for table in both.outlines.values():
             assert set(table["method"]) == {"sep"}
         assert both.tables["segmentation_scores"]["method"].tolist() == ["sep"]
         assert set(both.regions["method"]) == {"oracle", "sep"}
-        one = small_run(tmp_path / "one", catalog, n_blends=2, deblenders={"oracle": Oracle()})
+        alone = {"oracle": Oracle()}
+        one = small_run(tmp_path / "one", catalog, n_blends=2, deblenders=alone, report=True)
         assert one.outlines == {}
         assert not any(name.startswith(("segmentation", "mask")) for name in one.tables)
         assert "Outlines" not in (one.folder / "report.html").read_text()
 
-    def test_times_are_without_the_extra_pass(self, tmp_path, catalog, without_plots, monkeypatch):
+    def test_times_are_without_the_extra_pass(self, tmp_path, catalog, monkeypatch):
         clock = time.perf_counter
         slow = SlowAlone(20)
         monkeypatch.setattr(time, "perf_counter", lambda: clock() + SlowAlone.seconds)
@@ -458,9 +475,7 @@ class TestBlends:
         assert result.run["timing_ms_per_blend"]["slow"] < 1e5
         assert result.run["notes"] == []
 
-    def test_failure_on_single_sources_says_how_to_do_without(
-        self, tmp_path, catalog, without_plots
-    ):
+    def test_failure_on_single_sources_says_how_to_do_without(self, tmp_path, catalog):
         fails = {"mine": FailsAlone(20)}
         with pytest.raises(
             BatchFailedError,
@@ -516,12 +531,6 @@ def probabilistic_run(folder, catalog, weights, **options):
     return small_run(folder, catalog, deblenders={"sep": SepDeblender(20), "unet": unet}, **options)
 
 
-@pytest.fixture
-def without_plots(monkeypatch):
-    """Leave out the plots, which take most of a small run's time."""
-    monkeypatch.setattr("btk_punet.evaluation.compare.write_plots", lambda *a, **k: [])
-
-
 def oracle_run(folder, catalog, first=None, **options):
     deblenders = {"sep": first or SepDeblender(20), "oracle": Oracle((0.9, 0.6, 0.3))}
     return small_run(folder, catalog, deblenders=deblenders, **options)
@@ -529,7 +538,8 @@ def oracle_run(folder, catalog, first=None, **options):
 
 @pytest.fixture(scope="module")
 def unet_run(tmp_path_factory, catalog, tiny_weights):
-    return probabilistic_run(tmp_path_factory.mktemp("runs") / "unet", catalog, tiny_weights)
+    folder = tmp_path_factory.mktemp("runs") / "unet"
+    return probabilistic_run(folder, catalog, tiny_weights, report=True)
 
 
 class TestProbabilities:
@@ -586,13 +596,11 @@ class TestProbabilities:
         for name, table in unet_run.tables.items():
             pd.testing.assert_frame_equal(loaded.tables[name], table)
 
-    def test_nothing_depends_on_the_number_of_jobs(
-        self, unet_run, tmp_path, catalog, tiny_weights, without_plots
-    ):
+    def test_nothing_depends_on_the_number_of_jobs(self, unet_run, tmp_path, catalog, tiny_weights):
         again = probabilistic_run(tmp_path / "run", catalog, tiny_weights, njobs=2)
         assert contents(again.folder) == contents(unet_run.folder)
 
-    def test_stopped_run_goes_on_to_the_same_tables(self, tmp_path, catalog, without_plots):
+    def test_stopped_run_goes_on_to_the_same_tables(self, tmp_path, catalog):
         (tmp_path / "fail").touch()
         fails = FailsOnce(tmp_path / "fail")
         with pytest.raises(BatchFailedError):
@@ -617,7 +625,7 @@ class TestProbabilities:
         with pytest.raises(RunExistsError, match="weights: .* there, .* now"):
             probabilistic_run(unet_run.folder, catalog, tmp_path / "moved")
 
-    def test_network_given_as_such(self, unet_run, tmp_path, catalog, tiny_weights, without_plots):
+    def test_network_given_as_such(self, unet_run, tmp_path, catalog, tiny_weights):
         from btk_punet import ProbaUNet
 
         network = ProbaUNet.load(tiny_weights)
@@ -638,7 +646,7 @@ class TestProbabilities:
             small_run(tmp_path / "run", catalog, deblenders="probaunet:weights=elsewhere")
         assert not (tmp_path / "run").exists()
 
-    def test_overwrite_leaves_no_old_table(self, tmp_path, catalog, without_plots):
+    def test_overwrite_leaves_no_old_table(self, tmp_path, catalog):
         folder = tmp_path / "run"
         oracle_run(folder, catalog, n_blends=2)
         # Without one of its tables it is run again.
