@@ -17,6 +17,7 @@ _HOME = {
     "EuclidFieldSampling": "simulation.sampling",
     "EuclidInjectionSampling": "simulation.sampling",
     "EuclidGenerator": "simulation.generator",
+    "StructuredEuclidGenerator": "training.generator",
     "RealGalaxyGenerator": "simulation.generator",
     "image_batch": "simulation.images",
     "class_map": "simulation.labels",

@@ -13,13 +13,20 @@ def add(commands) -> None:
         description=(
             "Draw Euclid-like scenes, let a network find the sources in them, and fit how its "
             "probabilities and position errors are to be read. The result is written beside the "
-            "weights (detection.json), where ProbaUNetDeblender finds it."
+            "weights (detection.json, or detection_structured.json), where ProbaUNetDeblender "
+            "finds it."
         ),
         formatter_class=HelpFormatter,
     )
     parser.set_defaults(run=run)
     parser.add_argument("--model", "-m", required=True, help="folder of a trained network")
     parser.add_argument("--n-blends", "-n", type=int, default=3000, help="number of scenes")
+    parser.add_argument(
+        "--galaxies",
+        choices=("smooth", "structured"),
+        default="smooth",
+        help="of which galaxies the scenes are: smooth profiles, or with clumps, arms and patches",
+    )
     parser.add_argument("--n-samples", type=int, default=16, help="samples of each image")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
 
@@ -32,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
         options.model,
         options.n_blends,
         n_samples=options.n_samples,
+        galaxies=options.galaxies,
         progress=not options.quiet,
     )
     print(recipe)

@@ -28,7 +28,7 @@ DEBLENDERS: dict[str, type[Deblender]] = {
 
 
 # Settings whose value is a text, whatever it looks like.
-_TEXT_SETTINGS = {"weights", "peaks"}
+_TEXT_SETTINGS = {"weights", "peaks", "galaxies"}
 _PRESET = "euclid-vis"
 _PRESET_BANDS = ["IE"]
 _NO_SOURCE_EXTRACTOR = (

@@ -24,7 +24,7 @@ from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
-from btk_punet.deblending.recipe import DetectionRecipe, reweighted
+from btk_punet.deblending.recipe import DetectionRecipe, recipe_file, reweighted
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
 from btk_punet.simulation.survey import (
@@ -81,6 +81,10 @@ class ProbaUNetDeblender(DetectingDeblender):
         seed: Seed of the samples.
         density_ratio: How many times as dense sources are taken to lie as in the scenes of the
             training: ``p_detect`` and the counts are reweighted for that (see `reweighted`).
+        galaxies: On scenes of which galaxies the probabilities were calibrated: ``"smooth"``
+            profiles, or ``"structured"`` ones with clumps, arms and patches. Take the latter for
+            real galaxies, which lumps of light make look like several: detections are the same,
+            one by one, but with lower ``p_detect``. Weights given as a `ProbaUNet` have none.
 
     Raises:
         InputError: A parameter is out of its range.
@@ -98,6 +102,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         threshold: float = 0.5,
         seed: int = 0,
         density_ratio: float = 1.0,
+        galaxies: str = "smooth",
     ) -> None:
         super().__init__(max_n_sources)
         self.weights = weights
@@ -105,7 +110,9 @@ class ProbaUNetDeblender(DetectingDeblender):
         self.threshold = threshold
         self.seed = seed
         self.density_ratio = density_ratio
+        self.galaxies = galaxies
         reweighted(np.zeros(0), density_ratio)  # which checks it
+        recipe_file(galaxies)  # which checks it
         check_integer("max_n_sources", max_n_sources, lowest=1)
         check_integer("n_samples", n_samples, lowest=1)
         check_integer("seed", seed, lowest=0)
@@ -152,7 +159,9 @@ class ProbaUNetDeblender(DetectingDeblender):
             # Here and not above: TensorFlow takes seconds to load.
             model = quietly_imported("btk_punet.model.proba_unet")
             network, folder = model.open_network(self.weights)
-            recipe = DetectionRecipe() if folder is None else DetectionRecipe.load(folder)
+            recipe = DetectionRecipe()
+            if folder is not None:
+                recipe = DetectionRecipe.load(folder, self.galaxies)
             self._network = network, recipe
         return self._network
 

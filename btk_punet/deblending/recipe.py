@@ -13,7 +13,9 @@ from scipy.special import expit, logit
 from btk_punet.errors import InputError
 from btk_punet.files import write_json
 
-RECIPE_FILE = "detection.json"
+# By the galaxies on whose scenes it was fitted: smooth profiles, as those of the benchmark; or with
+# the clumps, arms and patches of the sky's, which are easily taken for sources of their own.
+RECIPE_FILES = {"smooth": "detection.json", "structured": "detection_structured.json"}
 # How far a calibration may be from none before there are outcomes, in slope and intercept.
 PRIOR_SIGMA = 3.0
 
@@ -83,6 +85,17 @@ class LogitLine:
         return cls(float(line[0]), float(line[1]))
 
 
+def recipe_file(galaxies: str) -> str:
+    """Return the name of the file with the recipe for scenes of such galaxies.
+
+    Raises:
+        InputError: if they are neither ``"smooth"`` nor ``"structured"``.
+    """
+    if galaxies not in RECIPE_FILES:
+        raise InputError(f"galaxies must be one of {list(RECIPE_FILES)}, got {galaxies!r}")
+    return RECIPE_FILES[galaxies]
+
+
 def reweighted(probability: np.ndarray, odds_ratio: float) -> np.ndarray:
     """Return probabilities as they are under other prior odds (Bayes' theorem).
 
@@ -129,20 +142,27 @@ class DetectionRecipe:
     pixel_scale_arcsec: float | None = None
     psf_fwhm_arcsec: tuple[float, float] | None = None
 
-    def save(self, folder: str | Path) -> None:
-        """Write the recipe beside the weights in a folder."""
-        write_json(dataclasses.asdict(self), Path(folder) / RECIPE_FILE)
+    def save(self, folder: str | Path, galaxies: str = "smooth") -> None:
+        """Write the recipe for scenes of such galaxies beside the weights in a folder."""
+        write_json(dataclasses.asdict(self), Path(folder) / recipe_file(galaxies))
 
     @classmethod
-    def load(cls, folder: str | Path) -> DetectionRecipe:
-        """Read the recipe beside the weights in a folder; one that changes nothing if none is.
+    def load(cls, folder: str | Path, galaxies: str = "smooth") -> DetectionRecipe:
+        """Read the recipe for scenes of such galaxies beside the weights in a folder.
+
+        Where there is none for smooth galaxies, it is one that changes nothing.
 
         Raises:
-            InputError: if the file holds something else.
+            InputError: if the file holds something else, or there is none for structured galaxies.
         """
-        path = Path(folder) / RECIPE_FILE
-        if not path.is_file():
+        path = Path(folder) / recipe_file(galaxies)
+        if not path.is_file() and galaxies == "smooth":
             return cls()
+        if not path.is_file():
+            raise InputError(
+                f"there is no calibration for {galaxies} galaxies beside the weights ('{path}'): "
+                f"fit one with btk-punet calibrate --galaxies {galaxies}"
+            )
         try:
             content = json.loads(path.read_text())
             for name in ("p_detect", "p_blend"):

@@ -26,6 +26,7 @@ from btk_punet.simulation.sampling import (
     EuclidPairSampling,
 )
 from btk_punet.simulation.survey import get_euclid_survey
+from btk_punet.training.generator import StructuredEuclidGenerator
 
 # Neither the benchmark's seeds, nor the training's.
 CALIBRATION_SEED = 20_261_001
@@ -49,6 +50,7 @@ def fit_recipe(
     n_scenes: int = 3000,
     *,
     n_samples: int = 16,
+    galaxies: str = "smooth",
     seed: int = CALIBRATION_SEED,
     pixel_scale_arcsec: float | None = 0.1,
     psf_fwhm_arcsec: tuple[float, float] | None = (0.14, 0.20),
@@ -66,27 +68,34 @@ def fit_recipe(
         weights: Folder that `ProbaUNet.save` wrote, or that of a training run, of Euclid's band.
         n_scenes: Number of scenes.
         n_samples: Samples of each image.
+        galaxies: Of which galaxies the scenes are, ``"smooth"`` or ``"structured"`` ones (see
+            `StructuredEuclidGenerator`).
         seed: Seed of galaxies and scenes.
         pixel_scale_arcsec: What the network was trained for, as in `DetectionRecipe`.
         psf_fwhm_arcsec: The same.
         progress: Whether to show a progress bar.
 
     Returns:
-        The recipe, also written to ``detection.json`` in the folder.
+        The recipe, also written to ``detection.json`` (or ``detection_structured.json``) in the
+        folder.
 
     Raises:
-        InputError: for too few scenes, or a network that finds nothing or everything.
+        InputError: for too few scenes, other galaxies, or a network that finds nothing or
+            everything.
     """
     if n_scenes < 20:
         raise InputError(f"expected n_scenes of at least 20, got {n_scenes}; take some thousands")
     recipe = DetectionRecipe(pixel_scale_arcsec=pixel_scale_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec)
     folder = weights_folder(weights)
-    recipe.save(folder)
-    deblender = ProbaUNetDeblender(400, folder, n_samples)
+    recipe.save(folder, galaxies)
+    deblender = ProbaUNetDeblender(400, folder, n_samples, galaxies=galaxies)
     parts = [
         _outcomes(batch, deblender)
         for batch in tqdm(
-            _batches(n_scenes, seed), total=_n_batches(n_scenes), unit="batch", disable=not progress
+            _batches(n_scenes, seed, galaxies),
+            total=_n_batches(n_scenes),
+            unit="batch",
+            disable=not progress,
         )
     ]
     candidates, matched = (
@@ -99,7 +108,7 @@ def fit_recipe(
         p_blend=LogitLine.fit(matched["p_blend"], matched["overlapped"]),
         position_scale=float(np.quantile(offsets, _CONTAINED)),
     )
-    recipe.save(folder)
+    recipe.save(folder, galaxies)
     return recipe
 
 
@@ -107,11 +116,12 @@ def _n_batches(n_scenes: int) -> int:
     return sum(max(round(share * n_scenes / BATCH_SIZE), 1) for _, share, *_ in _CONDITIONS)
 
 
-def _batches(n_scenes: int, seed: int) -> Iterator[BlendBatch]:
+def _batches(n_scenes: int, seed: int, galaxies: str) -> Iterator[BlendBatch]:
     catalog = EuclidCatalog.simulate(CALIBRATION_GALAXIES, seed)
+    kind = StructuredEuclidGenerator if galaxies == "structured" else EuclidGenerator
     for number, (sampling, share, n_exposures, read_noise, fwhm) in enumerate(_CONDITIONS):
         large = sampling is EuclidFieldSampling
-        generator = EuclidGenerator(
+        generator = kind(
             catalog,
             sampling(),
             get_euclid_survey(n_exposures, read_noise, fwhm),

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Mapping, Sequence
 
 import galsim
 import numpy as np
@@ -10,7 +11,7 @@ from btk.draw_blends import CosmosGenerator
 from btk.survey import Filter, Survey
 
 from btk_punet.errors import CatalogError
-from btk_punet.simulation.rendering import StampRenderer, source_components, stamp_renderer
+from btk_punet.simulation.rendering import Part, StampRenderer, source_components, stamp_renderer
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import background_variance, flux_electrons, pixel_scale_arcsec
 
@@ -62,7 +63,7 @@ class EuclidGenerator(SceneGenerator):
         source = dict(zip(entry.colnames, entry.values(), strict=True))
         flux = float(flux_electrons(source[f"{filt.name}_ab"], filt))
         # Without a magnitude in this filter (NaN) there is nothing to draw either.
-        parts = source_components(source, flux) if flux > 0 else []
+        parts = self._parts(source, flux) if flux > 0 else []
         if not parts:
             entry[f"not_drawn_{filt.name}"] = 1
             return None
@@ -74,6 +75,10 @@ class EuclidGenerator(SceneGenerator):
         pixels, rows, cols = stamp
         image[rows, cols] = pixels
         return rows, cols
+
+    def _parts(self, source: Mapping, flux: float) -> Sequence[Part]:
+        """Return what a source of this flux [electron] is drawn from."""
+        return source_components(source, flux)
 
     def _renderer(self, survey: Survey, filt: Filter, psf: galsim.GSObject) -> StampRenderer:
         known, renderer = self._renderers.get((survey.name, filt.name), (None, None))

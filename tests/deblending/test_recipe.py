@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from btk_punet.deblending.recipe import RECIPE_FILE, DetectionRecipe, LogitLine, reweighted
+from btk_punet.deblending.recipe import RECIPE_FILES, DetectionRecipe, LogitLine, reweighted
 from btk_punet.errors import InputError
 
 
@@ -127,6 +127,18 @@ def test_saved_and_loaded(recipe, tmp_path):
     assert DetectionRecipe.load(tmp_path) == recipe
 
 
+def test_recipes_for_smooth_and_structured_galaxies_lie_side_by_side(tmp_path):
+    smooth, structured = DetectionRecipe(LogitLine(1.5, 1.0)), DetectionRecipe(LogitLine(0.9, -0.3))
+    smooth.save(tmp_path)
+    with pytest.raises(InputError, match="no calibration for structured galaxies beside the wei"):
+        DetectionRecipe.load(tmp_path, "structured")
+    structured.save(tmp_path, "structured")
+    assert DetectionRecipe.load(tmp_path) == smooth
+    assert DetectionRecipe.load(tmp_path, "structured") == structured
+    with pytest.raises(InputError, match=r"one of \['smooth', 'structured'\], got 'real'"):
+        DetectionRecipe.load(tmp_path, "real")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -143,7 +155,7 @@ def test_saved_and_loaded(recipe, tmp_path):
     ],
 )
 def test_a_damaged_file_is_named(change, tmp_path):
-    path = tmp_path / RECIPE_FILE
+    path = tmp_path / RECIPE_FILES["smooth"]
     DetectionRecipe().save(tmp_path)
     if isinstance(change, dict):
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -154,7 +166,7 @@ def test_a_damaged_file_is_named(change, tmp_path):
 
 
 def test_a_key_that_is_missing_is_named(tmp_path):
-    (tmp_path / RECIPE_FILE).write_text("{}")
+    (tmp_path / RECIPE_FILES["smooth"]).write_text("{}")
     with pytest.raises(InputError, match="KeyError"):
         DetectionRecipe.load(tmp_path)
 

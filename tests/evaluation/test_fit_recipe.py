@@ -55,7 +55,7 @@ def test_fitted_recipe_is_written_and_right_on_its_own_scenes(folder):
     deblender = ProbaUNetDeblender(400, folder, n_samples=2)
     parts = [
         module._outcomes(batch, deblender)[0]
-        for batch in module._batches(60, module.CALIBRATION_SEED)
+        for batch in module._batches(60, module.CALIBRATION_SEED, "smooth")
     ]
     found = pd.concat(parts)
     assert found["p_detect"].mean() == pytest.approx(found["outcome"].mean(), abs=0.03)
@@ -66,7 +66,23 @@ def test_fitted_again_it_is_the_same(folder):
     assert fit_recipe(folder, 40, n_samples=1, progress=False) == first
 
 
+def test_structured_galaxies_have_a_recipe_of_their_own(folder):
+    smooth = fit_recipe(folder, 40, n_samples=1, progress=False)
+    structured = fit_recipe(folder, 40, n_samples=1, galaxies="structured", progress=False)
+    assert structured != smooth
+    assert DetectionRecipe.load(folder) == smooth
+    assert DetectionRecipe.load(folder, "structured") == structured
+    assert ProbaUNetDeblender(400, folder, galaxies="structured").recipe == structured
+    with pytest.raises(InputError, match="galaxies must be one of"):
+        ProbaUNetDeblender(400, folder, galaxies="real")
+    with pytest.raises(InputError, match="galaxies must be one of"):
+        fit_recipe(folder, 40, galaxies="real", progress=False)
+
+
 def test_command(folder, capsys):
     assert main(["calibrate", "-m", str(folder), "-n", "40", "--n-samples", "1", "-q"]) == 0
     assert "position_scale" in capsys.readouterr().out
     assert (folder / "detection.json").is_file()
+    command = ["calibrate", "-m", str(folder), "-n", "40", "--n-samples", "1", "-q"]
+    assert main([*command, "--galaxies", "structured"]) == 0
+    assert (folder / "detection_structured.json").is_file()

@@ -1,0 +1,57 @@
+"""Blends of galaxies with structure."""
+
+import numpy as np
+import pytest
+
+from btk_punet import (
+    EuclidCatalog,
+    EuclidGenerator,
+    EuclidGroupSampling,
+    StructuredEuclidGenerator,
+    get_euclid_survey,
+)
+
+
+def batch_of(kind, catalog, seed=3):
+    sampling = EuclidGroupSampling(max_number=2)
+    return next(kind(catalog, sampling, get_euclid_survey(), batch_size=6, seed=seed))
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Bright galaxies, most of which are large enough to show structure."""
+    return EuclidCatalog.simulate(200, 5, 20.0, 22.0)
+
+
+def test_empty_scenes(large):
+    generator = StructuredEuclidGenerator(
+        large, EuclidGroupSampling(max_number=0, min_number=0), get_euclid_survey(), batch_size=2
+    )
+    assert not next(generator).isolated_images.any()
+
+
+def test_same_scenes_with_other_shapes_of_the_same_flux(large):
+    smooth, structured = (
+        batch_of(kind, large) for kind in (EuclidGenerator, StructuredEuclidGenerator)
+    )
+    for one, other in zip(smooth.catalog_list, structured.catalog_list, strict=True):
+        np.testing.assert_array_equal(one["x_peak"], other["x_peak"])
+    flux = [batch.isolated_images.sum(axis=(2, 3, 4)) for batch in (smooth, structured)]
+    drawn = flux[0] > 0
+    changed = (smooth.isolated_images != structured.isolated_images).any(axis=(2, 3, 4))
+    assert 0.3 < changed[drawn].mean() <= 1.0
+    # All of the light of the small ones is on the stamp.
+    np.testing.assert_allclose(np.median(flux[1][drawn] / flux[0][drawn]), 1.0, atol=0.03)
+
+
+def test_a_galaxy_looks_the_same_each_time(large):
+    one, again = (batch_of(StructuredEuclidGenerator, large) for _ in range(2))
+    np.testing.assert_array_equal(one.isolated_images, again.isolated_images)
+
+
+def test_stars_stay_as_they_are():
+    catalog = EuclidCatalog.simulate(100, 6, 20.0, 25.0, star_fraction=1.0)
+    smooth, structured = (
+        batch_of(kind, catalog) for kind in (EuclidGenerator, StructuredEuclidGenerator)
+    )
+    np.testing.assert_array_equal(smooth.blend_images, structured.blend_images)
