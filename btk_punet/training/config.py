@@ -59,7 +59,7 @@ class TrainingConfig:
         precision: ``"float32"``; ``"bfloat16"``, in which the convolutions then run (the weights
             stay float32), twice as fast on processors with AMX and on accelerators; ``"auto"``
             takes the faster one.
-        mix: Shares of fields, groups, pairs and bright galaxies among Euclid's stamps.
+        mix: Shares of fields, groups and pairs among Euclid's stamps.
         masked_share: Share of Euclid's stamps with masked pixels.
         max_exposures: Most exposures of Euclid's stamps.
         n_galaxies: Galaxies and stars in the bank from which Euclid's stamps are composed.

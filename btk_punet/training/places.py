@@ -42,11 +42,6 @@ def pair_places(size: int, rng: np.random.Generator) -> np.ndarray:
     return _middle(size, rng) + np.concatenate([-direction, direction])
 
 
-def place_alone(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the place [pixel], shape (1, 2), of a galaxy that belongs to none else."""
-    return _middle(size, rng)[None]
-
-
 def _middle(size: int, rng: np.random.Generator) -> np.ndarray:
     """Return where the middle of a group or pair falls, x and y [pixel]."""
     return rng.uniform(BORDER_PIXELS, size - 1 - BORDER_PIXELS, 2)

@@ -265,30 +265,6 @@ def test_groups_and_pairs_keep_to_their_magnitudes_and_places(monkeypatch):
         assert min(numbers) == (1 if name == "group" else 2)
 
 
-def test_bright_scenes_hold_one_or_two_large_bright_galaxies(monkeypatch):
-    monkeypatch.setattr(dataset, "FIELD_BEHIND_SHARE", 0.0)
-    magnitude = np.tile(np.linspace(18.0, 26.5, 100), 2)
-    bank = make_bank([np.full((1, 1), 5.0)] * 200, magnitude=magnitude)
-    radius = np.repeat([0.1, 0.4], 100)
-    bank.catalog["half_light_radius_arcsec"] = radius
-    composer = StampComposer(bank, mix={"bright": 1.0})
-    rng = np.random.default_rng(0)
-    drawn = [composer.draw_scene(rng).galaxies for _ in range(300)]
-    assert {len(galaxies) for galaxies in drawn} == {1, 2}
-    galaxies = np.concatenate(drawn)
-    assert (radius[galaxies] == 0.4).all()
-    assert ((magnitude[galaxies] >= 19.5) & (magnitude[galaxies] < 23.5)).all()
-
-
-def test_bright_scenes_of_a_bank_without_large_galaxies_take_those_of_groups(monkeypatch):
-    monkeypatch.setattr(dataset, "FIELD_BEHIND_SHARE", 0.0)
-    bank = make_bank([np.full((1, 1), 5.0)] * 3, magnitude=np.array([18.0, 21.0, 26.0]))
-    bank.catalog["half_light_radius_arcsec"] = 0.1
-    composer = StampComposer(bank, mix={"bright": 1.0})
-    rng = np.random.default_rng(0)
-    assert set(np.concatenate([composer.draw_scene(rng).galaxies for _ in range(20)])) == {1}
-
-
 def test_depths_and_read_noise_vary(bank):
     batch = StampComposer(bank, size=16).batch(0, 300)
     assert set(batch["n_exposures"]) == {1, 2, 3, 4, 5, 6}

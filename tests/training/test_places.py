@@ -3,13 +3,11 @@
 import numpy as np
 
 from btk_punet.training.places import (
-    BORDER_PIXELS,
     FIELD_DENSITY_PER_ARCMIN2,
     FIELD_MARGIN_PIXELS,
     field_places,
     group_places,
     pair_places,
-    place_alone,
 )
 
 
@@ -30,10 +28,3 @@ def test_groups_and_pairs_keep_together():
     pairs = [pair_places(64, rng) for _ in range(300)]
     apart = [np.hypot(*(one - other)) for one, other in pairs]
     assert 1.0 <= min(apart) < 1.5 and 14.5 < max(apart) <= 15.0
-
-
-def test_middles_keep_off_the_border():
-    rng = np.random.default_rng(0)
-    alone = np.concatenate([place_alone(64, rng) for _ in range(500)])
-    assert alone.shape == (500, 2)
-    assert BORDER_PIXELS <= alone.min() < 5 and 58 < alone.max() <= 63 - BORDER_PIXELS
