@@ -29,9 +29,10 @@ def add_deblenders(parser: argparse.ArgumentParser, default: str) -> None:
         help=(
             "sep, source-extractor, probaunet, scarlet2, btk-peak-local-max, btk-sep-single-band, "
             "btk-sep-multi-band, btk-scarlet, with settings, as in sep:thresh=1.5,minarea=3 or "
-            "probaunet:weights=FOLDER,threshold=0.3,density_ratio=0.5 (weights: a preset's name, "
-            "or a folder, ./FOLDER if it has a preset's name; density_ratio: how many times as "
-            f"dense sources lie as in its training) (default: {default})"
+            "probaunet:weights=FOLDER,threshold=0.3,density_ratio=0.5,galaxies=structured "
+            "(weights: a preset's name, or a folder, ./FOLDER if it has a preset's name; "
+            "density_ratio: how many times as dense sources lie as in its training; galaxies: "
+            f"smooth, or structured as real ones are) (default: {default})"
         ),
     )
 
