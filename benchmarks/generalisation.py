@@ -15,7 +15,6 @@ from pathlib import Path
 
 import galsim
 import numpy as np
-import pandas as pd
 from astropy.table import Table
 
 from btk_punet import (
@@ -109,10 +108,8 @@ def main() -> None:
         names = {"completeness_other": "SEP", "completeness": "ProbaUNet"}
         margins = run.tables["equal_purity"].set_index("method").rename(columns=names)
         scores = run.tables["probability_scores"].iloc[0]
-        with pd.option_context("display.precision", 3):
-            print(
-                margins.rename(columns={"completeness_other": "SEP", "completeness": "ProbaUNet"})
-            )
+        shown = margins[["purity", *names.values(), "margin", "margin_lo", "margin_hi"]]
+        print(shown.to_string(float_format="{:.3f}".format))
         print(
             f"calibration error of p_detect {scores['expected_calibration_error']:.3f}, largest "
             f"count gap {scores['largest_count_gap']:.3f}"
