@@ -219,10 +219,17 @@ def _run_batch(
     summary = {
         "n_blends": size,
         "seconds": seconds,
-        "warnings": sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
+        "warnings": sorted(
+            {f"{w.category.__name__}: {w.message}" for w in caught if _for_readers(w)}
+        ),
     }
     write_batch(folder, number, tables, summary)
     return number
+
+
+def _for_readers(warning: warnings.WarningMessage) -> bool:
+    """Tell whether a warning is for who reads the report: not one library's to another's author."""
+    return not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning)
 
 
 def _finish(output: Path, run: dict) -> Comparison:

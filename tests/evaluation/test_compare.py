@@ -375,6 +375,17 @@ def test_warnings_of_deblenders_are_kept_as_notes(tmp_path, catalog):
     assert (result.detections["flags"] == 1).any()
 
 
+def test_what_one_library_warns_another_of_is_no_note(tmp_path, catalog):
+    class Warns(SepDeblender):
+        def batch_call(self, blend_batch, njobs=1):
+            warnings.warn("For authors.", DeprecationWarning, stacklevel=2)
+            warnings.warn("For readers.", UserWarning, stacklevel=2)
+            return super().batch_call(blend_batch)
+
+    result = small_run(tmp_path / "run", catalog, deblenders={"one": Warns(20)}, outcomes=False)
+    assert result.run["notes"] == ["UserWarning: For readers."]
+
+
 def test_missing_programs_and_presets_are_said_in_a_line(tmp_path, catalog, monkeypatch):
     found = shutil.which
     monkeypatch.setattr(
