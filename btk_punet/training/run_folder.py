@@ -173,11 +173,22 @@ class TrainingRun:
         if self.checkpoint is None or not path.is_file():
             return pd.DataFrame()
         try:
-            # The numbers as they were written, to the last bit.
-            log = pd.read_csv(path, engine="python")
+            # Not every version of pandas reads numbers to the last bit, so Python does.
+            text = pd.read_csv(path, dtype=str, keep_default_na=False)
+            log = pd.DataFrame({name: list(map(_value, column)) for name, column in text.items()})
             return log[log["step"] <= int(self.checkpoint["step"])].reset_index(drop=True)
         except (ValueError, KeyError, TypeError) as error:
             raise RunExistsError(
                 f"'{path}' is damaged ({error}): remove it to go on without the rows that were "
                 "there, or choose another output folder."
             ) from error
+
+
+def _value(text: str) -> int | float | str:
+    """Return what a cell of a CSV file holds: a number where it is one, NaN where it is empty."""
+    for kind in (int, float):
+        try:
+            return kind(text or "nan")
+        except ValueError:
+            pass
+    return text

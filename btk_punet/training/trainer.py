@@ -178,8 +178,10 @@ class Trainer:
         began, recent = time.monotonic(), []
         with bar, closing(batches):
             while not reason:
+                # As new versions of Keras do by themselves at each call, and 3.12 does not.
+                self.trainee.reset_metrics()
                 logs = self.trainee.train_on_batch(next(batches), return_dict=True)
-                recent.append(logs)  # of this batch alone: Keras resets its means at each call
+                recent.append(logs)  # of this batch alone
                 self.step += 1
                 if self.step % AVERAGE_EVERY == 0:
                     self._update_average()

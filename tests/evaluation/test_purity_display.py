@@ -75,7 +75,9 @@ class TestPurityCompletenessDisplay:
         bars = display.errorbars_["SEP"]
         assert bars.lines[0].get_xydata().tolist() == [[0.9, 0.6]]
         ends = [part.get_segments()[0] for part in bars.lines[2]]
-        np.testing.assert_allclose(ends[0][:, 0], table.loc[0, ["purity_lo", "purity_hi"]])
+        np.testing.assert_allclose(
+            ends[0][:, 0], table.loc[0, ["purity_lo", "purity_hi"]].astype(float)
+        )
         np.testing.assert_allclose(
             ends[1][:, 1], table.loc[0, ["completeness_lo", "completeness_hi"]].to_numpy(float)
         )
