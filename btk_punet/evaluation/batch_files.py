@@ -1,7 +1,8 @@
 """The files of a run's batches: written one by one, joined when all are there."""
 
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +25,20 @@ def write_batch(
         write_parquet(table, batch_file(folder, number, f"{name}.parquet"))
     # Written last: it says that the batch is done.
     write_json(summary, batch_file(folder, number, "json"))
+
+
+def warning_notes(caught: Iterable[warnings.WarningMessage]) -> list[str]:
+    """Return the warnings of a batch as notes for who reads the run.
+
+    What one library warns the author of another of is left out.
+    """
+    return sorted(
+        {
+            f"{warning.category.__name__}: {warning.message}"
+            for warning in caught
+            if not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning)
+        }
+    )
 
 
 def join_batches(

@@ -10,10 +10,9 @@ import pandas as pd
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.style import (
-    chosen_methods,
+    all_bins,
     error_lengths,
-    method_colours,
-    method_markers,
+    method_styles,
     methods_of,
     panel_grid,
     set_bin_ticks,
@@ -83,11 +82,8 @@ class BinnedCalibrationDisplay:
         """
         if self.by not in _LABELS:
             raise InputError(f"by must be one of {list(_LABELS)}, got {self.by!r}.")
-        known = methods_of(self.table)
-        drawn = chosen_methods(methods, known)
-        everyone = list(dict.fromkeys([*(self.everyone or []), *known]))
-        colours, markers = method_colours(everyone), method_markers(everyone)
-        bins = self.table[["lo", "hi"]].drop_duplicates().sort_values(["lo", "hi"])
+        drawn, styles = method_styles(methods_of(self.table), methods, self.everyone or ())
+        bins = all_bins(self.table)
         quantities = list(dict.fromkeys(self.table["quantity"]))
         self.figure_ = new_figure(self.size_inches) if figure is None else figure
         n_rows, n_columns = panel_grid(len(quantities), 2)
@@ -105,7 +101,6 @@ class BinnedCalibrationDisplay:
                 rows = rows.reindex(pd.MultiIndex.from_frame(bins))
                 # Side by side within the bin, so that all error bars can be seen.
                 x = np.arange(len(bins)) + (i - (len(with_rows) - 1) / 2) * 0.12
-                style: dict[str, Any] = {"color": colours[name], "marker": markers[name]}
                 dark = np.isposinf(bins["lo"].to_numpy())
                 # No line leads to the detections that have no magnitude.
                 for part, joined in ((~dark, True), (dark, False)):
@@ -115,12 +110,13 @@ class BinnedCalibrationDisplay:
                     bars = ax.errorbar(
                         x[part], own["value"], error_lengths(own),
                         linestyle="-" if joined else "none",
-                        markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **style,
+                        markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **styles[name],
                     )  # fmt: skip
                     (said,) = ax.plot(
                         x[part], own["mean_probability"],
                         linestyle="--" if joined else "none",
-                        markersize=5, linewidth=1.0, markerfacecolor="white", zorder=3, **style,
+                        markersize=5, linewidth=1.0, markerfacecolor="white", zorder=3,
+                        **styles[name],
                     )  # fmt: skip
                     self.errorbars_.setdefault((quantity, name), bars)
                     self.said_.setdefault((quantity, name), said)

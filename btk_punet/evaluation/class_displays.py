@@ -10,7 +10,7 @@ import pandas as pd
 from btk_punet.evaluation.calibration_display import ReliabilityDisplay
 from btk_punet.evaluation.style import (
     chosen_methods,
-    method_colours,
+    method_styles,
     methods_of,
     panel_grid,
 )
@@ -137,9 +137,7 @@ class ErrorPredictionDisplay:
         Raises:
             InputError: for a method that is not known.
         """
-        known = methods_of(self.curves)
-        drawn = chosen_methods(methods, known)
-        colours = method_colours(list(dict.fromkeys([*(self.everyone or []), *known])))
+        drawn, styles = method_styles(methods_of(self.curves), methods, self.everyone or ())
         self.ax_ = new_axes(self.size_inches) if ax is None else ax
         self.figure_ = self.ax_.figure
         (self.diagonal_,) = self.ax_.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1.0)
@@ -153,7 +151,7 @@ class ErrorPredictionDisplay:
                     continue
                 (line,) = self.ax_.plot(
                     [0.0, *rows["flagged_right"]], [0.0, *rows["flagged_wrong"]],
-                    color=colours[method], linestyle=linestyle, linewidth=1.5,
+                    color=styles[method]["color"], linestyle=linestyle, linewidth=1.5,
                 )  # fmt: skip
                 self.curves_[method, predictor] = line
                 handles[f"{method}: {words}{self._area(method, predictor)}"] = line

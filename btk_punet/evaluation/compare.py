@@ -19,9 +19,9 @@ from btk.survey import Survey
 from threadpoolctl import threadpool_limits
 
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
-from btk_punet.errors import BatchFailedError, InputError
+from btk_punet.errors import BatchFailedError
 from btk_punet.evaluation import outlines, probabilities
-from btk_punet.evaluation.batch_files import join_batches, write_batch
+from btk_punet.evaluation.batch_files import join_batches, warning_notes, write_batch
 from btk_punet.evaluation.comparison import Comparison
 from btk_punet.evaluation.export import write_tables
 from btk_punet.evaluation.gallery import write_gallery
@@ -29,6 +29,7 @@ from btk_punet.evaluation.matching import Matcher
 from btk_punet.evaluation.region_table import region_table
 from btk_punet.evaluation.report import REPORT_FILE, write_plots, write_report
 from btk_punet.evaluation.run_folder import (
+    check_numbers,
     describe_deblender,
     describe_scenes,
     open_run,
@@ -122,9 +123,7 @@ def compare(
         BatchFailedError: if a detector fails on a batch. The batches before are kept.
     """
     output = Path(output)
-    for name, value in [("n_blends", n_blends), ("batch_size", batch_size), ("njobs", njobs)]:
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    check_numbers(n_blends=n_blends, batch_size=batch_size, njobs=njobs)
     Matcher(radius_arcsec)  # which checks it
     if generator is None:
         generator = choose_generator(
@@ -219,17 +218,10 @@ def _run_batch(
     summary = {
         "n_blends": size,
         "seconds": seconds,
-        "warnings": sorted(
-            {f"{w.category.__name__}: {w.message}" for w in caught if _for_readers(w)}
-        ),
+        "warnings": warning_notes(caught),
     }
     write_batch(folder, number, tables, summary)
     return number
-
-
-def _for_readers(warning: warnings.WarningMessage) -> bool:
-    """Tell whether a warning is for who reads the report: not one library's to another's author."""
-    return not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning)
 
 
 def _finish(output: Path, run: dict) -> Comparison:

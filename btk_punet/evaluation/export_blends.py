@@ -9,6 +9,7 @@ from btk_punet.evaluation.latex import (
     Part,
     escape_latex,
     latex_bin,
+    latex_number,
     latex_value,
     tabular,
 )
@@ -203,7 +204,7 @@ def _scores(by: str, table: pd.DataFrame) -> list[Part]:
             escape_latex(row["method"]),
             str(row["mean_iou_n"]),
             _with_error(row["mean_iou"], row["mean_iou_hi"] - row["mean_iou"]),
-            *(_number(row[name]) for name in (*plain, "average_precision_75")),
+            *(latex_number(row[name]) for name in (*plain, "average_precision_75")),
             *(
                 latex_value(row[name], row[f"{name}_lo"], row[f"{name}_hi"], 3)
                 for name in ("placed_worse", "outlined_worse")
@@ -225,7 +226,7 @@ def _classes(by: str, table: pd.DataFrame) -> list[Part]:
         [
             escape_latex(row["method"]),
             str(row["class"]).capitalize(),
-            *(_number(row[name]) for name in ("precision", "recall", "f1", "iou")),
+            *(latex_number(row[name]) for name in ("precision", "recall", "f1", "iou")),
             str(row["support"]),
         ]
         for _, row in table.iterrows()
@@ -245,7 +246,7 @@ def _precision(by: str, table: pd.DataFrame) -> list[Part]:
         line = [f"{threshold:.2f}"]
         for _, row in rows.set_index("method").reindex(methods).iterrows():
             columns = ("purity", "completeness", "average_precision")
-            line += [_number(row[name]) for name in columns]
+            line += [latex_number(row[name]) for name in columns]
         body.append(line)
     names = [rf"\multicolumn{{3}}{{c}}{{{escape_latex(method)}}}" for method in methods]
     head = [["", *names], ["IoU", *["Purity", "Compl.", "AP"] * len(methods)]]
@@ -269,7 +270,3 @@ def _with_error(value: float, error: float) -> str:
     if np.isnan(value):
         return NOTHING
     return f"{value:.3f}" if np.isnan(error) else rf"${value:.3f} \pm {error:.3f}$"
-
-
-def _number(value: float) -> str:
-    return NOTHING if np.isnan(value) else f"{value:.3f}"

@@ -1,14 +1,13 @@
 """The tables on calibration in LaTeX, and what their columns are."""
 
-import numpy as np
 import pandas as pd
 
 from btk_punet.evaluation.latex import (
     INTERVALS,
-    NOTHING,
     Part,
     escape_latex,
     latex_bin,
+    latex_number,
     latex_value,
     tabular,
 )
@@ -142,7 +141,7 @@ def _reliability(table: pd.DataFrame, heading: str, caption: str, decimals: int 
         line = [latex_bin(low, high, decimals)]
         for _, row in rows.set_index("method").reindex(methods).iterrows():
             came_true = latex_value(row["value"], row["value_lo"], row["value_hi"])
-            line += [f"{row['n']:.0f}", _number(row["mean_probability"], 2), came_true]
+            line += [f"{row['n']:.0f}", latex_number(row["mean_probability"], 2), came_true]
         body.append(line)
     head = [
         ["", *(rf"\multicolumn{{3}}{{c}}{{{escape_latex(name)}}}" for name in methods)],
@@ -165,7 +164,7 @@ def _scores(table: pd.DataFrame) -> Part:
             escape_latex(row["method"]),
             escape_latex(row["quantity"]),
             str(row["n"]),
-            *(_number(row[name]) for name in numbers),
+            *(latex_number(row[name]) for name in numbers),
         ]
         for _, row in table.iterrows()
     ]
@@ -183,7 +182,7 @@ def _errors(table: pd.DataFrame) -> Part:
         [
             escape_latex(row["method"]),
             str(row["n_pixels"]),
-            *map(_number, row[["error_rate", "auc_variance", "auc_probability"]]),
+            *map(latex_number, row[["error_rate", "auc_variance", "auc_probability"]]),
         ]
         for _, row in table.iterrows()
     ]
@@ -195,7 +194,3 @@ def _errors(table: pd.DataFrame) -> Part:
     )
     head = ["Method", "$N$", "Wrong", "Area, variance", "Area, probability"]
     return Part("", caption, tabular("lrrrr", [head], body))
-
-
-def _number(value: float, decimals: int = 3) -> str:
-    return NOTHING if np.isnan(value) else f"{value:.{decimals}f}"

@@ -9,6 +9,7 @@ from btk_punet.evaluation.latex import (
     Part,
     escape_latex,
     latex_bin,
+    latex_number,
     latex_value,
     tabular,
 )
@@ -65,9 +66,9 @@ def _equal_purity(table: pd.DataFrame) -> list[Part]:
         body = [
             [
                 escape_latex(row["method"]),
-                _number(row["purity"]),
-                _number(row["completeness_other"]),
-                _number(row["completeness"]),
+                latex_number(row["purity"]),
+                latex_number(row["completeness_other"]),
+                latex_number(row["completeness"]),
                 latex_value(row["margin"], row["margin_lo"], row["margin_hi"], 3),
                 _range(row["margin_lo_95"], row["margin_hi_95"]),
             ]
@@ -135,11 +136,11 @@ def _scores(table: pd.DataFrame) -> list[Part]:
         [
             escape_latex(row["method"]),
             str(row["n_candidates"]),
-            _number(row["expected_calibration_error"]),
-            _number(row["brier_score"]),
-            _number(row["brier_skill"]),
-            _number(row["largest_count_gap"]),
-            _number(row["count_gap_by_chance"]),
+            latex_number(row["expected_calibration_error"]),
+            latex_number(row["brier_score"]),
+            latex_number(row["brier_skill"]),
+            latex_number(row["largest_count_gap"]),
+            latex_number(row["count_gap_by_chance"]),
         ]
         for _, row in table.iterrows()
     ]
@@ -149,10 +150,6 @@ def _scores(table: pd.DataFrame) -> list[Part]:
         "that which chance alone exceeds in one case of 20."
     )
     return [Part("", caption, tabular("lrrrrrr", [head], body))]
-
-
-def _number(value: float, decimals: int = 3) -> str:
-    return NOTHING if np.isnan(value) else f"{value:.{decimals}f}"
 
 
 def _range(low: float, high: float) -> str:

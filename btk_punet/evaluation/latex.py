@@ -54,6 +54,11 @@ def latex_bin(low: float, high: float, decimals: int | None = None) -> str:
     return f"${text.replace(' ', '')}$" if text[0] in "<>" else text
 
 
+def latex_number(value: float, decimals: int = 3) -> str:
+    """Return how LaTeX writes a number without an interval; NaN as `NOTHING`."""
+    return NOTHING if np.isnan(value) else f"{value:.{decimals}f}"
+
+
 def tabular(
     layout: str, head: Iterable[Sequence[str]], body: Iterable[Sequence[object]]
 ) -> list[str]:

@@ -18,7 +18,7 @@ from btk_punet import __version__
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.scarlet2 import Scarlet2Deblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
-from btk_punet.errors import BtkPunetWarning, RunExistsError
+from btk_punet.errors import BtkPunetWarning, InputError, RunExistsError
 from btk_punet.evaluation.batch_files import OPTIONAL, TIDY
 from btk_punet.files import write_json
 from btk_punet.model.weights import weights_fingerprint
@@ -129,6 +129,17 @@ def _changed(before: object, now: object, key: str = "") -> list[str]:
     if isinstance(before, dict) or isinstance(now, dict):
         return [f"{key}: {'only there' if isinstance(before, dict) else 'only now'}"]
     return [f"{key}: {there} there, {here} now"]
+
+
+def check_numbers(**numbers: int) -> None:
+    """Check that the numbers of a run, by their names, are whole and at least 1.
+
+    Raises:
+        InputError: if one is not.
+    """
+    for name, value in numbers.items():
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
 
 
 def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: float) -> dict:

@@ -18,13 +18,14 @@ from btk.survey import Survey
 from threadpoolctl import threadpool_limits
 
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
-from btk_punet.errors import BatchFailedError, InputError
-from btk_punet.evaluation.batch_files import write_batch
+from btk_punet.errors import BatchFailedError
+from btk_punet.evaluation.batch_files import warning_notes, write_batch
 from btk_punet.evaluation.compare import Deblenders
 from btk_punet.evaluation.export import write_tables
 from btk_punet.evaluation.matching import Matcher
 from btk_punet.evaluation.run_folder import (
     SELECTION_FILE,
+    check_numbers,
     describe_deblender,
     describe_scenes,
     open_run,
@@ -126,9 +127,7 @@ def selection_function(
         BatchFailedError: if a detector fails on a batch. The batches before are kept.
     """
     output = Path(output)
-    for name, value in [("n_blends", n_blends), ("batch_size", batch_size), ("njobs", njobs)]:
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    check_numbers(n_blends=n_blends, batch_size=batch_size, njobs=njobs)
     Matcher(radius_arcsec)  # which checks it
     simulated = generator is None and catalog == "simulate"
     if generator is None:
@@ -203,9 +202,9 @@ def _run_batch(
             f"Batch {number} failed in {running}: {type(error).__name__}: {error} -- The batches "
             "that were done are kept: once this is mended, the same command goes on from there."
         ) from error
-    warned = sorted({f"{w.category.__name__}: {w.message}" for w in caught})
     joined = pd.concat(parts, ignore_index=True)
-    write_batch(folder, number, {"selection": joined}, {"n_blends": size, "warnings": warned})
+    summary = {"n_blends": size, "warnings": warning_notes(caught)}
+    write_batch(folder, number, {"selection": joined}, summary)
     return number
 
 

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from btk_punet.evaluation.style import (
-    chosen_methods,
     error_lengths,
-    method_colours,
-    method_markers,
+    method_styles,
     methods_of,
 )
 from btk_punet.evaluation.summary import CEILING
@@ -73,9 +71,7 @@ class UniformityDisplay:
         Raises:
             InputError: for a method that is not known.
         """
-        everyone = methods_of(self.table)
-        drawn = chosen_methods(methods, everyone)
-        colours, markers = method_colours(everyone), method_markers(everyone)
+        drawn, styles = method_styles(methods_of(self.table), methods)
         quantities = list(dict.fromkeys(self.table["quantity"]))
         self.figure_ = new_figure(self.size_inches) if figure is None else figure
         self.axes_: dict[tuple[str, str], Any] = {}
@@ -93,8 +89,7 @@ class UniformityDisplay:
                     rows = of_quantity[of_quantity["method"] == name].sort_values("value")
                     bars = ax.errorbar(
                         rows["value"], rows[figure_of], error_lengths(rows, figure_of),
-                        color=colours[name], marker=markers[name], markersize=5,
-                        linewidth=1.2, elinewidth=1.0, capsize=2,
+                        markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **styles[name],
                     )  # fmt: skip
                     self.errorbars_[name, figure_of, quantity] = handles[name] = bars
                 if figure_of == "completeness" and drawn:

@@ -1,6 +1,5 @@
 """Images from anywhere, a survey's or a simulation's, as the batches that deblenders take."""
 
-import math
 from collections.abc import Sequence
 
 import galsim
@@ -10,6 +9,7 @@ from btk.blend_batch import BlendBatch
 from btk.survey import Filter, Survey
 
 from btk_punet.errors import InputError
+from btk_punet.simulation.stamps import btk_stamp_size_arcsec
 from btk_punet.simulation.survey import pixel_scale_arcsec
 
 
@@ -42,17 +42,13 @@ def image_batch(
             f"bands are {', '.join(survey.available_filters)}; got {given}. Cut them into squares."
         )
     n_images, _, size, _ = images.shape
-    scale = pixel_scale_arcsec(survey)
-    stamp_size = size * scale
-    while int(stamp_size / scale) < size:  # so BTK counts pixels: int(8.2 / 0.1) is 81
-        stamp_size = math.nextafter(stamp_size, math.inf)
     if psf is None:
         psf = [_psf(survey, survey.get_filter(name)) for name in survey.available_filters]
     columns = ("ra", "dec", "x_peak", "y_peak")
     return BlendBatch(
         batch_size=n_images,
         max_n_sources=0,
-        stamp_size=stamp_size,
+        stamp_size=btk_stamp_size_arcsec(size, pixel_scale_arcsec(survey)),
         survey=survey,
         blend_images=images,
         isolated_images=np.zeros((n_images, 0, n_bands, size, size)),

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from btk_punet.errors import CatalogError, InputError, InputTypeError
 from btk_punet.simulation.noise import background_noise
 from btk_punet.simulation.seeds import numpy_global_seed, reseeded
-from btk_punet.simulation.stamps import check_stamp
+from btk_punet.simulation.stamps import btk_stamp_size_arcsec, check_stamp
 from btk_punet.simulation.survey import background_variance, pixel_scale_arcsec
 
 # Uses of the random numbers of a scene; each has a stream of its own.
@@ -308,7 +308,4 @@ class SceneGenerator(DrawBlendsGenerator):
     def _btk_stamp_size(self, survey: Survey) -> float:
         """Return the stamp size [arcsec] from which BTK computes the right number of pixels."""
         size, scale = self._get_pix_stamp_size(survey), pixel_scale_arcsec(survey)
-        stamp_size = max(self.stamp_size, size * scale)
-        while int(stamp_size / scale) < size:
-            stamp_size = math.nextafter(stamp_size, math.inf)
-        return stamp_size
+        return btk_stamp_size_arcsec(size, scale, self.stamp_size)

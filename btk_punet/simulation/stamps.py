@@ -1,4 +1,4 @@
-"""Whether stamps can be drawn: a PSF neither too wide for them nor too sharp for the pixels."""
+"""Stamps: their size as BTK counts it, and whether they can be drawn with a PSF."""
 
 import math
 from collections.abc import Sequence
@@ -44,3 +44,17 @@ def check_stamp(survey: Survey, psfs: Sequence[galsim.GSObject], stamp_size: flo
                 f"{SMALLEST_STAMP_FWHM:g} times the FWHM; give the sampling function a "
                 "larger stamp_size."
             )
+
+
+def btk_stamp_size_arcsec(n_pixels: int, scale_arcsec: float, at_least: float = 0.0) -> float:
+    """Return the stamp size [arcsec] from which BTK computes the right number of pixels.
+
+    Args:
+        n_pixels: Side of the stamp [pixel].
+        scale_arcsec: Side of a pixel.
+        at_least: The size is no smaller than this [arcsec].
+    """
+    stamp_size = max(at_least, n_pixels * scale_arcsec)
+    while int(stamp_size / scale_arcsec) < n_pixels:  # BTK's int(8.2 / 0.1) is 81
+        stamp_size = math.nextafter(stamp_size, math.inf)
+    return stamp_size
