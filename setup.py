@@ -34,7 +34,7 @@ setup(
     license="MIT",
     packages=find_packages(include=["btk_punet", "btk_punet.*"]),
     package_data={
-        "btk_punet.evaluation": ["*.jinja"],
+        "btk_punet.evaluation.report": ["*.jinja"],
         "btk_punet.model": ["presets/*/*"],
     },
     python_requires=">=3.10,<3.13",

@@ -2,8 +2,8 @@
 
 python benchmarks/blend_identification.py [--model euclid-vis] [--scenes 1000] [--seed 20261201]
 
-Prints purity and completeness of the flag (see `btk_punet.evaluation.blend_identification`) as
-its threshold rises, for groups, pairs and fields at one exposure and at the four of the Euclid
+Prints purity and completeness of the flag (see `btk_punet.BlendIdentification`) as its threshold
+rises, for groups, pairs and fields at one exposure and at the four of the Euclid
 Wide Survey, and the threshold at which the lesser of the two is largest.
 """
 

@@ -26,7 +26,7 @@ from btk_punet import (
     get_euclid_survey,
 )
 from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.evaluation.benchmark import SEP_SETTINGS
+from btk_punet.evaluation.runs.benchmark import SEP_SETTINGS
 
 N_GALAXIES = 30_000
 MAGNITUDES, SLOPE_DEX_PER_MAG = (19.0, 26.5), 0.25

@@ -4,8 +4,7 @@
 
 DIR holds real galaxies in GalSim's format. Every stamp with more than one peak is printed: the
 number of peaks, the second peak's height over the first's and its saddle over its own height, and
-whether the rule of `btk_punet.evaluation.real_stamps` calls it two objects. The picture shows
-these stamps, those left out with a frame.
+whether the rule of `evaluation.scoring.real_stamps` calls it two objects. The picture shows these stamps, those left out with a frame.
 """
 
 import argparse
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from btk_punet.evaluation.real_stamps import holds_two_objects, stamp_peaks
+from btk_punet.evaluation.scoring.real_stamps import holds_two_objects, stamp_peaks
 from btk_punet.figures import PALETTE, write_figure
 from btk_punet.simulation.choices import open_cosmos
 

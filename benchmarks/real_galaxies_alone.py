@@ -15,7 +15,7 @@ import pandas as pd
 from btk.sampling_functions import SamplingFunction
 
 from btk_punet import ProbaUNetDeblender, RealGalaxyGenerator, SepDeblender, get_euclid_survey
-from btk_punet.evaluation.benchmark import REAL_LEFT_OUT
+from btk_punet.evaluation.runs.benchmark import REAL_LEFT_OUT
 from btk_punet.simulation.choices import open_cosmos
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import sep
 
 from btk_punet import Matcher, SepDeblender, alone_snr, benchmark_set
-from btk_punet.evaluation.benchmark import SEP_SETTINGS
+from btk_punet.evaluation.runs.benchmark import SEP_SETTINGS
 from btk_punet.simulation.survey import background_variance
 
 

@@ -33,7 +33,7 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
-    from btk_punet.evaluation.fit_recipe import fit_recipe
+    from btk_punet.evaluation.runs.calibrate import fit_recipe
 
     recipe = fit_recipe(
         options.model,

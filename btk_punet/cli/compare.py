@@ -69,8 +69,8 @@ def add(commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     # Imported here, so that --help and a mistyped option answer at once.
-    from btk_punet.evaluation.benchmark import compare_benchmark
-    from btk_punet.evaluation.compare import compare
+    from btk_punet.evaluation.runs.benchmark import compare_benchmark
+    from btk_punet.evaluation.runs.compare import compare
 
     common = running_arguments(options) | {"report": options.report}
     if options.outcomes is not None:

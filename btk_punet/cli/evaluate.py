@@ -45,7 +45,7 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
-    from btk_punet.evaluation.evaluate import evaluate
+    from btk_punet.evaluation.runs.evaluate import evaluate
 
     evaluation = evaluate(
         options.model,

@@ -45,8 +45,8 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
-    from btk_punet.evaluation.selection import selection_tables
-    from btk_punet.evaluation.selection_run import selection_function
+    from btk_punet.evaluation.runs.selection import selection_function
+    from btk_punet.evaluation.studies.selection.selection import selection_tables
 
     table = selection_function(
         options.output,

@@ -54,7 +54,7 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
-    from btk_punet.evaluation.uniformity import uniformity
+    from btk_punet.evaluation.runs.uniformity import uniformity
 
     table = uniformity(
         options.output,
@@ -76,7 +76,7 @@ def _conditions(texts: list[str]) -> dict[str, tuple[float, ...]]:
     Raises:
         InputError: for values that are no numbers, or an unknown quantity without values.
     """
-    from btk_punet.evaluation.uniformity import CONDITIONS
+    from btk_punet.evaluation.runs.uniformity import CONDITIONS
 
     conditions = {}
     for text in texts:

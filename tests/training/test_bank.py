@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from btk_punet.errors import CatalogError
-from btk_punet.evaluation.benchmark import BENCHMARK_SETS, CATALOG_SEED
+from btk_punet.evaluation.runs.benchmark import BENCHMARK_SETS, CATALOG_SEED
 from btk_punet.training.bank import TRAINING_SEED, GalaxyBank
 
 SEED = 5

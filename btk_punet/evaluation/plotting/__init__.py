@@ -1,0 +1,1 @@
+"""What all plots share: styles of methods, displays of fractions and reliabilities."""

@@ -1,0 +1,218 @@
+"""Plots of the tables of a comparison, as objects that a paper's author can restyle.
+
+The manner is scikit-learn's: a display holds numbers that are computed already, `plot` draws them
+and returns the display, whose ``figure_`` and ``ax_`` (or ``axes_``) are ordinary matplotlib
+objects. Matplotlib is loaded when something is drawn, its settings are left as they are, and a
+method has the same colour and marker in every plot of a comparison, whichever of them are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from btk_punet.errors import InputError
+from btk_punet.evaluation.plotting.style import (
+    bin_label,
+    error_lengths,
+    method_styles,
+    methods_of,
+    rows_by_method,
+    some_bins,
+    without_unknown_ceiling,
+)
+from btk_punet.evaluation.statistics.fractions import COMPLETENESS_BY, PURITY_BY
+from btk_punet.evaluation.studies.detection.summary import CEILING
+from btk_punet.figures import new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Quantity -> what the axis of a plot is called.
+COMPLETENESS_LABELS = {
+    "magnitude": "True magnitude [AB mag]",
+    "neighbour_distance_arcsec": "Distance to nearest neighbour [arcsec]",
+    "size_arcsec": "Half-light radius [arcsec]",
+    "alone_snr": "Signal-to-noise ratio if it were alone",
+    "limit_snr": "Signal-to-noise ratio among unknown neighbours (information limit)",
+    "blendedness": "Blendedness",
+}
+
+PURITY_LABELS = {
+    "magnitude": "Magnitude in an aperture of 0.5 arcsec radius [AB mag]",
+    "neighbour_distance_arcsec": "Distance to nearest other detection [arcsec]",
+}
+
+_GREY = "0.4"
+
+
+class FractionDisplay:
+    """Completeness or purity in bins of one quantity: a line a method, with 68% intervals.
+
+    Args:
+        table: ``completeness_by_*`` or ``purity_by_*`` of `summary_tables`, or what the
+            ``aggregate()`` of `Completeness` or `Purity` returns.
+        quantity: ``"completeness"`` or ``"purity"``.
+        by: What the table is binned by, a column of the truth table such as ``"magnitude"``.
+
+    Attributes:
+        figure_, ax_: The figure and axes drawn in.
+        errorbars_: Matplotlib's container of each method's points and error bars, by its name.
+        ceiling_: The dashed steps of the information ceiling, or None.
+        legend_: The legend, or None.
+
+    Magnitudes are drawn to scale. The bins of other quantities are of unequal width and may end
+    in infinity; they stand side by side, each with its range below it.
+
+    Example:
+        >>> display = FractionDisplay(tables["purity_by_magnitude"], "purity", "magnitude")
+        >>> display.plot().ax_.set_title("groups")  # doctest: +SKIP
+    """
+
+    size_inches = (6.4, 4.4)
+
+    def __init__(self, table: pd.DataFrame, quantity: str, by: str):
+        self.table = table
+        self.quantity = quantity
+        self.by = by
+
+    def plot(self, ax: Axes | None = None, methods: Sequence[str] | None = None) -> FractionDisplay:
+        """Draw the lines.
+
+        Args:
+            ax: Axes to draw in; a new figure if None.
+            methods: Names of the methods to draw; all if None.
+
+        Returns:
+            The display itself.
+
+        Raises:
+            InputError: for a quantity or method that is not known.
+        """
+        labels = self._labels()
+        table = self.table
+        if "method" not in table:
+            table = table.assign(method="")
+        table = without_unknown_ceiling(table)
+        drawn, styles = method_styles(methods_of(table), methods)
+        bins = some_bins(table[table["method"] != CEILING])
+        rows = rows_by_method(table, bins)
+        self.ax_ = new_axes(self.size_inches) if ax is None else ax
+        self.figure_ = self.ax_.figure
+        left, right = self._draw_bins(bins, labels[self.by])
+        dark = np.isposinf(bins["lo"].to_numpy())
+
+        # Side by side within the bin, so that intervals of equal values can all be seen.
+        step = min(0.13, 0.6 / max(len(drawn), 1))
+        self.errorbars_: dict[str, Any] = {}
+        for i, name in enumerate(drawn):
+            x = (left + right) / 2 + (i - (len(drawn) - 1) / 2) * step * (right - left)
+            value = rows[name]["value"].to_numpy()
+            lengths = error_lengths(rows[name])
+            style: dict[str, Any] = {
+                "markersize": 5, "linewidth": 1.2, "elinewidth": 1.0, "capsize": 2, **styles[name],
+            }  # fmt: skip
+            # No line leads to the detections that have no magnitude.
+            for part, line in ((~dark, "-"), (dark, "none")):
+                if part.any():
+                    bars = self.ax_.errorbar(
+                        x[part],
+                        value[part],
+                        lengths[:, part],
+                        linestyle=line,
+                        **style,
+                    )
+                    self.errorbars_.setdefault(name, bars)
+        self.ceiling_ = None
+        if CEILING in rows:
+            self.ceiling_ = self.ax_.stairs(
+                rows[CEILING]["value"].to_numpy(), np.append(left, right[-1:]), baseline=None,
+                color="black", linestyle="--", linewidth=1.2, label=CEILING,
+            )  # fmt: skip
+        self._draw_numbers((left + right) / 2, {name: rows[name]["n"] for name in drawn})
+        lowest = np.nanmin([1.0, *(rows[name]["value"].min() for name in drawn)])
+        bottom = 0.5 if self.quantity == "purity" and lowest >= 0.5 else 0.0
+        self.ax_.set_ylim(bottom - 0.02, 1.02)
+        self.ax_.set_ylabel(self.quantity.capitalize())
+        handles = {name: bars for name, bars in self.errorbars_.items() if name}
+        if self.ceiling_ is not None:
+            handles[CEILING] = self.ceiling_
+        self.legend_ = self.ax_.legend(handles.values(), handles.keys()) if handles else None
+        return self
+
+    def _labels(self) -> dict[str, str]:
+        known = {
+            "completeness": {by: COMPLETENESS_LABELS[by] for by in COMPLETENESS_BY},
+            "purity": {by: PURITY_LABELS[by] for by in PURITY_BY},
+        }
+        if self.quantity not in known:
+            raise InputError(f"quantity must be one of {list(known)}, got {self.quantity!r}.")
+        if self.by not in known[self.quantity]:
+            raise InputError(
+                f"by must be one of {list(known[self.quantity])} for {self.quantity}, "
+                f"got {self.by!r}."
+            )
+        return known[self.quantity]
+
+    def _draw_bins(self, bins: pd.DataFrame, label: str) -> tuple[np.ndarray, np.ndarray]:
+        """Lay the bins out along the axis; return where each begins and ends."""
+        from matplotlib.ticker import MaxNLocator
+
+        low, high = bins["lo"].to_numpy(float), bins["hi"].to_numpy(float)
+        dark = np.isposinf(low)
+        closed = np.isfinite(low) & np.isfinite(high)
+        if self.by == "magnitude" and closed.any():
+            # All that is brighter, or fainter, is drawn as one more bin.
+            width = (high[closed] - low[closed]).max()
+            low = np.where(np.isneginf(low), high - width, low)
+            high = np.where(np.isposinf(high) & ~dark, low + width, high)
+        if self.by == "magnitude" and np.isfinite([low[~dark], high[~dark]]).all() and any(~dark):
+            # Detections without a positive flux have no magnitude: a place of their own, apart.
+            width = (high[~dark] - low[~dark]).max()
+            left = np.where(dark, high[~dark].max() + 1.5 * width, low)
+            right = np.where(dark, left + width, high)
+            locator = MaxNLocator(8, steps=[1, 2, 5, 10])
+            ticks = np.asarray(locator.tick_values(left.min(), high[~dark].max()))
+            ticks = ticks[(ticks >= left.min()) & (ticks <= high[~dark].max())]
+            names = [f"{tick:g}" for tick in ticks]
+            if dark.any():
+                ticks = np.append(ticks, (left + right)[dark] / 2)
+                names.append(bin_label(np.inf, np.inf))
+            self.ax_.set_xticks(ticks, names)
+        else:
+            left = np.arange(len(bins), dtype=float) - 0.5
+            right = left + 1
+            names = [bin_label(*edges) for edges in zip(low, high, strict=True)]
+            crowded = len(names) * (max(map(len, names), default=0) + 1) > 70
+            turn: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+            self.ax_.set_xticks((left + right) / 2, names, **(turn if crowded else {}))
+        if len(bins):
+            margin = 0.3 * (right - left)[0]
+            self.ax_.set_xlim(left[0] - margin, right[-1] + margin)
+        self.ax_.set_xlabel(label)
+        return left, right
+
+    def _draw_numbers(self, centres: np.ndarray, numbers: dict[str, pd.Series]) -> None:
+        """Write above the axes how many sources or detections each bin holds."""
+        if not numbers:
+            return
+        counts = {name: n.fillna(0).to_numpy(int) for name, n in numbers.items()}
+        same = all((n == next(iter(counts.values()))).all() for n in counts.values())
+        lines = {"": next(iter(counts.values()))} if same else counts
+        if len(lines) > 4:
+            return
+        size = "x-small" if len(centres) <= 14 else "xx-small"
+        # Tick labels of an axis on top, because titles know how to stay clear of those.
+        top = self.ax_.secondary_xaxis("top")
+        top.set_xticks(centres, ["\n".join(str(n[i]) for n in lines.values())
+                                 for i in range(len(centres))])  # fmt: skip
+        top.tick_params(length=0, pad=2, labelsize=size, labelcolor=_GREY)
+        top.spines["top"].set_visible(False)
+        self.ax_.annotate(
+            "\n".join(f"N {name}".strip() for name in lines), (0, 1), xytext=(-3, 2),
+            xycoords="axes fraction", textcoords="offset points",
+            ha="right", va="bottom", fontsize=size, color=_GREY,
+        )  # fmt: skip

@@ -1,0 +1,95 @@
+"""Reliability diagrams: what happened against what was said, in the manner of `display`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from btk_punet.evaluation.plotting.style import (
+    error_lengths,
+    method_styles,
+)
+from btk_punet.figures import new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class ReliabilityDisplay:
+    """Reliability diagram: a line for each table, with 68% intervals, and how many are in a bin.
+
+    Args:
+        tables: Name -> what `Reliability.table` returns.
+
+    Attributes:
+        figure_, ax_: The figure and axes drawn in.
+        histogram_ax_: The axes below it, with the number in each bin.
+        errorbars_: Matplotlib's container of each table's points and error bars, by its name.
+        histograms_: The steps of each table's numbers, by its name.
+        diagonal_: The line of perfect calibration.
+        legend_: The legend, or None.
+
+    Points stand at the mean probability of their bin, on the diagonal if that fraction happened.
+    """
+
+    size_inches = (5.0, 5.6)
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame]):
+        self.tables = dict(tables)
+
+    def plot(
+        self, ax: Axes | None = None, names: Sequence[str] | None = None
+    ) -> ReliabilityDisplay:
+        """Draw the lines.
+
+        Args:
+            ax: Axes to draw in; a new figure if None. The histogram is drawn below them, within
+                the space of a constrained or tight layout.
+            names: Names of the tables to draw; all if None.
+
+        Returns:
+            The display itself.
+
+        Raises:
+            InputError: for a name that is not known.
+        """
+        drawn, styles = method_styles(list(self.tables), names)
+        self.ax_ = new_axes(self.size_inches) if ax is None else ax
+        self.figure_ = self.ax_.figure
+        self.histogram_ax_ = self.ax_.inset_axes((0.0, -0.3, 1.0, 0.26), sharex=self.ax_)
+        (self.diagonal_,) = self.ax_.plot(
+            [0, 1], [0, 1], color="black", linestyle="--", linewidth=1.0, zorder=1
+        )
+        self.errorbars_: dict[str, Any] = {}
+        self.histograms_: dict[str, Any] = {}
+        for name in drawn:
+            table = self.tables[name]
+            some = table[table["n"] > 0]
+            self.errorbars_[name] = self.ax_.errorbar(
+                some["mean_probability"], some["value"], error_lengths(some),
+                markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **styles[name],
+            )  # fmt: skip
+            # A base of 0 has no place on a logarithmic axis, where an empty bin is a gap.
+            number = table["n"].to_numpy(float)
+            self.histograms_[name] = self.histogram_ax_.stairs(
+                np.where(number > 0, number, np.nan),
+                np.append(table["lo"].to_numpy(), table["hi"].to_numpy()[-1:]),
+                baseline=None, color=styles[name]["color"], linewidth=1.2,
+            )  # fmt: skip
+        self.ax_.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="Fraction that happened")
+        self.ax_.tick_params(labelbottom=False)
+        self.histogram_ax_.set(xlabel="Probability", ylabel="Number", yscale="log")
+        # Half a decade of room; without any number the axis has no range of its own.
+        most = max((self.tables[name]["n"].max() for name in drawn), default=0)
+        least = min(
+            (n for name in drawn for n in self.tables[name]["n"] if n > 0),
+            default=1,
+        )
+        self.histogram_ax_.set_ylim(least / 3, 3 * max(most, 1))
+        self.legend_ = (
+            self.ax_.legend(self.errorbars_.values(), self.errorbars_.keys()) if drawn else None
+        )
+        return self

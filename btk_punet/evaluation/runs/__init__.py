@@ -1,0 +1,1 @@
+"""The engine: comparisons, the benchmark, uniformity, selection; their folder and workers."""

@@ -1,0 +1,80 @@
+"""The confusion matrix as coloured cells, in the manner of `display`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from btk_punet.evaluation.plotting.style import readable_on
+from btk_punet.figures import new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class ConfusionDisplay:
+    """Confusion matrix: a row a true class, a column a predicted one.
+
+    Each cell holds the fraction of its row and, smaller, the number; the recalls are on the
+    diagonal. The cells of a class without true pixels are left blank.
+
+    Args:
+        matrix: What `PixelScores.confusion_matrix` returns, or such a table of other classes.
+
+    Attributes:
+        figure_, ax_: The figure and axes drawn in.
+        mesh_: The coloured cells.
+        colorbar_: The colour bar.
+    """
+
+    size_inches = (4.8, 3.8)
+    colour_map = "Blues"
+
+    def __init__(self, matrix: pd.DataFrame):
+        self.matrix = matrix
+
+    def plot(self, ax: Axes | None = None) -> ConfusionDisplay:
+        """Draw the matrix.
+
+        Args:
+            ax: Axes to draw in; a new figure if None.
+
+        Returns:
+            The display itself.
+        """
+        import matplotlib as mpl
+
+        number = self.matrix.to_numpy()
+        total = number.sum(axis=1, keepdims=True)
+        share = np.where(total > 0, number / np.maximum(total, 1), np.nan)
+        self.ax_ = new_axes(self.size_inches) if ax is None else ax
+        self.figure_ = self.ax_.figure
+        colour_map = mpl.colormaps[self.colour_map]
+        edges = (np.arange(n + 1) - 0.5 for n in number.T.shape)
+        self.mesh_ = self.ax_.pcolormesh(
+            *edges, np.ma.masked_invalid(share), cmap=colour_map, vmin=0, vmax=1,
+            edgecolor="white", linewidth=0.8,
+        )  # fmt: skip
+        for row, column in np.argwhere(np.isfinite(share)):
+            colour = readable_on(colour_map(share[row, column]))
+            for text, size, offset, place in (
+                (f"{share[row, column]:.3f}", "medium", -1.5, "bottom"),
+                (f"{number[row, column]:,}", "x-small", -3, "top"),
+            ):
+                self.ax_.annotate(
+                    text, (column, row), xytext=(0, offset), textcoords="offset points",
+                    ha="center", va=place, fontsize=size, color=colour,
+                )  # fmt: skip
+        self.ax_.set_xticks(range(number.shape[1]), self.matrix.columns)
+        self.ax_.set_yticks(range(number.shape[0]), self.matrix.index)
+        self.ax_.set(xlabel="Most probable class", ylabel="True class")
+        self.ax_.set_ylim(number.shape[0] - 0.5, -0.5)  # read from the top, as the table is
+        self.ax_.tick_params(length=0)
+        self.ax_.spines[:].set_visible(False)
+        self.colorbar_ = self.figure_.colorbar(
+            self.mesh_, ax=self.ax_, label="Fraction of the true class"
+        )
+        self.colorbar_.outline.set_visible(False)
+        return self

@@ -1,0 +1,276 @@
+"""The folder of a run: what it holds, and whether it is the same run."""
+
+import json
+import platform
+import shutil
+import warnings
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+import galsim
+import joblib
+import numpy as np
+from astropy.table import Table
+from btk.deblend import Deblender
+
+from btk_punet import __version__
+from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.scarlet2 import Scarlet2Deblender
+from btk_punet.deblending.source_extractor import SourceExtractorDeblender
+from btk_punet.errors import BtkPunetWarning, InputError, RunExistsError
+from btk_punet.evaluation.runs.batches import OPTIONAL, TIDY
+from btk_punet.files import write_json
+from btk_punet.model.weights import weights_fingerprint
+from btk_punet.simulation.scenes import SceneGenerator
+from btk_punet.simulation.survey import background_variance
+
+_PACKAGES = (
+    "blending_toolkit",
+    "GalSim",
+    "sep",
+    "astropy",
+    "numpy",
+    "scipy",
+    "pandas",
+    "surveycodex",
+)
+
+_OF_NETWORKS = ("keras", "tensorflow")
+_OF_SCARLET2 = ("scarlet2", "jax")
+
+# What a run leaves in its folder; the batches go when it is finished.
+_FOLDERS = ("batches", "tables", "plots")
+NEEDED_TABLES = tuple(f"{name}.parquet" for name in TIDY)
+SELECTION_FILE = "selection.parquet"
+_MORE_TABLES = (*(f"{name}.parquet" for name in OPTIONAL), SELECTION_FILE)
+
+
+def open_run(output: Path, run: dict, overwrite: bool) -> bool:
+    """Make the folder of a run, or go on with the same one; tell whether it is finished already.
+
+    Args:
+        output: The folder.
+        run: What will be in ``run.json``.
+        overwrite: Whether to throw away another run.
+
+    Raises:
+        RunExistsError: if the folder holds another run, or files that are not of a run.
+    """
+    if output.exists() and not output.is_dir():
+        raise RunExistsError(f"'{output}' is a file: give the path of a folder.")
+    before = read_run(output)
+    if before is None and output.exists() and any(output.iterdir()):
+        raise RunExistsError(
+            f"'{output}' is not empty and holds no run of btk-punet: choose another output folder."
+        )
+    finished = (before or {}).get("status") == "finished"
+    differences = [] if before is None else _differences(before, run, finished)
+    # Of a run that has not finished a batch nothing is lost.
+    started = (output / "batches").is_dir() or finished
+    if differences and started and not overwrite:
+        more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise RunExistsError(
+            f"'{output}' holds another run ({'; '.join(differences[:5])}{more}). Choose another "
+            "output folder, or overwrite=True (--overwrite) to throw that run away."
+        )
+    if before is not None and not overwrite and not differences:
+        if finished and all(
+            (output / name).is_file() for name in before.get("files", NEEDED_TABLES)
+        ):
+            return True
+        changed = _changed(before.get("versions", {}), run["versions"])
+        if changed and started:
+            warnings.warn(
+                f"The run in '{output}' was begun with other versions ({'; '.join(changed)}): its "
+                "batches may not agree in the last digits.",
+                BtkPunetWarning,
+                stacklevel=3,
+            )
+    output.mkdir(parents=True, exist_ok=True)
+    # First, so that a kill in between leaves no finished run without its tables.
+    write_json(run, output / "run.json")
+    if before is not None and (overwrite or differences):
+        for name in _FOLDERS:
+            shutil.rmtree(output / name, ignore_errors=True)
+        for name in (*NEEDED_TABLES, *_MORE_TABLES, "report.html"):
+            (output / name).unlink(missing_ok=True)
+    return False
+
+
+def _differences(before: dict, run: dict, finished: bool) -> list[str]:
+    """Return in what two runs differ that decides on their tables.
+
+    Args:
+        before: The run that is there.
+        run: The run that is wanted.
+        finished: Whether the run that is there is finished: one that is not may go on without the
+            outcomes of blends, as where these make it fail.
+    """
+    parts = ("parameters", "methods")
+    there, here = ({part: of.get(part) or {} for part in parts} for of in (before, run))
+    if not finished and here["parameters"].get("outcomes") is False and there["parameters"]:
+        there["parameters"] = there["parameters"] | {"outcomes": False}
+    return _changed(there, here)
+
+
+def _changed(before: object, now: object, key: str = "") -> list[str]:
+    """Return the leaves in which two nested dicts differ, as text."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for name in dict.fromkeys([*before, *now])
+            for line in _changed(before.get(name), now.get(name), name)
+        ]
+    # As JSON holds them, in which NaN equals NaN.
+    there, here = json.dumps(before), json.dumps(now)
+    if there == here:
+        return []
+    if isinstance(before, dict) or isinstance(now, dict):
+        return [f"{key}: {'only there' if isinstance(before, dict) else 'only now'}"]
+    return [f"{key}: {there} there, {here} now"]
+
+
+def check_numbers(**numbers: int) -> None:
+    """Check that the numbers of a run, by their names, are whole and at least 1.
+
+    Raises:
+        InputError: if one is not.
+    """
+    for name, value in numbers.items():
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
+
+
+def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: float) -> dict:
+    """Return what the scenes of a run depend on, and nothing else, for ``run.json``."""
+    (survey,) = generator.surveys.values()
+    bands = {}
+    for name, psf in zip(
+        survey.available_filters, generator._get_psf_from_survey(survey), strict=True
+    ):
+        filt = survey.get_filter(name)
+        bands[name] = {
+            "zeropoint_mag": float(filt.zeropoint.to_value("mag")),
+            "full_exposure_time_s": float(filt.full_exposure_time.to_value("s")),
+            "background_variance_electron2": round(background_variance(survey, filt), 3),
+            "psf_fwhm_arcsec": round(float(psf.calculateFWHM()), 3),
+            "psf": _psf_fingerprint(psf),
+        }
+    sampling = generator.sampling_function
+    return {
+        "generator": type(generator).__name__,
+        "catalog": {
+            "class": generator.catalog.name,
+            "n_sources": len(generator.catalog.table),
+            "contents": _table_fingerprint(generator.catalog.table),
+        },
+        "sampling": {
+            "class": type(sampling).__name__,
+            **_plain(vars(sampling)),
+            # What is not among the attributes above shows in what is sampled.
+            "first_scene": _table_fingerprint(generator._sample(0)),
+        },
+        "survey": {
+            "name": survey.name,
+            "n_exposures": getattr(survey, "n_exposures", None),
+            "read_noise_electron": getattr(survey, "read_noise", None),
+            "bands": bands,
+        },
+        "add_noise": generator.add_noise,
+        "apply_shear": generator.apply_shear,
+        "augment_data": generator.augment_data,
+        "sky_residual_sigma": generator.sky_residual_sigma,
+        "seed": generator.seed,
+        "n_blends": n_blends,
+        "batch_size": generator.batch_size,
+        "radius_arcsec": radius_arcsec,
+    }
+
+
+def describe_deblender(deblender: Deblender) -> dict:
+    """Return class and parameters of a deblender, for ``run.json``.
+
+    Weights of a network are given as a hash of what they hold, not by where they lie.
+
+    Raises:
+        InputError: if there are no weights where a `ProbaUNetDeblender` is to have them from.
+    """
+    kind = type(deblender)
+    values = {key: value for key, value in vars(deblender).items() if not key.startswith("_")}
+    if isinstance(deblender, ProbaUNetDeblender):
+        values["weights"] = _network_fingerprint(deblender)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "parameters": _plain(values),
+        "contents": _fingerprint(values),
+    }
+
+
+def _network_fingerprint(deblender: ProbaUNetDeblender) -> str:
+    weights = deblender.weights
+    if isinstance(weights, str | Path):
+        return weights_fingerprint(weights)
+    # Keras numbers the networks of a process in their names.
+    config = {key: value for key, value in weights.get_config().items() if key != "name"}
+    return _fingerprint((config, weights.get_weights()))
+
+
+def _table_fingerprint(table: Table) -> str:
+    """Return a hash of the numbers of a table, to a precision that all machines share."""
+    columns = {
+        name: np.round(np.asarray(table[name], float), 6)
+        for name in table.colnames
+        if table[name].dtype.kind in "biuf"
+    }
+    return _fingerprint(columns)
+
+
+def _psf_fingerprint(psf: galsim.GSObject) -> str:
+    """Return a hash of the shape of a PSF."""
+    thumbnail = psf.drawImage(nx=9, ny=9, scale=0.5 * round(float(psf.calculateFWHM()), 3))
+    return _fingerprint(np.round(thumbnail.array.astype(float), 4) + 0.0)  # no negative zeros
+
+
+def _fingerprint(thing: object) -> str:
+    try:
+        return joblib.hash(thing)
+    except Exception:  # whatever a user's object does when it is pickled
+        return "unknown"
+
+
+def _plain(values: Mapping[str, object]) -> dict:
+    """Return those attributes of an object that JSON can hold."""
+    return {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in sorted(values.items())
+        if not key.startswith("_")
+        and isinstance(value, bool | int | float | str | np.generic | None)
+    }
+
+
+def package_versions(methods: dict[str, Deblender]) -> dict[str, str]:
+    """Return the versions of everything that a run depends on."""
+    versions = {"python": platform.python_version(), "btk_punet": __version__}
+    versions.update({package: metadata.version(package) for package in _PACKAGES})
+    for method in methods.values():
+        if isinstance(method, SourceExtractorDeblender):
+            versions["source-extractor"] = method.version()
+        if isinstance(method, ProbaUNetDeblender):
+            versions.update({package: metadata.version(package) for package in _OF_NETWORKS})
+        if isinstance(method, Scarlet2Deblender):
+            versions.update({package: metadata.version(package) for package in _OF_SCARLET2})
+    return versions
+
+
+def read_run(folder: Path) -> dict | None:
+    """Return what ``run.json`` holds, None where there is none."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise RunExistsError(
+            f"'{path}' is not the JSON file of a run ({error}): choose another output folder."
+        ) from error

@@ -1,0 +1,1 @@
+"""What is true of a scene, and which detection is which source."""

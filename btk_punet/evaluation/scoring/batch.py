@@ -1,0 +1,157 @@
+"""Tidy tables: one row a source and method, one row a detection and method.
+
+Everything else of the evaluation is counted from these two tables.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from btk.blend_batch import BlendBatch, DeblendBatch
+from btk.match import Matching
+
+from btk_punet.errors import InputError
+from btk_punet.evaluation.scoring.matching import Matcher
+from btk_punet.evaluation.scoring.scenes import scene_detections, scene_truth
+from btk_punet.simulation.snr import NEIGHBOUR_SNR
+from btk_punet.simulation.survey import (
+    pixel_scale_arcsec,
+    reference_band,
+)
+
+
+def batch_tables(
+    blend_batch: BlendBatch,
+    deblend_batches: Mapping[str, DeblendBatch],
+    first_scene: int = 0,
+    radius_arcsec: float = 0.3,
+    band: int | None = None,
+    matchings: Mapping[str, Matching] | None = None,
+    with_limit: bool = True,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tidy truth and detection tables of a batch.
+
+    Args:
+        blend_batch: The scenes.
+        deblend_batches: Output of each method, by its name.
+        first_scene: Number of the batch's first scene in the run.
+        radius_arcsec: Matching radius [arcsec].
+        band: Index of the band whose magnitude is used, `reference_band` if None; noise is taken
+            over all bands.
+        matchings: A matching for each method, instead of `Matcher`'s.
+        with_limit: Whether to compute ``limit_snr``, which takes most of the time; NaN if not.
+
+    Returns:
+        The truth, one row a source and method: ``scene``, ``source``, ``method``, ``x``, ``y``
+        [pixel], ``ra``, ``dec`` [arcsec], ``magnitude``, ``size_arcsec`` (half-light radius, NaN
+        if unknown), ``is_star``, ``alone_snr``, ``limit_snr``, ``blendedness`` (BTK's),
+        ``neighbour_distance_arcsec`` (infinite without a neighbour), ``in_bounds``, ``counts``
+        (in bounds and ``alone_snr > 5``), ``matched``, ``detection`` (-1 if none),
+        ``match_distance_arcsec`` (NaN if none).
+
+        The detections, one row each: ``scene``, ``detection``, ``method``, ``x``, ``y``, ``ra``,
+        ``dec``, ``aperture_flux`` [electron], ``magnitude`` (of that flux; infinite for <= 0),
+        ``neighbour_distance_arcsec`` (nearest other detection), ``in_bounds``, ``matched``,
+        ``source`` (-1 if none), ``x_err``, ``y_err`` [pixel] and ``p_detect`` (NaN where a method
+        has none), ``flags``.
+
+    Raises:
+        InputError: if a method's output or matching does not fit the batch, or a detection has no
+            finite position.
+    """
+    for name, deblend_batch in deblend_batches.items():
+        if len(deblend_batch.catalog_list) != blend_batch.batch_size:
+            raise InputError(
+                f"{name!r} returned {len(deblend_batch.catalog_list)} catalogs for a batch of "
+                f"{blend_batch.batch_size} blends."
+            )
+    for name, matching in (matchings or {}).items():
+        if len(matching.true_matches) != blend_batch.batch_size:
+            raise InputError(
+                f"The matching of {name!r} has {len(matching.true_matches)} scenes for a batch of "
+                f"{blend_batch.batch_size} blends."
+            )
+    scenes = range(blend_batch.batch_size)
+    band = reference_band(blend_batch.survey) if band is None else band
+    truth = [scene_truth(blend_batch, scene, band, with_limit) for scene in scenes]
+    all_truth = _joined_scenes(truth, first_scene)
+    matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))
+    truth_tables: list[pd.DataFrame] = []
+    detection_tables: list[pd.DataFrame] = []
+    for method, deblend_batch in deblend_batches.items():
+        found = [
+            scene_detections(blend_batch, deblend_batch.catalog_list[scene], scene, band)
+            for scene in scenes
+        ]
+        given = None if matchings is None else matchings.get(method)
+        pairs = [
+            _match(matcher, truth[scene], found[scene])
+            if given is None
+            else (given.true_matches[scene], given.pred_matches[scene])
+            for scene in scenes
+        ]
+        of_truth, of_found = zip(
+            *(
+                _pair_columns(truth[scene], found[scene], pairs[scene], matcher.pixel_scale_arcsec)
+                for scene in scenes
+            ),
+            strict=True,
+        )
+        truth_table = all_truth.assign(**_joined_columns(of_truth))
+        detection_table = _joined_scenes(found, first_scene).assign(**_joined_columns(of_found))
+        for table, tables in [(truth_table, truth_tables), (detection_table, detection_tables)]:
+            table.insert(1, "method", method)
+            tables.append(table)
+    return _joined(truth_tables), _joined(detection_tables)
+
+
+def _match(
+    matcher: Matcher, truth: pd.DataFrame, found: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    candidates = np.flatnonzero(truth["alone_snr"].to_numpy() > NEIGHBOUR_SNR)
+    sources, detections = matcher.match_positions(
+        truth["x"].to_numpy()[candidates],
+        truth["y"].to_numpy()[candidates],
+        found["x"].to_numpy(),
+        found["y"].to_numpy(),
+    )
+    return candidates[sources], detections
+
+
+def _pair_columns(
+    truth: pd.DataFrame,
+    found: pd.DataFrame,
+    pairs: tuple[np.ndarray, np.ndarray],
+    pixel_scale_arcsec: float,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return, for both tables of a scene, the columns that say what is matched to what."""
+    source, detection = (np.asarray(index, int) for index in pairs)
+    partner = np.full(len(truth), -1)
+    partner[source] = detection
+    distance = np.full(len(truth), np.nan)
+    distance[source] = pixel_scale_arcsec * np.hypot(
+        truth["x"].to_numpy()[source] - found["x"].to_numpy()[detection],
+        truth["y"].to_numpy()[source] - found["y"].to_numpy()[detection],
+    )
+    owner = np.full(len(found), -1)
+    owner[detection] = source
+    return (
+        {"matched": partner >= 0, "detection": partner, "match_distance_arcsec": distance},
+        {"matched": owner >= 0, "source": owner},
+    )
+
+
+def _joined_scenes(tables: list[pd.DataFrame], first_scene: int) -> pd.DataFrame:
+    """Return the tables of a batch's scenes as one, with the number of the scene first."""
+    joined = _joined(tables)
+    numbers = np.arange(first_scene, first_scene + len(tables))
+    joined.insert(0, "scene", np.repeat(numbers, [len(table) for table in tables]))
+    return joined
+
+
+def _joined_columns(columns: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([scene[name] for scene in columns]) for name in columns[0]}
+
+
+def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: fractions with intervals, reliability, counts."""

@@ -1,0 +1,1 @@
+"""The questions that a comparison answers, a module or folder each."""

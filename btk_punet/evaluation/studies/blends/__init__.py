@@ -1,0 +1,1 @@
+"""One question of a comparison: blends."""

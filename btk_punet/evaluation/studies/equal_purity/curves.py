@@ -1,0 +1,171 @@
+"""Completeness against purity, of detections and of flagged blends, in the manner of `display`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from btk_punet.evaluation.plotting.style import (
+    error_lengths,
+    method_styles,
+    methods_of,
+)
+from btk_punet.evaluation.studies.detection.summary import CEILING
+from btk_punet.evaluation.studies.probabilities.blend_identification import BLENDINATOR_PERCENT
+from btk_punet.figures import new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLENDINATOR = "Blendinator"
+
+
+class PurityCompletenessDisplay:
+    """The curve of a detector with a threshold, and others as points beside it.
+
+    Args:
+        curves: Name of each detector with a threshold -> what `purity_completeness_curve` returns.
+        headline: ``headline`` of `summary_tables`: a row a method, which is drawn as a point; no
+            points if None.
+
+    Attributes:
+        figure_, ax_: The figure and axes drawn in.
+        curves_, bands_: The line of each curve and the 68% interval of its completeness, by name.
+        errorbars_: Matplotlib's container of each method's point and 68% intervals, by its name.
+        ceiling_: The dashed line of the information ceiling, or None.
+        legend_: The legend, or None.
+
+    A method that has both, a point and a curve, has them in one colour.
+
+    Example:
+        >>> display = PurityCompletenessDisplay({"ProbaUNet": curve}, tables["headline"])
+        >>> display.plot().ax_.set_title("groups")  # doctest: +SKIP
+    """
+
+    size_inches = (6.4, 4.6)
+
+    def __init__(self, curves: Mapping[str, pd.DataFrame], headline: pd.DataFrame | None = None):
+        self.curves = curves
+        self.headline = headline
+
+    def plot(
+        self, ax: Axes | None = None, methods: Sequence[str] | None = None
+    ) -> PurityCompletenessDisplay:
+        """Draw curves and points.
+
+        Args:
+            ax: Axes to draw in; a new figure if None.
+            methods: Names of the curves and points to draw; all if None.
+
+        Returns:
+            The display itself.
+
+        Raises:
+            InputError: for a name that is not known.
+        """
+        points = [] if self.headline is None else methods_of(self.headline)
+        # The methods of the table first, so that these look as in the other plots of its run.
+        everyone = list(dict.fromkeys([*points, *self.curves]))
+        drawn, styles = method_styles(everyone, methods)
+        self.ax_ = new_axes(self.size_inches) if ax is None else ax
+        self.figure_ = self.ax_.figure
+
+        self.curves_: dict[str, Any] = {}
+        self.bands_: dict[str, Any] = {}
+        for name in [name for name in self.curves if name in drawn]:
+            curve = self.curves[name]
+            (self.curves_[name],) = self.ax_.plot(
+                curve["purity"], curve["completeness"], color=styles[name]["color"], linewidth=1.5
+            )
+            # Without the ends of nothing, between which matplotlib would leave a gap and warn.
+            some = curve[curve["purity"].notna() & curve["completeness"].notna()]
+            self.bands_[name] = self.ax_.fill_between(
+                some["purity"], some["completeness_lo"], some["completeness_hi"],
+                color=styles[name]["color"], alpha=0.2, linewidth=0,
+            )  # fmt: skip
+        self.errorbars_: dict[str, Any] = {}
+        for name in [name for name in points if name in drawn]:
+            rows = self.headline[self.headline["method"] == name][:1]  # type: ignore[index]
+            self.errorbars_[name] = self.ax_.errorbar(
+                rows["purity"], rows["completeness"],
+                xerr=error_lengths(rows, "purity"), yerr=error_lengths(rows, "completeness"),
+                linestyle="none", markersize=6, elinewidth=1.0, capsize=2, **styles[name],
+            )  # fmt: skip
+        self.ceiling_ = None
+        # That of a run is the same for all its methods.
+        ceiling = np.nan if not points else self.headline["ceiling"].iloc[0]  # type: ignore[index]
+        if np.isfinite(ceiling):
+            self.ceiling_ = self.ax_.axhline(ceiling, color="black", linestyle="--", linewidth=1.2)
+        self.ax_.set(xlabel="Purity", ylabel="Completeness")
+        self.ax_.set_xlim(right=max(self.ax_.get_xlim()[1], 1.01))
+        shown = {**self.curves_, **self.errorbars_}
+        handles = {name: shown[name] for name in drawn}
+        if self.ceiling_ is not None:
+            handles[CEILING] = self.ceiling_
+        self.legend_ = _legend(self.ax_, handles)
+        return self
+
+
+class BlendIdentificationDisplay:
+    """Completeness against purity of flagged blends, beside Blendinator's own.
+
+    Args:
+        tables: Name -> what ``BlendIdentification.aggregate()`` returns.
+
+    Attributes:
+        figure_, ax_: The figure and axes drawn in.
+        curves_: The line of each table, by its name.
+        blendinator_: Blendinator's points.
+        legend_: The legend.
+    """
+
+    size_inches = (5.2, 4.6)
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame]):
+        self.tables = tables
+
+    def plot(
+        self, ax: Axes | None = None, names: Sequence[str] | None = None
+    ) -> BlendIdentificationDisplay:
+        """Draw the curves.
+
+        Args:
+            ax: Axes to draw in; a new figure if None.
+            names: Names of the tables to draw; all if None.
+
+        Returns:
+            The display itself.
+
+        Raises:
+            InputError: for a name that is not known.
+        """
+        drawn, styles = method_styles(list(self.tables), names)
+        self.ax_ = new_axes(self.size_inches) if ax is None else ax
+        self.figure_ = self.ax_.figure
+        self.curves_: dict[str, Any] = {}
+        for name in drawn:
+            table = self.tables[name]
+            purity, completeness = (
+                table.loc[table["quantity"] == quantity, "value"].to_numpy()
+                for quantity in ("purity", "completeness")
+            )
+            (self.curves_[name],) = self.ax_.plot(
+                purity, completeness, markersize=4, linewidth=1.2, **styles[name]
+            )
+        (self.blendinator_,) = self.ax_.plot(
+            *(np.array(BLENDINATOR_PERCENT).T / 100),
+            color="0.4", marker="*", markersize=9, linestyle=":", linewidth=1.0,
+        )  # fmt: skip
+        self.ax_.set(
+            xlim=(-0.02, 1.02), ylim=(-0.02, 1.02),
+            xlabel="Purity of the flag", ylabel="Completeness of the flag",
+        )  # fmt: skip
+        self.legend_ = _legend(self.ax_, {**self.curves_, BLENDINATOR: self.blendinator_})
+        return self
+
+
+def _legend(ax: Axes, handles: dict[str, Any]) -> Any:
+    return ax.legend(handles.values(), handles.keys()) if handles else None

@@ -1,0 +1,204 @@
+"""The outlines of a batch as tidy tables: a row a source, a row a detection, a row a scene.
+
+Every figure on outlines is counted from these three tables (see `segmentation_tables`). The
+*footprint* of a source is where its noiseless flux exceeds k sigma of the background; of a real
+galaxy, the connected part of that which holds its centre. The sources are those that count
+(`batch_tables`) and have a footprint.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from btk.blend_batch import BlendBatch, DeblendBatch
+
+from btk_punet.errors import InputError
+from btk_punet.evaluation.scoring.maps import source_footprints
+from btk_punet.evaluation.scoring.masks import mask_iou, overlapped, undeblended
+from btk_punet.evaluation.statistics.average_precision import IOU_THRESHOLDS, mask_outcomes
+from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
+from btk_punet.simulation.snr import NEIGHBOUR_SNR
+from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
+
+# The tables, and by which columns the rows of a method are sorted.
+TABLES = {
+    "source_outlines": ("scene", "source"),
+    "detection_outlines": ("scene", "detection"),
+    "class_pixels": ("scene",),
+}
+# What becomes of a detection at each threshold of the IoU: 0.5, 0.55, ..., 0.95.
+OUTCOME_COLUMNS = tuple(f"at_{round(100 * threshold)}" for threshold in IOU_THRESHOLDS)
+# Numbers of pixels of a true class that the outlines say are of a class, true class by true class.
+PIXEL_COLUMNS = tuple(f"{true}_as_{said}" for true in CLASS_NAMES for said in CLASS_NAMES)
+
+
+def batch_outlines(
+    blend_batch: BlendBatch,
+    deblend_batches: Mapping[str, DeblendBatch],
+    truth: pd.DataFrame,
+    detections: pd.DataFrame,
+    first_scene: int = 0,
+    k: float = 1.0,
+) -> dict[str, pd.DataFrame]:
+    """Return how well the methods of a batch outline the sources.
+
+    Args:
+        blend_batch: The scenes.
+        deblend_batches: Output of each method, by its name; those without a ``segmentation`` are
+            left out.
+        truth: Truth table of `batch_tables` of these.
+        detections: Detection table of the same.
+        first_scene: Number of the batch's first scene in the tables.
+        k: A pixel belongs to a source above this [sigma of the background].
+
+    Returns:
+        Nothing if no method has a segmentation, else these tables:
+
+        - ``source_outlines``, a row a source that counts and has a footprint: ``scene``,
+          ``method``, ``source``; ``iou``, intersection over union of the footprint and the
+          outline of its match (NaN if none); ``overlapped``, whether the footprint shares a pixel
+          with another's; and of those that are overlapped and matched, whether they are
+          ``placed_worse`` and ``outlined_worse`` than if nothing had been deblended (see
+          ``SegmentationReport.worse_than_undeblended``).
+        - ``detection_outlines``, a row a detection: ``scene``, ``method``, ``detection``,
+          ``p_detect`` and, at each threshold of the IoU, ``at_50``, ``at_55``, ..., ``at_95``: 1
+          matched, 0 false, -1 neither (see `mask_outcomes`).
+        - ``class_pixels``, a row a scene: ``scene``, ``method`` and the numbers of pixels of each
+          true class that are covered by no outline (``..._as_background``), one
+          (``..._as_isolated``) or more (``..._as_blended``).
+
+    Raises:
+        InputError: if a segmentation does not fit the batch.
+    """
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    for method, deblend_batch in deblend_batches.items():
+        if deblend_batch.segmentation is None:
+            continue
+        segmentation = checked_segmentation(blend_batch, deblend_batch)
+        sources, found = (table[table["method"] == method] for table in (truth, detections))
+        for scene in range(blend_batch.batch_size):
+            number = first_scene + scene
+            tables = _of_scene(
+                blend_batch,
+                scene,
+                segmentation[scene],
+                sources[sources["scene"] == number],
+                found[found["scene"] == number],
+                k,
+            )
+            for name, table in tables.items():
+                table.insert(0, "scene", number)
+                table.insert(1, "method", method)
+                # Without rows, pandas cannot see what the columns hold.
+                parts[name].append(table.astype({"scene": int, "method": str}))
+    return {name: pd.concat(part, ignore_index=True) for name, part in parts.items() if part}
+
+
+def checked_segmentation(blend_batch: BlendBatch, deblend_batch: DeblendBatch) -> np.ndarray:
+    """Return the outlines of a batch, bool (batch, max_n_sources, H, W).
+
+    Raises:
+        InputError: if there are none, or they are not of this batch.
+    """
+    segmentation = deblend_batch.segmentation
+    if segmentation is None:
+        raise InputError(
+            "deblend_batch must have a segmentation, bool (batch, max_n_sources, H, W), got None: "
+            "outlines are measured of deblenders that give them, such as ProbaUNetDeblender, "
+            "SepDeblender or BTK's SepSingleBand."
+        )
+    size = blend_batch.image_size
+    expected = (blend_batch.batch_size, deblend_batch.max_n_sources, size, size)
+    if segmentation.shape != expected:
+        raise InputError(
+            f"segmentation must have the shape {expected} of the batch of blends, got "
+            f"{segmentation.shape}: give the blend_batch that was deblended."
+        )
+    return np.asarray(segmentation, bool)
+
+
+def _of_scene(
+    blend_batch: BlendBatch,
+    scene: int,
+    segmentation: np.ndarray,
+    sources: pd.DataFrame,
+    found: pd.DataFrame,
+    k: float,
+) -> dict[str, pd.DataFrame]:
+    """Return the three tables of a scene and method, without their names.
+
+    Args:
+        blend_batch: The scenes.
+        scene: Number of the scene in the batch.
+        segmentation: Outlines, shape (max_n_sources, H, W).
+        sources: Rows of the scene of the truth table.
+        found: Those of the detection table.
+        k: Threshold of the footprints.
+    """
+    masks = segmentation[: len(found)]
+    footprints = source_footprints(blend_batch, scene, reference_band(blend_batch.survey), k)
+    iou = mask_iou(masks, footprints)
+    counts = sources["counts"].to_numpy(bool) & footprints.any(axis=(1, 2))
+    can_match = sources["alone_snr"].to_numpy() > NEIGHBOUR_SNR
+    p_detect = found["p_detect"].to_numpy(float)
+    outcomes = mask_outcomes(
+        iou[:, can_match], p_detect, found["in_bounds"].to_numpy(bool), counts[can_match]
+    )
+    detection = sources["detection"].to_numpy(int)
+    matched = np.flatnonzero(detection >= 0)
+    of_match = np.full(len(sources), np.nan)
+    of_match[matched] = iou[detection[matched], matched]
+    in_overlap = overlapped(footprints)
+    asked = np.flatnonzero(counts & in_overlap & (detection >= 0))
+    worse = np.zeros((2, len(sources)), bool)
+    worse[:, asked] = _harm(
+        blend_batch, scene, masks, footprints[asked], sources.iloc[asked], of_match[asked]
+    )
+    said, true = (np.minimum(of.sum(axis=0), 2).ravel() for of in (masks, footprints))
+    return {
+        "source_outlines": pd.DataFrame(
+            {
+                "source": sources["source"].to_numpy(int)[counts],
+                "iou": of_match[counts],
+                "overlapped": in_overlap[counts],
+                "placed_worse": worse[0, counts],
+                "outlined_worse": worse[1, counts],
+            }
+        ),
+        "detection_outlines": pd.DataFrame(
+            {
+                "detection": found["detection"].to_numpy(int),
+                "p_detect": p_detect,
+                **dict(zip(OUTCOME_COLUMNS, outcomes, strict=True)),
+            }
+        ),
+        "class_pixels": pd.DataFrame(
+            [np.bincount(3 * true + said, minlength=9)], columns=list(PIXEL_COLUMNS)
+        ),
+    }
+
+
+def _harm(
+    blend_batch: BlendBatch,
+    scene: int,
+    masks: np.ndarray,
+    footprints: np.ndarray,
+    sources: pd.DataFrame,
+    iou: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which matched sources are placed and outlined worse than undeblended, booleans (n,).
+
+    Args:
+        blend_batch: The scenes.
+        scene: Number of the scene in the batch.
+        masks: Outlines of all detections, shape (m, H, W).
+        footprints: Of the sources asked about, shape (n, H, W).
+        sources: Their rows of the truth table.
+        iou: That of each one's match.
+    """
+    survey = blend_batch.survey
+    image = blend_batch.blend_images[scene, reference_band(survey)]
+    whole = undeblended(masks, footprints, sources["detection"].to_numpy(), image)
+    x, y, distance = (sources[name].to_numpy() for name in ("x", "y", "match_distance_arcsec"))
+    error = pixel_scale_arcsec(survey) * np.hypot(whole.x - x, whole.y - y)
+    return whole.deblended & (distance > error), whole.deblended & (iou < whole.iou)

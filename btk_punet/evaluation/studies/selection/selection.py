@@ -1,0 +1,220 @@
+"""The selection function of a detector: with what probability is a source found, and where?
+
+By injection: a source is drawn into each of some images, simulated or real, whose own content need
+not be known. What the detector finds there without it are its neighbours.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from btk.blend_batch import BlendBatch
+from btk.deblend import Deblender
+from tqdm.auto import tqdm
+
+from btk_punet.errors import InputError, InputTypeError
+from btk_punet.evaluation.scoring.alone import check_deblender
+from btk_punet.evaluation.scoring.matching import Matcher
+from btk_punet.evaluation.scoring.scenes import detected_positions, nearest_distance, scene_truth
+from btk_punet.evaluation.studies.detection.metrics import completeness_table, efficiency_table
+from btk_punet.evaluation.studies.detection.summary import SHORT, stacked, trimmed
+from btk_punet.simulation.scenes import SceneGenerator
+from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
+
+# Quantities that the function is told by.
+SELECTION_BY = ("magnitude", "size_arcsec", "neighbour_distance_arcsec")
+
+
+def inject(blend_batch: BlendBatch, sources: BlendBatch) -> BlendBatch:
+    """Add the images of a batch of sources to those of another batch.
+
+    Args:
+        blend_batch: Images of any kind; their catalogs are not used.
+        sources: As many images of the same survey and size, without background noise (of a
+            generator with ``add_noise="galaxy"``).
+
+    Returns:
+        The images with the sources, and the truth of these alone.
+
+    Raises:
+        InputError: if the two differ in survey, number or size of the images.
+    """
+    shapes = blend_batch.blend_images.shape, sources.blend_images.shape
+    surveys = blend_batch.survey.name, sources.survey.name
+    if shapes[0] != shapes[1] or surveys[0] != surveys[1]:
+        raise InputError(
+            f"Expected sources for images of {surveys[0]} of the shape {shapes[0]}, got "
+            f"{surveys[1]} and {shapes[1]}: draw them with the same survey, stamp_size and number."
+        )
+    return BlendBatch(
+        batch_size=sources.batch_size,
+        max_n_sources=sources.max_n_sources,
+        stamp_size=sources.stamp_size,
+        survey=blend_batch.survey,
+        blend_images=blend_batch.blend_images + sources.blend_images,
+        isolated_images=sources.isolated_images,
+        catalog_list=sources.catalog_list,
+        psf=blend_batch.psf,
+    )
+
+
+def selection_table(
+    deblender: Deblender,
+    blend_batches: Iterable[BlendBatch],
+    generator: SceneGenerator,
+    radius_arcsec: float = 0.3,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Inject one source into each image, and tell whether it is found.
+
+    The detections with the sources are matched to the injected source and to the detections
+    without it, one to one (see `Matcher`): a source on top of a neighbour is found if there are
+    two detections afterwards, or if the only one is nearer to it.
+
+    Args:
+        deblender: The detector.
+        blend_batches: Batches of images, from a generator or of your own (see `image_batch`); the
+            same images may come again and again, for other sources to be injected.
+        generator: Draws the sources to inject, one or none an image, on the images' survey and
+            stamp size, with ``add_noise="galaxy"``; best with `EuclidInjectionSampling` (another
+            sampling function needs another seed than the images have: with theirs, each source
+            would fall where one of the image is). Its batch ``i`` goes to the i-th batch of
+            images.
+        radius_arcsec: Matching radius [arcsec].
+        progress: Whether to show a progress bar.
+
+    Returns:
+        One row an injected source, the columns of the truth table of `batch_tables` but
+        ``limit_snr`` and ``blendedness``, with ``neighbour_distance_arcsec`` to the nearest
+        detection without it, ``counts`` where it is in bounds, however faint, ``matched`` where
+        it is found, and ``p_detect`` of its detection (NaN where there is none). So
+        `selection_tables` of it gives the probability to be found, in bins of one quantity or
+        two, and `SelectionDisplay` draws it.
+
+    Raises:
+        InputError: if the generator draws other images, more than one source in one, or
+            background noise.
+        InputTypeError: for something else than a deblender and a `SceneGenerator`.
+    """
+    check_deblender(deblender)
+    if not isinstance(generator, SceneGenerator):
+        raise InputTypeError(
+            f"generator must be a SceneGenerator such as EuclidGenerator, got {generator!r}."
+        )
+    if generator.add_noise not in ("galaxy", "none"):
+        raise InputError(
+            "The images that sources are injected into have their noise: draw the sources with "
+            f'add_noise="galaxy", got {generator.add_noise!r}.'
+        )
+    tables, first = [], 0
+    for number, images in enumerate(tqdm(blend_batches, unit="batch", disable=not progress)):
+        sources = generator.draw_batch(number, images.batch_size)
+        tables.append(batch_selection(deblender, images, sources, first, radius_arcsec))
+        first += images.batch_size
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def batch_selection(
+    deblender: Deblender,
+    images: BlendBatch,
+    sources: BlendBatch,
+    first_scene: int = 0,
+    radius_arcsec: float = 0.3,
+) -> pd.DataFrame:
+    """Inject one source, or none, into each image of a batch, and tell whether it is found.
+
+    Args:
+        deblender: The detector.
+        images: The images.
+        sources: As for `inject`.
+        first_scene: Number of the first image.
+        radius_arcsec: Matching radius [arcsec].
+
+    Returns:
+        The columns of `selection_table`.
+
+    Raises:
+        InputError: as `inject`, and if there is more than one source for an image.
+    """
+    with_sources = inject(images, sources)
+    matcher = Matcher(radius_arcsec, pixel_scale_arcsec(images.survey))
+    before, after = (deblender(batch).catalog_list for batch in (images, with_sources))
+    tables = []
+    for scene in range(images.batch_size):
+        truth = scene_truth(with_sources, scene, reference_band(images.survey), False)
+        if len(truth) > 1:
+            raise InputError(
+                f"Expected one source at most to inject into an image, got {len(truth)}: give "
+                "the generator a sampling function of one source (max_number=1)."
+            )
+        own = detected_positions(images, before[scene], scene)
+        found = detected_positions(with_sources, after[scene], scene)
+        rows = _found(truth, own, found, after[scene], matcher)
+        rows.insert(0, "scene", first_scene + scene)
+        tables.append(rows)
+    return pd.concat(tables, ignore_index=True)
+
+
+def selection_tables(
+    table: pd.DataFrame, methods: Sequence[str] | None = None
+) -> dict[str, pd.DataFrame]:
+    """Return the selection function in bins: the probability that an injected source is found.
+
+    Args:
+        table: What `selection_table` or `selection_function` returns, or several of them joined,
+            with the name of each detector in a column ``method``.
+        methods: Names of the methods, in the order wanted; by default those in the table.
+
+    Returns:
+        ``selection_by_magnitude``, ``selection_by_size`` and ``selection_by_neighbour_distance``
+        (a row a method and bin: ``method``, ``lo``, ``hi``, ``n``, ``k``, ``value`` with its 68%
+        Wilson interval ``value_lo``, ``value_hi``) and ``selection`` (a row a method and cell of
+        magnitude and distance). Bins that are empty at either end are left out.
+
+    Raises:
+        InputError: if the table is empty and no method is named.
+    """
+    if len(table.columns) == 0 or (table.empty and methods is None):
+        raise InputError("There is nothing to sum up: no source was injected.")
+    if "method" not in table:
+        table = table.assign(method="detector")
+    methods = list(dict.fromkeys(table["method"])) if methods is None else methods
+    of_method = {method: table[table["method"] == method] for method in methods}
+    tables = {
+        f"selection_by_{SHORT[by]}": trimmed(
+            stacked({name: completeness_table(rows, by) for name, rows in of_method.items()})
+        )
+        for by in SELECTION_BY
+    }
+    tables["selection"] = stacked(
+        {name: efficiency_table(rows) for name, rows in of_method.items()}
+    )
+    return tables
+
+
+def _found(truth, own, found, catalog, matcher: Matcher) -> pd.DataFrame:
+    """Return the row of an injected source, if there is one, with what became of it.
+
+    Args:
+        truth: Its row of `scene_truth`.
+        own: Columns and rows of the detections without it.
+        found: Columns and rows of those with it.
+        catalog: The catalog of those with it.
+        matcher: Does the matching.
+    """
+    rows = truth.drop(columns=["limit_snr", "blendedness"])
+    if rows.empty:
+        return rows.assign(matched=False, p_detect=np.nan).astype({"matched": bool})
+    x, y = (np.append(truth[name].to_numpy(), own[i]) for i, name in enumerate("xy"))
+    source, detection = matcher.match_positions(x, y, *found)
+    (own_place,) = np.nonzero(source == 0)
+    p_detect = np.nan
+    if len(own_place) and "p_detect" in catalog.colnames:
+        p_detect = float(catalog["p_detect"][detection[own_place[0]]])
+    distance = nearest_distance(x, y, np.arange(len(x)) > 0)[0]
+    return rows.assign(
+        neighbour_distance_arcsec=distance * matcher.pixel_scale_arcsec,
+        counts=rows["in_bounds"],
+        matched=len(own_place) > 0,
+        p_detect=p_detect,
+    )
