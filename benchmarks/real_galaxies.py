@@ -4,7 +4,8 @@
 
 DIR holds real galaxies in GalSim's format. Every stamp with more than one peak is printed: the
 number of peaks, the second peak's height over the first's and its saddle over its own height, and
-whether the rule of `evaluation.scoring.real_stamps` calls it two objects. The picture shows these stamps, those left out with a frame.
+whether the rule of `evaluation.scoring.real_stamps` calls it two objects. The
+picture shows these stamps, those left out with a frame.
 """
 
 import argparse

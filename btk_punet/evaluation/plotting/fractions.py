@@ -24,8 +24,8 @@ from btk_punet.evaluation.plotting.style import (
     some_bins,
     without_unknown_ceiling,
 )
+from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.statistics.fractions import COMPLETENESS_BY, PURITY_BY
-from btk_punet.evaluation.studies.detection.summary import CEILING
 from btk_punet.figures import new_axes
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.studies.detection.summary import CEILING
+from btk_punet.evaluation.quantities import CEILING
 from btk_punet.figures import PALETTE
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import pandas as pd
 from astropy.table import Table
 
 from btk_punet.evaluation.plotting.style import decimals_of, without_unknown_ceiling
+from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.report.export_blends import blend_description, blend_parts
 from btk_punet.evaluation.report.export_calibration import (
     calibration_description,
@@ -29,7 +30,6 @@ from btk_punet.evaluation.report.latex import (
     plain_cell,
     tabular,
 )
-from btk_punet.evaluation.studies.detection.summary import CEILING
 from btk_punet.files import write_file
 
 FRACTION_COLUMNS = {"method", "lo", "hi", "n", "k", "value", "value_lo", "value_hi"}

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader
 
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import methods_of
+from btk_punet.evaluation.quantities import SHORT
 from btk_punet.evaluation.report.questions import MORE, QUESTIONS, question_of
 from btk_punet.evaluation.report.sections import (
     DEFINITIONS,
@@ -28,7 +29,6 @@ from btk_punet.evaluation.studies.blends.display import OutcomesDisplay
 from btk_punet.evaluation.studies.blends.plots import blend_plots
 from btk_punet.evaluation.studies.blends.sections import blend_definitions, blend_sections
 from btk_punet.evaluation.studies.detection.matrices import CountMatrixDisplay, EfficiencyDisplay
-from btk_punet.evaluation.studies.detection.summary import SHORT
 from btk_punet.evaluation.studies.outlines.display import MaskPrecisionDisplay
 from btk_punet.evaluation.studies.positions.display import PositionDisplay
 from btk_punet.evaluation.studies.probabilities.calibration_plots import OF_PANELS

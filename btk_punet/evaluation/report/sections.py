@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.evaluation.plotting.style import bin_label, decimals_of, without_unknown_ceiling
-from btk_punet.evaluation.studies.detection.summary import CEILING
+from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.studies.equal_purity.ceiling_share import COMMON_PURITY
 from btk_punet.evaluation.studies.probabilities.calibration_sections import calibration_sections
 

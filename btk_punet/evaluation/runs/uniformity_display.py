@@ -12,7 +12,7 @@ from btk_punet.evaluation.plotting.style import (
     method_styles,
     methods_of,
 )
-from btk_punet.evaluation.studies.detection.summary import CEILING
+from btk_punet.evaluation.quantities import CEILING
 from btk_punet.figures import new_figure
 
 if TYPE_CHECKING:

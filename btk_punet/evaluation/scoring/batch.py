@@ -1,4 +1,4 @@
-"""Tidy tables: one row a source and method, one row a detection and method.
+"""Tidy tables: one row per source and method, one row per detection and method.
 
 Everything else of the evaluation is counted from these two tables.
 """
@@ -10,10 +10,10 @@ import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.match import Matching
 
-from btk_punet.errors import InputError
+from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.evaluation.scoring.scenes import scene_detections, scene_truth
-from btk_punet.simulation.snr import NEIGHBOUR_SNR
+from btk_punet.simulation.snr import COUNTS_SNR, NEIGHBOUR_SNR
 from btk_punet.simulation.survey import (
     pixel_scale_arcsec,
     reference_band,
@@ -28,6 +28,7 @@ def batch_tables(
     band: int | None = None,
     matchings: Mapping[str, Matching] | None = None,
     with_limit: bool = True,
+    min_snr: float = COUNTS_SNR,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tidy truth and detection tables of a batch.
 
@@ -40,13 +41,14 @@ def batch_tables(
             over all bands.
         matchings: A matching for each method, instead of `Matcher`'s.
         with_limit: Whether to compute ``limit_snr``, which takes most of the time; NaN if not.
+        min_snr: A source counts when its ``alone_snr`` is above this.
 
     Returns:
-        The truth, one row a source and method: ``scene``, ``source``, ``method``, ``x``, ``y``
+        The truth, one row per source and method: ``scene``, ``source``, ``method``, ``x``, ``y``
         [pixel], ``ra``, ``dec`` [arcsec], ``magnitude``, ``size_arcsec`` (half-light radius, NaN
         if unknown), ``is_star``, ``alone_snr``, ``limit_snr``, ``blendedness`` (BTK's),
         ``neighbour_distance_arcsec`` (infinite without a neighbour), ``in_bounds``, ``counts``
-        (in bounds and ``alone_snr > 5``), ``matched``, ``detection`` (-1 if none),
+        (in bounds and ``alone_snr`` above `min_snr`), ``matched``, ``detection`` (-1 if none),
         ``match_distance_arcsec`` (NaN if none).
 
         The detections, one row each: ``scene``, ``detection``, ``method``, ``x``, ``y``, ``ra``,
@@ -66,6 +68,12 @@ def batch_tables(
                 f"{blend_batch.batch_size} blends."
             )
     for name, matching in (matchings or {}).items():
+        if not isinstance(matching, Matching):
+            raise InputTypeError(
+                f"matching must be a btk Matching, what a matcher returns for the catalogs of the "
+                f"batch, got {type(matching).__name__}. Call the matcher: "
+                "matcher(blend_batch.catalog_list, deblend_batch.catalog_list)."
+            )
         if len(matching.true_matches) != blend_batch.batch_size:
             raise InputError(
                 f"The matching of {name!r} has {len(matching.true_matches)} scenes for a batch of "
@@ -73,7 +81,7 @@ def batch_tables(
             )
     scenes = range(blend_batch.batch_size)
     band = reference_band(blend_batch.survey) if band is None else band
-    truth = [scene_truth(blend_batch, scene, band, with_limit) for scene in scenes]
+    truth = [scene_truth(blend_batch, scene, band, with_limit, min_snr) for scene in scenes]
     all_truth = _joined_scenes(truth, first_scene)
     matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))
     truth_tables: list[pd.DataFrame] = []

@@ -24,7 +24,11 @@ _CATSIM_SIZES = ("a_d", "b_d", "a_b", "b_b", "fluxnorm_disk", "fluxnorm_bulge")
 
 
 def scene_truth(
-    blend_batch: BlendBatch, scene: int, band: int = 0, with_limit: bool = True
+    blend_batch: BlendBatch,
+    scene: int,
+    band: int = 0,
+    with_limit: bool = True,
+    min_snr: float = COUNTS_SNR,
 ) -> pd.DataFrame:
     """Return what is true of each source of a scene, whatever the method.
 
@@ -72,7 +76,7 @@ def scene_truth(
             "neighbour_distance_arcsec": nearest_distance(x, y, alone > NEIGHBOUR_SNR)
             * pixel_scale_arcsec(survey),
             "in_bounds": in_bounds,
-            "counts": in_bounds & (alone > COUNTS_SNR),
+            "counts": in_bounds & (alone > min_snr),
         }
     )
 

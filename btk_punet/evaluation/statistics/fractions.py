@@ -7,24 +7,14 @@ import pandas as pd
 from astropy.stats import binom_conf_interval
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.quantities import OF_DETECTIONS, OF_SOURCES
 
 CONFIDENCE = 0.6827  # of the Wilson intervals: one sigma
 
 Edges = Sequence[float] | np.ndarray
-# Quantity -> edges of its bins [lo, hi).
-MAGNITUDE_EDGES = (-np.inf, *np.arange(18.0, 28.01, 0.5).tolist(), np.inf)
-NEIGHBOUR_DISTANCE_EDGES = (0.0, 0.3, 0.5, 0.8, 1.2, 2.0, np.inf)
-SNR_EDGES = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 40.0, 80.0, np.inf)
-DEFAULT_EDGES: dict[str, tuple[float, ...]] = {
-    "magnitude": MAGNITUDE_EDGES,
-    "neighbour_distance_arcsec": NEIGHBOUR_DISTANCE_EDGES,
-    "size_arcsec": (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0, np.inf),
-    "alone_snr": SNR_EDGES,
-    "limit_snr": SNR_EDGES,
-    "blendedness": (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, np.inf),
-}
-COMPLETENESS_BY = tuple(DEFAULT_EDGES)
-PURITY_BY = ("magnitude", "neighbour_distance_arcsec")
+DEFAULT_EDGES = {key: quantity.edges for key, quantity in OF_SOURCES.items()}
+COMPLETENESS_BY = tuple(OF_SOURCES)
+PURITY_BY = tuple(OF_DETECTIONS)
 
 
 def fractions(n: np.ndarray, k: np.ndarray) -> pd.DataFrame:

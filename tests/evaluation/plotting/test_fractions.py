@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import method_colours
+from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.statistics.fractions import COMPLETENESS_BY, fractions
-from btk_punet.evaluation.studies.detection.summary import CEILING, summary_tables
+from btk_punet.evaluation.studies.detection.summary import summary_tables
 from btk_punet.evaluation.studies.gallery.scene import SceneDisplay
 from btk_punet.figures import PALETTE
 

@@ -4,10 +4,11 @@ import pytest
 from astropy import units as u
 from astropy.table import Table
 
+from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.report.export import latex_table, write_tables
 from btk_punet.evaluation.report.latex import escape_latex, latex_bin, latex_value
 from btk_punet.evaluation.studies.detection import metrics
-from btk_punet.evaluation.studies.detection.summary import CEILING, summary_tables
+from btk_punet.evaluation.studies.detection.summary import summary_tables
 from tests.evaluation.plotting.test_fractions import (
     detection_rows,
     example_tables,

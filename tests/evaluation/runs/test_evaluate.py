@@ -16,7 +16,7 @@ keras = pytest.importorskip("keras")
 
 from btk_punet.cli import main  # noqa: E402
 from btk_punet.deblending.noise import noise_normalised  # noqa: E402
-from btk_punet.evaluation import benchmark  # noqa: E402
+from btk_punet.evaluation.runs import benchmark  # noqa: E402
 from btk_punet.evaluation.runs.benchmark import benchmark_set  # noqa: E402
 from btk_punet.evaluation.runs.evaluate import evaluate  # noqa: E402
 from btk_punet.evaluation.scoring.maps import MapScores  # noqa: E402

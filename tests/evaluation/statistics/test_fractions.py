@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from btk_punet.evaluation.quantities import MAGNITUDE_EDGES, NEIGHBOUR_DISTANCE_EDGES
 from btk_punet.evaluation.statistics.fractions import (
     CONFIDENCE,
     DEFAULT_EDGES,
-    MAGNITUDE_EDGES,
-    NEIGHBOUR_DISTANCE_EDGES,
     binned_fraction,
     check_edges,
     fractions,

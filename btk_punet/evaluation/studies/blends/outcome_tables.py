@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from btk_punet.evaluation.quantities import SHORT
 from btk_punet.evaluation.studies.blends.outcomes import (
     OUTCOME_EDGES,
     combination_totals,
     outcome_table,
     outcome_totals,
 )
-from btk_punet.evaluation.studies.detection.summary import SHORT, stacked, trimmed
+from btk_punet.evaluation.studies.table import stacked, trimmed
 
 # Column of the region table that the outcomes are binned by -> how the table is called.
 OUTCOME_TABLES = {

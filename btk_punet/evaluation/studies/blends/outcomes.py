@@ -11,10 +11,9 @@ from btk.match import Matching
 from btk.metrics.base import Metric
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.quantities import NEIGHBOUR_DISTANCE_EDGES, SNR_EDGES
 from btk_punet.evaluation.scoring.alone import check_deblender
 from btk_punet.evaluation.statistics.fractions import (
-    NEIGHBOUR_DISTANCE_EDGES,
-    SNR_EDGES,
     Edges,
     binned_fraction,
     check_edges,

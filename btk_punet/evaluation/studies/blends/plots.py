@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from btk_punet.evaluation.plotting.style import methods_of
+from btk_punet.evaluation.quantities import SHORT
 from btk_punet.evaluation.studies.blends.display import OutcomesDisplay
 from btk_punet.evaluation.studies.blends.outcome_tables import OUTCOME_TABLES
-from btk_punet.evaluation.studies.detection.summary import SHORT
 from btk_punet.evaluation.studies.outlines.display import MaskPrecisionDisplay, OutlineDisplay
 from btk_punet.evaluation.studies.outlines.tables import SEGMENTATION_BY
 

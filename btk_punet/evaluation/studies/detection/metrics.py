@@ -2,7 +2,8 @@
 
 *Completeness* is recall: matched sources over true sources. *Purity* is precision: matched
 detections over detections. Every figure is a sum of counts over all scenes, then one division;
-never a mean of ratios. The functions count from the tidy tables of `batch_tables`; the classes are BTK ``Metric`` objects, called batch by batch.
+never a mean of ratios. The functions count from the tidy tables of `batch_tables`; the
+classes are BTK ``Metric`` objects, called batch by batch.
 """
 
 import numpy as np

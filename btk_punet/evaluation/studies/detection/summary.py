@@ -7,22 +7,11 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.quantities import CEILING, SHORT
 from btk_punet.evaluation.statistics.fractions import COMPLETENESS_BY, PURITY_BY
 from btk_punet.evaluation.studies.detection import metrics
 from btk_punet.evaluation.studies.positions.errors import position_table
-
-# How the information ceiling is named among the methods of a completeness table.
-CEILING = "information ceiling"
-
-# Short names of the quantities, for the names of tables and files.
-SHORT = {
-    "magnitude": "magnitude",
-    "neighbour_distance_arcsec": "neighbour_distance",
-    "size_arcsec": "size",
-    "alone_snr": "alone_snr",
-    "limit_snr": "limit_snr",
-    "blendedness": "blendedness",
-}
+from btk_punet.evaluation.studies.table import stacked, trimmed
 
 
 def summary_tables(
@@ -113,19 +102,3 @@ def _each(
     of_method: dict[str, pd.DataFrame], table: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> pd.DataFrame:
     return stacked({method: table(rows) for method, rows in of_method.items()})
-
-
-def stacked(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the tables of several methods as one, with the method's name as the first column."""
-    for method, table in parts.items():
-        table.insert(0, "method", method)
-    return pd.concat(parts.values(), ignore_index=True)
-
-
-def trimmed(table: pd.DataFrame, number: str = "n") -> pd.DataFrame:
-    """Return a table without the bins at either end in which no method has entries."""
-    some = table.loc[table[number] > 0, "lo"]
-    if some.empty:
-        return table
-    inside = (table["lo"] >= some.min()) & (table["lo"] <= some.max())
-    return table[inside].reset_index(drop=True)

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from btk_punet.evaluation.quantities import SHORT
 from btk_punet.evaluation.statistics.average_precision import MaskPrecision
 from btk_punet.evaluation.statistics.fractions import DEFAULT_EDGES, Edges, fractions
 from btk_punet.evaluation.statistics.means import binned_sums, merged_means
 from btk_punet.evaluation.statistics.pixels import class_report
-from btk_punet.evaluation.studies.detection.summary import SHORT, stacked, trimmed
 from btk_punet.evaluation.studies.outlines.batch import OUTCOME_COLUMNS, PIXEL_COLUMNS
+from btk_punet.evaluation.studies.table import stacked, trimmed
 
 QUESTIONS = ("unmatched", "placed_worse", "outlined_worse")
 SEGMENTATION_BY = ("magnitude", "neighbour_distance_arcsec")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from btk_punet.evaluation.quantities import SHORT
 from btk_punet.evaluation.studies.detection.metrics import PURITY_BY
-from btk_punet.evaluation.studies.detection.summary import SHORT
 from btk_punet.evaluation.studies.probabilities.binned_display import BinnedCalibrationDisplay
 from btk_punet.evaluation.studies.probabilities.class_displays import (
     ClassReliabilityDisplay,

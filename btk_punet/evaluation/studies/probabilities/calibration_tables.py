@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from btk_punet.evaluation.quantities import SHORT
 from btk_punet.evaluation.statistics.counts import most_probable_counts, posteriors_of
 from btk_punet.evaluation.statistics.fractions import DEFAULT_EDGES, bin_numbers, fractions
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
 from btk_punet.evaluation.statistics.reliability import Reliability
 from btk_punet.evaluation.studies.detection.metrics import PURITY_BY
-from btk_punet.evaluation.studies.detection.summary import SHORT, trimmed
 from btk_punet.evaluation.studies.equal_purity.sweep import LOWEST_THRESHOLD
+from btk_punet.evaluation.studies.table import trimmed
 
 # Table -> the quantity whose reliability it holds.
 TABLES = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from btk_punet.evaluation.plotting.fractions import COMPLETENESS_LABELS, FractionDisplay
-from btk_punet.evaluation.studies.detection.summary import SHORT
+from btk_punet.evaluation.quantities import SHORT
 from btk_punet.evaluation.studies.selection.selection import SELECTION_BY, selection_tables
 from btk_punet.figures import new_figure
 

@@ -13,11 +13,12 @@ from btk.deblend import Deblender
 from tqdm.auto import tqdm
 
 from btk_punet.errors import InputError, InputTypeError
+from btk_punet.evaluation.quantities import SHORT
 from btk_punet.evaluation.scoring.alone import check_deblender
 from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.evaluation.scoring.scenes import detected_positions, nearest_distance, scene_truth
 from btk_punet.evaluation.studies.detection.metrics import completeness_table, efficiency_table
-from btk_punet.evaluation.studies.detection.summary import SHORT, stacked, trimmed
+from btk_punet.evaluation.studies.table import stacked, trimmed
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 

@@ -18,8 +18,9 @@ from btk_punet import (
     get_euclid_survey,
 )
 from btk_punet.errors import BatchFailedError, InputError, InputTypeError
+from btk_punet.evaluation.quantities import NEIGHBOUR_DISTANCE_EDGES
 from btk_punet.evaluation.runs.benchmark import benchmark_set
-from btk_punet.evaluation.statistics.fractions import NEIGHBOUR_DISTANCE_EDGES, fractions
+from btk_punet.evaluation.statistics.fractions import fractions
 from btk_punet.evaluation.studies.blends.outcomes import (
     OUTCOME_EDGES,
     combination_totals,

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.studies.detection.metrics import (
     ceiling_table,
@@ -9,7 +10,7 @@ from btk_punet.evaluation.studies.detection.metrics import (
     count_matrix,
     purity_table,
 )
-from btk_punet.evaluation.studies.detection.summary import CEILING, summary_tables
+from btk_punet.evaluation.studies.detection.summary import summary_tables
 from tests.evaluation.conftest import bright_scenes, deblend_batch, detection_table, random_scenes
 
 COMPLETENESS = {

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.style import PALETTE
+from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.statistics.fractions import fractions
-from btk_punet.evaluation.studies.detection.summary import CEILING
 from btk_punet.evaluation.studies.equal_purity.curves import (
     BLENDINATOR,
     BlendIdentificationDisplay,

@@ -1,0 +1,59 @@
+"""A batch of scenes with what every method found in it, matched: what studies collect from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+from btk.blend_batch import BlendBatch, DeblendBatch
+from btk.deblend import Deblender
+
+from btk_punet.evaluation.scoring.batch import batch_tables
+from btk_punet.evaluation.scoring.rules import Rules
+
+
+@dataclass(frozen=True)
+class MatchedBatch:
+    """Scenes, the output of each method, and which detection is which source.
+
+    Attributes:
+        blend_batch: The scenes.
+        deblend_batches: Output of each method, by its name.
+        truth: Truth table of `batch_tables`, one row per source and method.
+        detections: Detection table of the same, one row per detection and method.
+        first_scene: Number of the batch's first scene in the run.
+        rules: How detections are counted.
+        deblenders: The methods themselves, for studies that run them again.
+    """
+
+    blend_batch: BlendBatch
+    deblend_batches: Mapping[str, DeblendBatch]
+    truth: pd.DataFrame
+    detections: pd.DataFrame
+    first_scene: int = 0
+    rules: Rules = field(default_factory=Rules)
+    deblenders: Mapping[str, Deblender] = field(default_factory=dict)
+
+    @classmethod
+    def match(
+        cls,
+        blend_batch: BlendBatch,
+        deblend_batches: Mapping[str, DeblendBatch],
+        first_scene: int = 0,
+        rules: Rules | None = None,
+        deblenders: Mapping[str, Deblender] | None = None,
+    ) -> MatchedBatch:
+        """Match a batch; arguments are the attributes.
+
+        Raises:
+            InputError: if a method's output does not fit the batch, or a detection has no finite
+                position.
+        """
+        rules = Rules() if rules is None else rules
+        truth, detections = batch_tables(
+            blend_batch, deblend_batches, first_scene, rules.radius_arcsec, min_snr=rules.min_snr
+        )
+        return cls(
+            blend_batch, deblend_batches, truth, detections, first_scene, rules, deblenders or {}
+        )

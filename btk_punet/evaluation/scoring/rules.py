@@ -1,0 +1,56 @@
+"""How detections are counted: the choices that all tables of a run share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from btk_punet.errors import InputError
+from btk_punet.evaluation.quantities import Quantity
+from btk_punet.evaluation.statistics.fractions import check_edges
+from btk_punet.simulation.snr import COUNTS_SNR, NEIGHBOUR_SNR
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How detections are counted.
+
+    Attributes:
+        radius_arcsec: A source and a detection may be matched when they are closer than this.
+        min_snr: A source counts when its signal-to-noise ratio, were it alone, is above this.
+        mag_bins: Edges of all bins of a magnitude; those of `quantities` if None.
+        distance_bins: Edges of all bins of a neighbour distance [arcsec]; the same.
+
+    Raises:
+        InputError: for a radius that is not above 0, a ``min_snr`` below 2 (fainter sources are
+            not matched), or edges that do not increase.
+    """
+
+    radius_arcsec: float = 0.3
+    min_snr: float = COUNTS_SNR
+    mag_bins: Sequence[float] | None = None
+    distance_bins: Sequence[float] | None = None
+
+    def __post_init__(self):
+        """Check the values; keep edges as tuples of floats, which can be compared."""
+        if not self.radius_arcsec > 0:
+            raise InputError(
+                f"The matching radius must be above 0 arcsec, got {self.radius_arcsec}."
+            )
+        if not (np.isfinite(self.min_snr) and self.min_snr >= NEIGHBOUR_SNR):
+            raise InputError(
+                f"min_snr must be a number of at least {NEIGHBOUR_SNR:g}, below which sources are "
+                f"not matched; got {self.min_snr}."
+            )
+        for name in ("mag_bins", "distance_bins"):
+            edges = getattr(self, name)
+            if edges is not None:
+                object.__setattr__(self, name, tuple(map(float, check_edges(edges))))
+
+    def edges(self, quantity: Quantity) -> tuple[float, ...]:
+        """Return the edges of the bins of a quantity."""
+        chosen = {"magnitude": self.mag_bins, "neighbour_distance_arcsec": self.distance_bins}
+        edges = chosen.get(quantity.key)
+        return quantity.edges if edges is None else tuple(edges)
