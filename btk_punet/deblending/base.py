@@ -1,18 +1,34 @@
-"""What the deblenders of this package share: name, checks, warnings, sky positions, flags."""
+"""What the deblenders of this package share: hooks, name, checks, warnings, sky positions, flags.
+
+Hooks are what a run asks of a deblender beyond BTK's contract. A class defines those it has
+something to say to; all are optional, for BTK's and users' classes as for this package's:
+
+- ``warm_up(blend_batch)``: load and compile, so that the first batch is not timed with it.
+- ``fingerprint()``: the parameters that decide on its results, for ``run.json``.
+- ``versions()``: the packages and programs that its results depend on.
+- ``detection_band(survey)``: the index of the band in which it works.
+- ``availability(survey)``, a class method: why it cannot run here, or nothing.
+
+They are asked through the functions of the same names, which know what to do without them.
+"""
 
 import inspect
 import numbers
 import warnings
+from collections.abc import Mapping
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch
 from btk.deblend import Deblender
+from btk.survey import Survey
 from scipy import ndimage
 
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
+from btk_punet.simulation.survey import reference_band
 
 # Electrons. Larger values are no light, and their sums leave single precision.
 LARGEST_PIXEL_ELECTRONS = 1e25
@@ -23,7 +39,8 @@ class DetectingDeblender(Deblender):
     """Base of the deblenders of this package.
 
     A subclass stores its arguments under their names, and says which detections it keeps of too
-    many (`KEPT`) and which argument makes them fewer (`FEWER_BY`).
+    many (`KEPT`) and which argument makes them fewer (`FEWER_BY`). It overrides the hooks whose
+    defaults are not true of it.
     """
 
     KEPT = "brightest"
@@ -41,6 +58,29 @@ class DetectingDeblender(Deblender):
             if p.default is p.empty or getattr(self, p.name) != p.default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    @classmethod
+    def availability(cls, survey: Survey) -> str:
+        """Return why the class cannot run here, with its defaults, on a survey; empty if it can."""
+        return ""
+
+    def warm_up(self, blend_batch: BlendBatch) -> None:
+        """Do what only the first call needs, such as loading and compiling a model."""
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return the parameters that decide on the results, by name.
+
+        What lies in a file is given as a hash of its contents, not by its path.
+        """
+        return _public_attributes(self)
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of packages and programs that not every run depends on."""
+        return {}
+
+    def detection_band(self, survey: Survey) -> int:
+        """Return the index of the band that it works in; of several, where it measures light."""
+        return reference_band(survey)
 
     def _check_batch(self, blend_batch: object) -> None:
         if not isinstance(blend_batch, BlendBatch):
@@ -60,6 +100,106 @@ class DetectingDeblender(Deblender):
                 BtkPunetWarning,
                 stacklevel=4,  # the caller of batch_call
             )
+
+
+def availability(kind: type[Deblender], survey: Survey) -> str:
+    """Return why a class of deblenders cannot run on a survey here; empty if it can.
+
+    A class without the hook can.
+
+    Raises:
+        InputTypeError: if the hook returns no text.
+    """
+    answer = kind.availability(survey) if _has_hook(kind, "availability") else ""
+    if not isinstance(answer, str):
+        raise _wrong_answer(kind, "availability", "a text, which is empty if it can run", answer)
+    return answer
+
+
+def warm_up(deblender: Deblender, blend_batch: BlendBatch) -> None:
+    """Have a deblender load and compile what it needs; one without the hook needs nothing."""
+    if _has_hook(deblender, "warm_up"):
+        deblender.warm_up(blend_batch)
+
+
+def fingerprint(deblender: Deblender) -> dict[str, object]:
+    """Return the parameters that decide on what a deblender finds, by name.
+
+    Those of one without the hook are its public attributes.
+
+    Raises:
+        InputTypeError: if the hook returns no dict.
+    """
+    if not _has_hook(deblender, "fingerprint"):
+        return _public_attributes(deblender)
+    answer = deblender.fingerprint()
+    if not isinstance(answer, Mapping):
+        raise _wrong_answer(type(deblender), "fingerprint", "a dict of parameters", answer)
+    return dict(answer)
+
+
+def versions(deblender: Deblender) -> dict[str, str]:
+    """Return the versions of the packages and programs that a deblender depends on, by name.
+
+    For one without the hook this is the installed package that its class comes from, if any.
+
+    Raises:
+        InputTypeError: if the hook returns no dict of texts.
+    """
+    if not _has_hook(deblender, "versions"):
+        package = type(deblender).__module__.partition(".")[0]
+        try:
+            return installed_versions(package)
+        except metadata.PackageNotFoundError:  # a script, or a package of another name
+            return {}
+    answer = deblender.versions()
+    if not isinstance(answer, Mapping) or not all(isinstance(v, str) for v in answer.values()):
+        raise _wrong_answer(type(deblender), "versions", "a dict of names and texts", answer)
+    return dict(answer)
+
+
+def detection_band(deblender: Deblender, survey: Survey) -> int | None:
+    """Return the index of the band in which a deblender works.
+
+    For one without the hook this is its ``use_band``, as BTK's classes call it; None if it has
+    none.
+
+    Raises:
+        InputTypeError: if the hook returns no integer.
+    """
+    if not _has_hook(deblender, "detection_band"):
+        return getattr(deblender, "use_band", None)
+    answer = deblender.detection_band(survey)
+    if isinstance(answer, bool) or not isinstance(answer, numbers.Integral):
+        raise _wrong_answer(type(deblender), "detection_band", "the index of a band", answer)
+    return int(answer)
+
+
+def class_path(deblender: Deblender) -> str:
+    """Return the full name of the class of a deblender."""
+    kind = type(deblender)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def installed_versions(*packages: str) -> dict[str, str]:
+    """Return the versions of installed packages."""
+    return {package: metadata.version(package) for package in packages}
+
+
+def _has_hook(deblender: object, name: str) -> bool:
+    # An attribute of the name may be something else: what is no method is no hook.
+    return callable(getattr(deblender, name, None))
+
+
+def _wrong_answer(kind: type, hook: str, expected: str, answer: object) -> InputTypeError:
+    return InputTypeError(
+        f"{kind.__name__}.{hook} must return {expected}, got {answer!r}. See "
+        "btk_punet.deblending.base for what it is asked for."
+    )
+
+
+def _public_attributes(thing: object) -> dict[str, object]:
+    return {name: value for name, value in vars(thing).items() if not name.startswith("_")}
 
 
 def check_integer(name: str, value: object, lowest: int) -> None:

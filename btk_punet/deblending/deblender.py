@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import joblib
 import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
@@ -16,6 +17,7 @@ from btk_punet.deblending import instances
 from btk_punet.deblending.base import (
     DetectingDeblender,
     check_integer,
+    installed_versions,
     usable_pixels,
 )
 from btk_punet.deblending.catalog import detection_catalog, position_errors
@@ -27,6 +29,7 @@ from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, recipe_file, reweighted
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
+from btk_punet.model.weights import weights_fingerprint
 from btk_punet.simulation.survey import (
     background_variance,
     reference_band,
@@ -143,6 +146,33 @@ class ProbaUNetDeblender(DetectingDeblender):
             network.set_weights(weights)
             state["weights"] = network
         self.__dict__.update(state)
+
+    def warm_up(self, blend_batch: BlendBatch) -> None:
+        """Load the network, and have it compiled for images of this size."""
+        with warnings.catch_warnings():
+            # TensorFlow's own, when it is loaded, say nothing of the scenes.
+            warnings.simplefilter("ignore")
+            _ = self.network
+        self(blend_batch)
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return the parameters, the weights as a hash of what they hold.
+
+        Raises:
+            InputError: There are no such weights.
+        """
+        weights = self.weights
+        if isinstance(weights, str | Path):
+            contents = weights_fingerprint(weights)
+        else:
+            # Keras numbers the networks of a process in their names.
+            config = {key: value for key, value in weights.get_config().items() if key != "name"}
+            contents = joblib.hash((config, weights.get_weights()))
+        return {**super().fingerprint(), "weights": contents}
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what the network runs on."""
+        return installed_versions("keras", "tensorflow")
 
     @property
     def network(self) -> ProbaUNet:

@@ -21,11 +21,13 @@ from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
 from btk.deblend import Deblender
 
+from btk_punet.deblending import base
 from btk_punet.deblending.base import (
     DetectingDeblender,
     catalog_positions,
     check_integer,
     footprint_flags,
+    installed_versions,
     sky_arcsec,
     usable_pixels,
 )
@@ -138,6 +140,25 @@ class Scarlet2Deblender(DetectingDeblender):
     def is_available() -> bool:
         """Return whether scarlet2 is installed."""
         return find_spec("scarlet2") is not None
+
+    def warm_up(self, blend_batch: BlendBatch) -> None:
+        """Have the fit compiled for images and numbers of sources like these."""
+        if isinstance(self.peaks, Deblender):
+            base.warm_up(self.peaks, blend_batch)
+        self(blend_batch)
+
+    def fingerprint(self) -> dict[str, object]:
+        """Return the parameters, and those of the deblender that gives the peaks."""
+        parameters = super().fingerprint()
+        if not isinstance(self.peaks, Deblender):
+            return parameters
+        peaks = {"class": base.class_path(self.peaks), **base.fingerprint(self.peaks)}
+        return {**parameters, "peaks": peaks}
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of scarlet2 and JAX, and of what the peaks depend on."""
+        of_peaks = base.versions(self.peaks) if isinstance(self.peaks, Deblender) else {}
+        return installed_versions("scarlet2", "jax") | of_peaks
 
     def deblend(self, ii: int, blend_batch: BlendBatch) -> DeblendExample:
         """Model the sources of one image.

@@ -76,6 +76,10 @@ class SourceExtractorDeblender(IsophotalDeblender):
         """Return whether SExtractor is found on the PATH."""
         return any(shutil.which(name) for name in _PROGRAM_NAMES)
 
+    def versions(self) -> dict[str, str]:
+        """Return the version of the program, by its Debian name."""
+        return {_PROGRAM_NAMES[0]: self.version()}
+
     def version(self) -> str:
         """Return the version of the program, such as "2.25.0".
 

@@ -131,7 +131,9 @@ def _names(
         if name in _EDGES:
             even = name == "magnitude_lo" or (table.quantity is not None and table.quantity.even)
             edges = data[[name, _EDGES[name]]].to_numpy(float).ravel()
-            named.append(Bin(given[name], given[_EDGES[name]], decimals_of(edges) if even else None))
+            named.append(
+                Bin(given[name], given[_EDGES[name]], decimals_of(edges) if even else None)
+            )
         elif table.column[name].format:
             named.append(format(given[name], table.column[name].format))
         else:

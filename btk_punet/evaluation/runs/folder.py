@@ -5,7 +5,6 @@ import platform
 import shutil
 import warnings
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 
 import galsim
@@ -15,13 +14,10 @@ from astropy.table import Table
 from btk.deblend import Deblender
 
 from btk_punet import __version__
-from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.deblending.scarlet2 import Scarlet2Deblender
-from btk_punet.deblending.source_extractor import SourceExtractorDeblender
+from btk_punet.deblending.base import class_path, fingerprint, installed_versions, versions
 from btk_punet.errors import BtkPunetWarning, InputError, RunExistsError
 from btk_punet.evaluation.runs.batches import OPTIONAL, TIDY
 from btk_punet.files import write_json
-from btk_punet.model.weights import weights_fingerprint
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import background_variance
 
@@ -35,9 +31,6 @@ _PACKAGES = (
     "pandas",
     "surveycodex",
 )
-
-_OF_NETWORKS = ("keras", "tensorflow")
-_OF_SCARLET2 = ("scarlet2", "jax")
 
 # What a run leaves in its folder; the batches go when it is finished.
 _FOLDERS = ("batches", "tables", "plots")
@@ -191,29 +184,16 @@ def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: flo
 def describe_deblender(deblender: Deblender) -> dict:
     """Return class and parameters of a deblender, for ``run.json``.
 
-    Weights of a network are given as a hash of what they hold, not by where they lie.
-
     Raises:
-        InputError: if there are no weights where a `ProbaUNetDeblender` is to have them from.
+        InputError: if something that it reads is not there, such as the weights of a network.
+        InputTypeError: if its hook `fingerprint` returns no dict.
     """
-    kind = type(deblender)
-    values = {key: value for key, value in vars(deblender).items() if not key.startswith("_")}
-    if isinstance(deblender, ProbaUNetDeblender):
-        values["weights"] = _network_fingerprint(deblender)
+    parameters = fingerprint(deblender)
     return {
-        "class": f"{kind.__module__}.{kind.__qualname__}",
-        "parameters": _plain(values),
-        "contents": _fingerprint(values),
+        "class": class_path(deblender),
+        "parameters": _plain(parameters),
+        "contents": _fingerprint(parameters),
     }
-
-
-def _network_fingerprint(deblender: ProbaUNetDeblender) -> str:
-    weights = deblender.weights
-    if isinstance(weights, str | Path):
-        return weights_fingerprint(weights)
-    # Keras numbers the networks of a process in their names.
-    config = {key: value for key, value in weights.get_config().items() if key != "name"}
-    return _fingerprint((config, weights.get_weights()))
 
 
 def _table_fingerprint(table: Table) -> str:
@@ -241,26 +221,26 @@ def _fingerprint(thing: object) -> str:
 
 def _plain(values: Mapping[str, object]) -> dict:
     """Return those attributes of an object that JSON can hold."""
-    return {
-        key: value.item() if isinstance(value, np.generic) else value
-        for key, value in sorted(values.items())
-        if not key.startswith("_")
-        and isinstance(value, bool | int | float | str | np.generic | None)
-    }
+    plain: dict[str, object] = {}
+    for key, value in sorted(values.items()):
+        if key.startswith("_"):
+            continue
+        if isinstance(value, Mapping):
+            plain[key] = _plain(value)
+        elif isinstance(value, np.generic):
+            plain[key] = value.item()
+        elif isinstance(value, bool | int | float | str | None):
+            plain[key] = value
+    return plain
 
 
 def package_versions(methods: dict[str, Deblender]) -> dict[str, str]:
     """Return the versions of everything that a run depends on."""
-    versions = {"python": platform.python_version(), "btk_punet": __version__}
-    versions.update({package: metadata.version(package) for package in _PACKAGES})
+    found = {"python": platform.python_version(), "btk_punet": __version__}
+    found |= installed_versions(*_PACKAGES)
     for method in methods.values():
-        if isinstance(method, SourceExtractorDeblender):
-            versions["source-extractor"] = method.version()
-        if isinstance(method, ProbaUNetDeblender):
-            versions.update({package: metadata.version(package) for package in _OF_NETWORKS})
-        if isinstance(method, Scarlet2Deblender):
-            versions.update({package: metadata.version(package) for package in _OF_SCARLET2})
-    return versions
+        found |= versions(method)
+    return found
 
 
 def read_run(folder: Path) -> dict | None:

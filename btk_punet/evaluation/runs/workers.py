@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import uuid
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from btk.deblend import Deblender
 from joblib import wrap_non_picklable_objects
 from tqdm.auto import tqdm
 
-from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.deblending.scarlet2 import Scarlet2Deblender
+from btk_punet.deblending.base import warm_up
 from btk_punet.evaluation.runs.batches import batch_file
 
 # What a process has been sent, by its key: that of one run at a time.
@@ -96,16 +94,10 @@ class SharedMethods:
         return self._methods
 
     def warm_up(self, name: str, blend_batch: BlendBatch) -> None:
-        """Run what is compiled on a batch, once in each process: that takes seconds."""
+        """Have a method load and compile what it needs, once in each process."""
         method = self.get()[name]
-        compiled = isinstance(method, ProbaUNetDeblender | Scarlet2Deblender)
-        if compiled and name not in self._warm:
-            if isinstance(method, ProbaUNetDeblender):
-                with warnings.catch_warnings():
-                    # TensorFlow's own, when it is loaded, say nothing of the scenes.
-                    warnings.simplefilter("ignore")
-                    _ = method.network
-            method(blend_batch)
+        if name not in self._warm:
+            warm_up(method, blend_batch)
             self._warm.add(name)
 
 
