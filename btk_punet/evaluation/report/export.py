@@ -20,7 +20,7 @@ from btk_punet.evaluation.report.export_calibration import (
 )
 from btk_punet.evaluation.report.export_matrices import count_matrix_parts, efficiency_parts
 from btk_punet.evaluation.report.export_probabilities import DESCRIPTIONS, probability_parts
-from btk_punet.evaluation.report.latex import (
+from btk_punet.evaluation.report.old_latex import (
     INTERVALS,
     NOTHING,
     Part,

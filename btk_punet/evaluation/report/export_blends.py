@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.evaluation.plotting.style import decimals_of
-from btk_punet.evaluation.report.latex import (
+from btk_punet.evaluation.report.old_latex import (
     INTERVALS,
     NOTHING,
     Part,

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from btk_punet.evaluation.plotting.style import decimals_of
-from btk_punet.evaluation.report.latex import (
+from btk_punet.evaluation.report.old_latex import (
     INTERVALS,
     Part,
     escape_latex,

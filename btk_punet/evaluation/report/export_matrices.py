@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from btk_punet.evaluation.plotting.style import decimals_of, methods_of
-from btk_punet.evaluation.report.latex import (
+from btk_punet.evaluation.report.old_latex import (
     INTERVALS,
     Part,
     escape_latex,

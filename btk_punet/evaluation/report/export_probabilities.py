@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from btk_punet.evaluation.report.latex import (
+from btk_punet.evaluation.report.old_latex import (
     INTERVALS,
     NOTHING,
     Part,

@@ -30,7 +30,7 @@ from btk_punet.evaluation.studies.blends.plots import blend_plots
 from btk_punet.evaluation.studies.blends.sections import blend_definitions, blend_sections
 from btk_punet.evaluation.studies.detection.matrices import CountMatrixDisplay, EfficiencyDisplay
 from btk_punet.evaluation.studies.outlines.display import MaskPrecisionDisplay
-from btk_punet.evaluation.studies.positions.display import PositionDisplay
+from btk_punet.evaluation.studies.positions import PositionDisplay
 from btk_punet.evaluation.studies.probabilities.calibration_plots import OF_PANELS
 from btk_punet.evaluation.studies.probabilities.calibration_sections import calibration_definitions
 from btk_punet.evaluation.studies.probabilities.probability_plots import probability_plots

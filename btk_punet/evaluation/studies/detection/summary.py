@@ -10,7 +10,7 @@ from btk_punet.errors import InputError
 from btk_punet.evaluation.quantities import CEILING, SHORT
 from btk_punet.evaluation.statistics.fractions import COMPLETENESS_BY, PURITY_BY
 from btk_punet.evaluation.studies.detection import metrics
-from btk_punet.evaluation.studies.positions.errors import position_table
+from btk_punet.evaluation.studies.positions import position_table
 from btk_punet.evaluation.studies.table import stacked, trimmed
 
 

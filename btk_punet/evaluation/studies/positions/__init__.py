@@ -1,1 +1,0 @@
-"""One question of a comparison: positions."""

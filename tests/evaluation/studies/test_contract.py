@@ -1,0 +1,1 @@
+"""What every registered study keeps: names, descriptions, formats, any order of batches."""
