@@ -8,16 +8,19 @@ something to say to; all are optional, for BTK's and users' classes as for this 
 - ``versions()``: the packages and programs that its results depend on.
 - ``detection_band(survey)``: the index of the band in which it works.
 - ``availability(survey)``, a class method: why it cannot run here, or nothing.
+- ``home_advantage(generator)``: how like the scenes of its training those of a run are.
 
 They are asked through the functions of the same names, which know what to do without them.
 """
+
+from __future__ import annotations
 
 import inspect
 import numbers
 import warnings
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
@@ -29,6 +32,9 @@ from scipy import ndimage
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.simulation.survey import reference_band
+
+if TYPE_CHECKING:
+    from btk_punet.simulation.scenes import SceneGenerator
 
 # Electrons. Larger values are no light, and their sums leave single precision.
 LARGEST_PIXEL_ELECTRONS = 1e25
@@ -173,6 +179,23 @@ def detection_band(deblender: Deblender, survey: Survey) -> int | None:
     if isinstance(answer, bool) or not isinstance(answer, numbers.Integral):
         raise _wrong_answer(type(deblender), "detection_band", "the index of a band", answer)
     return int(answer)
+
+
+def home_advantage(deblender: Deblender, generator: SceneGenerator) -> str:
+    """Return how the scenes of a generator are like those that a deblender was trained on.
+
+    It follows the deblender's name in a sentence: "was trained on ...". Empty for one without the
+    hook, which was not trained.
+
+    Raises:
+        InputTypeError: if the hook returns no text.
+    """
+    if not _has_hook(deblender, "home_advantage"):
+        return ""
+    answer = deblender.home_advantage(generator)
+    if not isinstance(answer, str):
+        raise _wrong_answer(type(deblender), "home_advantage", "a text", answer)
+    return answer
 
 
 def class_path(deblender: Deblender) -> str:

@@ -30,12 +30,14 @@ from btk_punet.deblending.recipe import DetectionRecipe, recipe_file, reweighted
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
 from btk_punet.model.weights import weights_fingerprint
+from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.survey import (
     background_variance,
     reference_band,
 )
 
 if TYPE_CHECKING:
+    from btk_punet.simulation.scenes import SceneGenerator
     from btk_punet.model.proba_unet import ProbaUNet
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
@@ -194,6 +196,15 @@ class ProbaUNetDeblender(DetectingDeblender):
                 recipe = DetectionRecipe.load(folder, self.galaxies)
             self._network = network, recipe
         return self._network
+
+    def home_advantage(self, generator: SceneGenerator) -> str:
+        """Return how the scenes of a generator are like those of the training."""
+        if isinstance(generator.catalog, EuclidCatalog):
+            return (
+                "was trained on simulated galaxies of the same kind as these (other galaxies, "
+                "scenes and PSFs): on scenes of another kind expect it to do less well"
+            )
+        return "was trained on simulated galaxies, and these scenes are of another kind"
 
     def deblend(self, ii: int, blend_batch: BlendBatch) -> DeblendExample:
         """Detect and segment the sources of one image.

@@ -56,6 +56,9 @@ class EuclidSampling(SamplingFunction):
         """Return how likely each row is to be drawn; None if all are alike."""
         return None
 
+    def _magnitudes(self) -> str:
+        return f"{self.mag_name} from {self.min_mag:g} to {self.max_mag:g}"
+
     def _place(self, scene: Table, x_arcsec: np.ndarray, y_arcsec: np.ndarray) -> Table:
         scene["ra"], scene["dec"] = x_arcsec, y_arcsec
         return scene
@@ -93,6 +96,14 @@ class EuclidGroupSampling(EuclidSampling):
                 f"got {max_radius}."
             )
         self.max_radius = max_radius
+
+    @property
+    def description(self) -> str:
+        """What the scenes hold, in words."""
+        return (
+            f"groups of {self.min_number} to {self.max_number} sources, uniform in radius within "
+            f"{self.max_radius:g} arcsec, {self._magnitudes()}"
+        )
 
     def __call__(self, table: Table) -> Table:
         """Return one group: rows of ``table`` with new ``ra`` and ``dec`` [arcsec]."""
@@ -138,6 +149,14 @@ class EuclidPairSampling(EuclidSampling):
                 f"({stamp_size} arcsec); got {min_separation} and {max_separation}."
             )
         self.min_separation, self.max_separation = min_separation, max_separation
+
+    @property
+    def description(self) -> str:
+        """What the scenes hold, in words."""
+        return (
+            f"pairs {self.min_separation:g} to {self.max_separation:g} arcsec apart, "
+            f"{self._magnitudes()}"
+        )
 
     def __call__(self, table: Table) -> Table:
         """Return one pair: two rows of ``table`` with new ``ra`` and ``dec`` [arcsec]."""
@@ -192,6 +211,15 @@ class EuclidFieldSampling(EuclidSampling):
             max_number = max(min_number, int(np.ceil(self.mean_number + 6 * self.mean_number**0.5)))
         super().__init__(stamp_size, max_number, min_number, min_mag, max_mag, mag_name, seed)
         self.clustered_fraction, self.cluster_radius = clustered_fraction, cluster_radius
+
+    @property
+    def description(self) -> str:
+        """What the scenes hold, in words."""
+        return (
+            f"fields of {self.mean_number * (60 / self.stamp_size) ** 2:g} sources per square "
+            f"arcminute, "
+            f"{self.clustered_fraction:.0%} of them clustered, {self._magnitudes()}"
+        )
 
     def __call__(self, table: Table) -> Table:
         """Return one field: rows of ``table`` with new ``ra`` and ``dec`` [arcsec]."""

@@ -1,4 +1,7 @@
-"""The report of a comparison: plots as files, and one HTML page that needs nothing else."""
+"""The report of a run: one HTML page that needs nothing else, to be read, printed and sent around.
+
+It renders what the studies give it, and knows no study, table or figure by name.
+"""
 
 from __future__ import annotations
 
@@ -6,170 +9,68 @@ import base64
 import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import pandas as pd
+import numpy as np
 from jinja2 import Environment, PackageLoader
 
-from btk_punet.evaluation.plotting.fractions import FractionDisplay
-from btk_punet.evaluation.plotting.style import methods_of
-from btk_punet.evaluation.quantities import SHORT
-from btk_punet.evaluation.report.questions import MORE, QUESTIONS, question_of
-from btk_punet.evaluation.report.sections import (
-    DEFINITIONS,
-    PROBABILITY_DEFINITIONS,
-    ceiling_share_section,
-    fraction_tables,
-    headline_table,
-    probability_sections,
-)
-from btk_punet.evaluation.studies.blends.display import OutcomesDisplay
-from btk_punet.evaluation.studies.blends.plots import blend_plots
-from btk_punet.evaluation.studies.blends.sections import blend_definitions, blend_sections
-from btk_punet.evaluation.studies.detection.matrices import CountMatrixDisplay, EfficiencyDisplay
-from btk_punet.evaluation.studies.outlines.display import MaskPrecisionDisplay
-from btk_punet.evaluation.studies.positions import PositionDisplay
-from btk_punet.evaluation.studies.probabilities.calibration_plots import OF_PANELS
-from btk_punet.evaluation.studies.probabilities.calibration_sections import calibration_definitions
-from btk_punet.evaluation.studies.probabilities.probability_plots import probability_plots
-from btk_punet.figures import DOTS_PER_INCH, write_figure
+from btk_punet.evaluation.quantities import CEILING
+from btk_punet.evaluation.report.grid import Cell, Grid, bin_text, grids, is_nothing
+from btk_punet.evaluation.studies.base import Collected, Definition, Figure, Study
+from btk_punet.evaluation.studies.table import Table
+from btk_punet.figures import DOTS_PER_INCH
 from btk_punet.files import write_file
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-MATCHING_RADIUS_ARCSEC = 0.3
 REPORT_FILE = "report.html"
 # Of a plot on the page, so that its text is about as large as the page's.
 SHOWN_PIXELS_PER_INCH = 110
-
-_READ_CEILING = (
-    "Higher is better; the dashed line is the information ceiling, reached by finding just the "
-    "sources that can be told from their neighbours at 5 sigma, and the grey numbers on top are "
-    "those of the true sources."
-)
-_READ_PURITY = "Higher is better; the grey numbers on top are those of the detections"
-_READ_POSITIONS = (
-    "On the left lower is better: 68% of the matched positions are off by less than this; on the "
-    "right, stated errors that are right lie on the dashed line, and below it they are too small."
-)
-_FRACTION_PLOTS = (
-    ("completeness", "magnitude", "Completeness by magnitude", _READ_CEILING),
-    (
-        "completeness",
-        "neighbour_distance_arcsec",
-        "Completeness by distance to the nearest neighbour",
-        _READ_CEILING,
-    ),
-    (
-        "completeness",
-        "limit_snr",
-        "Completeness by information limit",
-        "Higher is better; above 5, where the dashed line is 1, a method below it misses sources "
-        "that can be told from their neighbours.",
-    ),
-    ("purity", "magnitude", "Purity by magnitude", f"{_READ_PURITY}."),
-    (
-        "purity",
-        "neighbour_distance_arcsec",
-        "Purity by distance to the nearest other detection",
-        f"{_READ_PURITY}, and low purity at small distances means shredded galaxies.",
-    ),
-)
-
-# What draws in a figure instead of axes.
-_OF_PANELS = (
-    EfficiencyDisplay,
-    CountMatrixDisplay,
-    PositionDisplay,
-    OutcomesDisplay,
-    MaskPrecisionDisplay,
-    *OF_PANELS,
-)
+# Tables of more rows are folded away.
+MOST_ROWS = 12
+# The parts of the answer at the top, in this order.
+ANSWERS = {"gain": "Gain", "price": "Price", "home": "Home advantage"}
 
 
-class Plot(NamedTuple):
-    """A plot that was written: its title, one sentence on how to read it, and its PNG file."""
+@dataclass(frozen=True)
+class Section:
+    """What a study has to show.
+
+    Attributes:
+        study: The study.
+        tables: Its tables by name.
+        figures: Its figures.
+        paths: The PNG file of each figure by its name.
+    """
+
+    study: Study
+    tables: Mapping[str, Table]
+    figures: Sequence[Figure] = ()
+    paths: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Shown(NamedTuple):
+    """A table as the template shows it."""
 
     title: str
     how_to_read: str
-    path: Path
-
-
-def write_plots(
-    tables: Mapping[str, pd.DataFrame],
-    folder: str | Path,
-    formats: Sequence[str] = ("png",),
-) -> list[Plot]:
-    """Draw the main plots of a comparison into files.
-
-    The same tables give the same bytes, whatever the user's matplotlib settings are.
-
-    Args:
-        tables: Tables of `summary_tables`. Plots of missing and empty tables are left out.
-        folder: Folder to write to; made if it does not exist.
-        formats: File formats, such as ``"pdf"``; PNG is always written, for the report.
-
-    Returns:
-        The plots, in the order of the report.
-    """
-    jobs: list[tuple[str, str, str, Any]] = []
-    for quantity, by, title, how_to_read in _FRACTION_PLOTS:
-        name = f"{quantity}_by_{SHORT[by]}"
-        if name in tables and (tables[name]["n"] > 0).any():
-            jobs.append((name, title, how_to_read, FractionDisplay(tables[name], quantity, by)))
-    if "efficiency" in tables and (tables["efficiency"]["n"] > 0).any():
-        title = "Completeness by magnitude and neighbour distance"
-        how_to_read = (
-            "Bright is better; each cell holds the completeness and, below it, the number of true "
-            "sources, and is hatched where there are none."
-        )
-        jobs.append(("efficiency", title, how_to_read, EfficiencyDisplay(tables["efficiency"])))
-    if "count_matrix" in tables and tables["count_matrix"].query("scenes > 0")["n_true"].any():
-        title = "How many of the sources of a scene are found"
-        how_to_read = (
-            "An ideal method has all scenes in the outlined cells; each cell holds the fraction "
-            "of the scenes of its column, with the number of scenes where there is room."
-        )
-        jobs.append(
-            ("count_matrix", title, how_to_read, CountMatrixDisplay(tables["count_matrix"]))
-        )
-    for by in ("magnitude", "neighbour_distance_arcsec"):
-        name = f"positions_by_{SHORT[by]}"
-        if name in tables and (tables[name]["pairs"] > 0).any():
-            title = f"Positions by {SHORT[by].replace('_', ' ')}"
-            jobs.append((name, title, _READ_POSITIONS, PositionDisplay(tables[name], by)))
-    jobs.extend(blend_plots(tables))
-    jobs.extend(probability_plots(tables))
-    plots = []
-    for name, title, how_to_read, display in jobs:
-        for ending in sorted({"png", *formats}):
-            path = Path(folder) / f"{name}.{ending}"
-            write_figure(partial(_draw, display), display.size_inches, path)
-        plots.append(Plot(title, how_to_read, Path(folder) / f"{name}.png"))
-    return plots
+    folded: bool
+    parts: list[dict[str, Any]]
 
 
 def write_report(
-    folder: str | Path,
-    run: Mapping[str, Any],
-    tables: Mapping[str, pd.DataFrame],
-    plots: Sequence[tuple[str, str, Path]] = (),
-    notes: Sequence[str] = (),
+    folder: str | Path, run: Mapping[str, Any], sections: Sequence[Section], collected: Collected
 ) -> Path:
-    """Write ``report.html``: one page that can be read, printed and sent around by itself.
+    """Write ``report.html``.
 
     Args:
         folder: Folder to write to; made if it does not exist.
         run: What was run, all keys optional: ``title``, ``status`` (``"finished"`` unless the run
-            is partial), ``n_blends``, ``parameters``, ``methods`` (name -> ``class``,
-            ``parameters``), ``versions``, ``timing_ms_per_blend`` (name -> ms), ``notes``.
-        tables: Tables of `summary_tables`.
-        plots: Title, one sentence on how to read it and PNG file of each plot, as `write_plots`
-            returns them.
-        notes: What the reader must know before the figures, a sentence each.
+            is partial), ``n_blends``, ``scenes`` (what they are, in words), ``home``, ``command``,
+            ``parameters``, ``methods`` (name -> ``class``, ``parameters``), ``versions`` and
+            ``notes``.
+        sections: What each study has to show, in the order wanted.
+        collected: What was collected in the run.
 
     Returns:
         The path of the page.
@@ -180,24 +81,23 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    parameters = dict(run.get("parameters") or {})
-    radius = parameters.get("radius_arcsec", MATCHING_RADIUS_ARCSEC)
     methods = run.get("methods") or {}
-    definitions = DEFINITIONS + blend_definitions(tables)
-    if "probability_scores" in tables:
-        definitions += PROBABILITY_DEFINITIONS
-    definitions += calibration_definitions(tables)
     page = environment.get_template("report.html.jinja").render(
         title=run.get("title") or "Comparison of detectors of blended galaxies",
-        lead=_lead(run, tables),
+        lead=_lead(run, methods),
         unfinished="" if run.get("status", "finished") == "finished" else run["status"],
-        notes=[*(run.get("notes") or []), *notes],
-        headline=headline_table(tables, run.get("timing_ms_per_blend") or {}),
-        questions=_questions(tables, [Plot(*plot) for plot in plots]),
-        definitions=[(term, text.format(radius=radius)) for term, text in definitions],
-        summary=list(_summary(run, tables)),
+        notes=list(run.get("notes") or []),
+        answers=_answers(run, sections, collected),
+        sections=[
+            {"study": section.study, "items": items}
+            for section in sections
+            if (items := _items(section))
+        ],
+        definitions=list(_definitions(sections, collected)),
+        scenes=list((run.get("scenes") or {}).items()),
         methods=[(name, _method(values)) for name, values in methods.items()],
-        parameters=list(_flat(parameters)),
+        command=run.get("command") or "",
+        parameters=list(_flat(run.get("parameters") or {})),
         versions=list(_flat(run.get("versions") or {})),
     )
     path = Path(folder) / REPORT_FILE
@@ -205,112 +105,119 @@ def write_report(
     return path
 
 
-def _questions(tables: Mapping[str, pd.DataFrame], plots: Sequence[Plot]) -> list[dict[str, Any]]:
-    """Return the sections of the page: the tables and plots that answer each question."""
-    sections = []
-    for question in (*QUESTIONS, MORE):
-        own = {name: table for name, table in tables.items() if question_of(name) is question}
-        # A table and a plot of one title stand below one heading.
-        items: dict[str, dict[str, Any]] = {}
-        for table in (
-            *ceiling_share_section(own),
-            *fraction_tables(own),
-            *blend_sections(own),
-            *probability_sections(own),
-        ):
-            items.setdefault(table["title"], {})["table"] = table
-        for plot in plots:
-            if question_of(Path(plot.path).stem) is question:
-                items.setdefault(plot.title, {}).setdefault("plots", []).append(_embedded(plot))
-        if items:
-            sections.append({"question": question, "items": items})
-    return sections
+def _answers(
+    run: Mapping[str, Any], sections: Sequence[Section], collected: Collected
+) -> list[tuple[str, str]]:
+    """Return what is to be said on whether to use a detector, by what it is about."""
+    found: dict[str, list[str]] = {name: [] for name in ANSWERS}
+    for section in sections:
+        for name, text in section.study.answers(collected, section.tables).items():
+            found[name].append(text)
+    if run.get("home"):
+        found["home"].append(run["home"])
+    return [(ANSWERS[name], " ".join(texts)) for name, texts in found.items() if texts]
 
 
-def _draw(display: Any, figure: Figure) -> None:
-    display.plot(figure if isinstance(display, _OF_PANELS) else figure.subplots())
+def _definitions(sections: Sequence[Section], collected: Collected) -> Iterator[Definition]:
+    known = set()
+    for section in sections:
+        for definition in section.study.definitions(collected, section.tables):
+            if definition.term not in known:
+                known.add(definition.term)
+                yield definition
 
 
-def _embedded(plot: Plot) -> dict[str, Any]:
-    content = Path(plot.path).read_bytes()
+def _items(section: Section) -> dict[str, dict[str, Any]]:
+    """Return tables and figures by their titles: those of one title stand below one heading."""
+    items: dict[str, dict[str, Any]] = {}
+    for table in section.tables.values():
+        if table.layout is not None and table.layout.in_report and len(table.page):
+            items.setdefault(table.title, {}).setdefault("tables", []).append(_shown(table))
+    for figure in section.figures:
+        embedded = _embedded(figure, section.paths[figure.name])
+        items.setdefault(figure.title, {}).setdefault("figures", []).append(embedded)
+    return items
+
+
+def _shown(table: Table) -> Shown:
+    parts = [_part(grid) for grid in grids(table)]
+    n_rows = sum(len(part["rows"]) for part in parts)
+    folded = (table.layout is not None and table.layout.long) or n_rows > MOST_ROWS
+    return Shown(table.title, table.how_to_read, folded, parts)
+
+
+def _part(grid: Grid) -> dict[str, Any]:
+    return {
+        "title": grid.title,
+        "head": [[(bin_text(h.name), h.span) for h in line] for line in grid.head],
+        "rows": [
+            {
+                "names": [bin_text(name) for name in names],
+                "cells": [_cell(cell) for cell in cells],
+                "ceiling": bool(names) and names[0] == CEILING,
+            }
+            for names, cells in grid.rows
+        ],
+    }
+
+
+def _cell(cell: Cell) -> tuple[str, str]:
+    """Return a value and its interval as texts."""
+    value, column, low, high = cell
+    if is_nothing(value):
+        return "–", ""
+    if not column.format:
+        return str(value), ""
+    text = format(value, column.format).replace("-", "−")
+    if np.isnan(low) or np.isnan(high):
+        return text, ""
+    ends = [format(end, column.format).replace("-", "−") for end in (low, high)]
+    return text, f"({ends[0]} to {ends[1]})" if "−" in "".join(ends) else f"({'–'.join(ends)})"
+
+
+def _embedded(figure: Figure, path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
     # Where PNG has its size; with it the page does not jump while it is laid out.
     width, height = (
         round(pixels * SHOWN_PIXELS_PER_INCH / DOTS_PER_INCH) or 1
         for pixels in struct.unpack(">II", content[16:24])
     )
     return {
-        "title": plot.title,
-        "how_to_read": plot.how_to_read,
+        "title": figure.title,
+        "how_to_read": figure.how_to_read,
         "content": base64.b64encode(content).decode(),
         "width": width,
         "height": height,
     }
 
 
-def _lead(run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
+def _lead(run: Mapping[str, Any], methods: Mapping[str, Any]) -> str:
     """Return one line that says what was compared on what."""
-    names = list(run.get("methods") or {})
-    if not names and "headline" in tables:
-        names = methods_of(tables["headline"])
-    parts = []
-    if names:
-        parts.append(", ".join(map(str, names)))
+    parts = [", ".join(map(str, methods))] if methods else []
     if run.get("n_blends") is not None:
-        parts.append(f"{run['n_blends']} blends")
-    if "headline" in tables and len(tables["headline"]):
-        parts.append(f"{tables['headline']['completeness_n'].iloc[0]:,} sources that count")
+        parts.append(f"{run['n_blends']:,} scenes")
     return " · ".join(parts)
-
-
-def _summary(
-    run: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
-) -> Iterator[tuple[str, str]]:
-    """Yield what a reader must know of the scenes, as far as the run says so."""
-    parameters = run.get("parameters") or {}
-    sampling, survey, catalog = (
-        value if isinstance(value := parameters.get(name), Mapping) else {}
-        for name in ("sampling", "survey", "catalog")
-    )
-    if run.get("n_blends") is not None:
-        drawn = f", drawn by {sampling['class']}" if "class" in sampling else ""
-        seed = f", seed {parameters['seed']}" if "seed" in parameters else ""
-        yield "Scenes", f"{run['n_blends']:,}{drawn}{seed}"
-    if "class" in catalog:
-        yield "Galaxies", f"{catalog['class']} of {catalog.get('n_sources', 0):,}"
-    if "name" in survey:
-        exposures = survey.get("n_exposures")
-        each = f", {exposures} exposure{'s' * (exposures != 1)}" if exposures else ""
-        yield "Survey", f"{survey['name']}{each}"
-    for name, band in (survey.get("bands") or {}).items():
-        yield (
-            f"Band {name}",
-            f"PSF of {band['psf_fwhm_arcsec']:g} arcsec (FWHM), background noise of "
-            f"{band['background_variance_electron2'] ** 0.5:.1f} electrons a pixel",
-        )
-    head = tables.get("headline")
-    if head is not None and len(head):
-        yield "True sources", f"{head['completeness_n'].iloc[0]:,} that count"
 
 
 def _method(values: Any) -> str:
     """Return how a method is written down: ``SepDeblender(thresh=1.2, minarea=5)``."""
     if not isinstance(values, Mapping):
-        return _shown(values)
+        return _text(values)
     arguments = values.get("parameters") or {}
-    listed = ", ".join(f"{name}={_shown(value)}" for name, value in arguments.items())
+    listed = ", ".join(f"{name}={_text(value)}" for name, value in arguments.items())
     return f"{str(values.get('class', '')).rpartition('.')[2]}({listed})"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Return name and value of each entry, those of inner mappings as ``outer.inner``."""
+    """Yield name and value of each entry, those of inner mappings as ``outer.inner``."""
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", _shown(value)
+            yield f"{prefix}{name}", _text(value)
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, default=str, ensure_ascii=False)

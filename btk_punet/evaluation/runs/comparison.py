@@ -1,21 +1,20 @@
 """A finished comparison: its tidy tables, and those of the report, counted from them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from btk_punet.errors import InputError
+from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.runs.folder import NEEDED_TABLES, read_run
-from btk_punet.evaluation.studies.blends.outcome_tables import outcome_tables
-from btk_punet.evaluation.studies.detection.summary import summary_tables
-from btk_punet.evaluation.studies.equal_purity.ceiling_share import ceiling_share_table
-from btk_punet.evaluation.studies.outlines import batch as outlines
-from btk_punet.evaluation.studies.outlines.tables import segmentation_tables
-from btk_punet.evaluation.studies.probabilities import batch as probabilities
-from btk_punet.evaluation.studies.probabilities.probability_tables import probability_tables
+from btk_punet.evaluation.scoring.rules import Rules
+from btk_punet.evaluation.studies.base import Collected, Study
+from btk_punet.evaluation.studies.registry import STUDIES
+from btk_punet.evaluation.studies.table import Table
 
 
 @dataclass
@@ -24,44 +23,49 @@ class Comparison:
 
     Attributes:
         folder: Where it is.
-        truth: One row a source and method (see `batch_tables`).
-        detections: One row a detection and method.
         run: What is in ``run.json``: parameters, versions, seconds.
-        probabilities: What methods say with a probability (see `batch_probabilities`), where any
-            does: tables ``candidates``, ``counts``, ``blend_probabilities``,
-            ``blend_identification``, ``class_probabilities`` and ``class_uncertainty``.
-        regions: One row a true region of several sources and method (see `region_table`); None
-            if the run left the outcomes of blends out.
-        outlines: How well sources are outlined (see `batch_outlines`), where any method gives
-            outlines: tables ``source_outlines``, ``detection_outlines`` and ``class_pixels``.
+        collected: Its tidy tables, with what studies need to know of the run.
+        studies: The questions that it answers.
     """
 
     folder: Path
-    truth: pd.DataFrame
-    detections: pd.DataFrame
     run: dict
-    probabilities: dict[str, pd.DataFrame] = field(default_factory=dict)
-    regions: pd.DataFrame | None = None
-    outlines: dict[str, pd.DataFrame] = field(default_factory=dict)
+    collected: Collected
+    studies: list[Study]
 
     @classmethod
     def from_tables(
-        cls, folder: Path, run: dict, tables: Mapping[str, pd.DataFrame]
-    ) -> "Comparison":
+        cls, folder: Path, run: dict, tidy: dict[str, pd.DataFrame], studies: list[Study]
+    ) -> Comparison:
         """Return a run from its tidy tables by their names, those of the files."""
-        return cls(
-            folder,
-            tables["truth"],
-            tables["detections"],
-            run,
-            {name: tables[name] for name in probabilities.TABLES if name in tables},
-            tables.get("regions"),
-            {name: tables[name] for name in outlines.TABLES if name in tables},
+        parameters = run["parameters"]
+        rules = Rules(
+            **{
+                name: parameters[name]
+                for name in ("radius_arcsec", "min_snr", "mag_bins", "distance_bins")
+                if name in parameters
+            }
         )
+        collected = Collected(
+            methods=list(run["methods"]),
+            n_scenes=run["n_blends"],
+            tidy=tidy,
+            rules=rules,
+            pixel_scale_arcsec=run["pixel_scale_arcsec"],
+            ms_per_blend=run.get("timing_ms_per_blend", {}),
+        )
+        return cls(folder, run, collected, studies)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Comparison":
+    def load(
+        cls, folder: str | Path, studies: Iterable[Study | type[Study]] | None = None
+    ) -> Comparison:
         """Read a finished run.
+
+        Args:
+            folder: Its folder.
+            studies: The questions to answer; all of `STUDIES` if None. One of your own gets what
+                it collected, if the run was made with it.
 
         Raises:
             InputError: if the folder holds no finished run.
@@ -73,34 +77,49 @@ class Comparison:
                 f"'{folder}' holds no finished comparison: run `btk-punet compare --output "
                 f"{folder}` (with the same options, if it was begun) to finish it."
             )
-        # A run of an earlier version names no files.
         files = run.get("files", NEEDED_TABLES)
-        tables = {Path(name).stem: pd.read_parquet(folder / name) for name in files}
-        return cls.from_tables(folder, run, tables)
+        missing = [name for name in files if not (folder / name).is_file()]
+        if missing:
+            raise InputError(
+                f"The comparison in '{folder}' has lost {', '.join(missing)}: run the same command "
+                "again to make them."
+            )
+        tidy = {Path(name).stem: pd.read_parquet(folder / name) for name in files}
+        return cls.from_tables(folder, run, tidy, chosen_studies(studies))
+
+    @property
+    def truth(self) -> pd.DataFrame:
+        """One row per source and method (see `batch_tables`)."""
+        return self.collected.truth
+
+    @property
+    def detections(self) -> pd.DataFrame:
+        """One row per detection and method (see `batch_tables`)."""
+        return self.collected.detections
+
+    @cached_property
+    def tables_by_study(self) -> dict[str, dict[str, Table]]:
+        """The tables of each study by the study's anchor and their names."""
+        found: dict[str, dict[str, Table]] = {}
+        everything: set[str] = set()
+        for study in self.studies:
+            own = {table.name: table for table in study.tables(self.collected)}
+            twice = everything & set(own)
+            if twice:
+                raise InputError(
+                    f"Two studies have a table of the name {sorted(twice)[0]!r}: rename that of "
+                    f"{type(study).__name__}."
+                )
+            everything |= set(own)
+            found[study.anchor] = own
+        return found
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables of the report, counted from the tidy ones.
-
-        Those of `summary_tables` and `ceiling_share_table`, and as far as there is something to
-        count, `outcome_tables`, `segmentation_tables` and `probability_tables`.
-        """
-        methods = list(self.run["methods"])
-        tables = summary_tables(self.truth, self.detections, methods, self.run["n_blends"])
-        if self.regions is not None:
-            tables |= outcome_tables(self.regions, methods)
-        tables |= segmentation_tables(self.outlines, self.truth, methods)
-        if self.probabilities:
-            tables |= probability_tables(
-                self.probabilities,
-                self.truth,
-                self.detections,
-                methods,
-                self.run["parameters"]["radius_arcsec"],
-                self.run["pixel_scale_arcsec"],
-            )
-        curves = tables.get("purity_completeness")
-        return tables | {"ceiling_share": ceiling_share_table(tables["headline"], curves)}
+        """The numbers of all tables, by name."""
+        return {
+            name: table.data for own in self.tables_by_study.values() for name, table in own.items()
+        }
 
     def __str__(self) -> str:
         head = self.tables["headline"]
@@ -111,3 +130,33 @@ class Comparison:
                 for _, row in head.iterrows()
             ]
         return shown.to_string(index=False)
+
+
+def chosen_studies(studies: Iterable[Study | type[Study]] | None) -> list[Study]:
+    """Return studies as objects, after checking that they get on with each other.
+
+    Args:
+        studies: Classes or objects; all of `STUDIES` if None.
+
+    Raises:
+        InputTypeError: for something that is no study.
+        InputError: if two have the same anchor, or collect tables of the same name.
+    """
+    chosen: list[Study] = []
+    for study in STUDIES if studies is None else studies:
+        made = study() if isinstance(study, type) else study
+        if not isinstance(made, Study):
+            raise InputTypeError(
+                f"studies must hold subclasses of Study, or objects of them, got {study!r}."
+            )
+        if not getattr(made, "anchor", "") or not getattr(made, "title", ""):
+            raise InputError(f"{type(made).__name__} must have an anchor and a title.")
+        chosen.append(made)
+    for what, names in (
+        ("anchor", [study.anchor for study in chosen]),
+        ("tidy table", [tidy.name for study in chosen for tidy in study.collects]),
+    ):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"Two studies have the same {what} {twice[0]!r}: rename one.")
+    return chosen

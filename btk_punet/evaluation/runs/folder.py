@@ -16,7 +16,7 @@ from btk.deblend import Deblender
 from btk_punet import __version__
 from btk_punet.deblending.base import class_path, fingerprint, installed_versions, versions
 from btk_punet.errors import BtkPunetWarning, InputError, RunExistsError
-from btk_punet.evaluation.runs.batches import OPTIONAL, TIDY
+from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.files import write_json
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import background_variance
@@ -32,15 +32,14 @@ _PACKAGES = (
     "surveycodex",
 )
 
-# What a run leaves in its folder; the batches go when it is finished.
+# What a run leaves in its folder besides its Parquet files; the batches go when it is finished.
 _FOLDERS = ("batches", "tables", "plots")
-NEEDED_TABLES = tuple(f"{name}.parquet" for name in TIDY)
-SELECTION_FILE = "selection.parquet"
-_MORE_TABLES = (*(f"{name}.parquet" for name in OPTIONAL), SELECTION_FILE)
+# The tables that every comparison has.
+NEEDED_TABLES = ("truth.parquet", "detections.parquet")
 
 
 def open_run(output: Path, run: dict, overwrite: bool) -> bool:
-    """Make the folder of a run, or go on with the same one; tell whether it is finished already.
+    """Make the folder of a run, or resume the same one; tell whether it is finished already.
 
     Args:
         output: The folder.
@@ -86,8 +85,8 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
     if before is not None and (overwrite or differences):
         for name in _FOLDERS:
             shutil.rmtree(output / name, ignore_errors=True)
-        for name in (*NEEDED_TABLES, *_MORE_TABLES, "report.html"):
-            (output / name).unlink(missing_ok=True)
+        for name in (*before.get("files", NEEDED_TABLES), "report.html"):
+            (output / Path(name).name).unlink(missing_ok=True)
     return False
 
 
@@ -124,18 +123,7 @@ def _changed(before: object, now: object, key: str = "") -> list[str]:
     return [f"{key}: {there} there, {here} now"]
 
 
-def check_numbers(**numbers: int) -> None:
-    """Check that the numbers of a run, by their names, are whole and at least 1.
-
-    Raises:
-        InputError: if one is not.
-    """
-    for name, value in numbers.items():
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
-
-
-def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: float) -> dict:
+def describe_scenes(generator: SceneGenerator, n_blends: int, rules: Rules) -> dict:
     """Return what the scenes of a run depend on, and nothing else, for ``run.json``."""
     (survey,) = generator.surveys.values()
     bands = {}
@@ -177,7 +165,10 @@ def describe_scenes(generator: SceneGenerator, n_blends: int, radius_arcsec: flo
         "seed": generator.seed,
         "n_blends": n_blends,
         "batch_size": generator.batch_size,
-        "radius_arcsec": radius_arcsec,
+        "radius_arcsec": rules.radius_arcsec,
+        "min_snr": rules.min_snr,
+        "mag_bins": rules.mag_bins and list(rules.mag_bins),
+        "distance_bins": rules.distance_bins and list(rules.distance_bins),
     }
 
 

@@ -11,12 +11,66 @@ from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.match import Matching
 
 from btk_punet.errors import InputError, InputTypeError
+from btk_punet.evaluation.quantities import METHOD, Column
 from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.evaluation.scoring.scenes import scene_detections, scene_truth
 from btk_punet.simulation.snr import COUNTS_SNR, NEIGHBOUR_SNR
 from btk_punet.simulation.survey import (
     pixel_scale_arcsec,
     reference_band,
+)
+
+_PLACE = (
+    Column("scene", "number of the scene in the run"),
+    METHOD,
+)
+_SKY = (
+    Column("x", "column of the centre, 0 is the middle of the first pixel", "pixel"),
+    Column("y", "row of the centre", "pixel"),
+    Column("ra", "right ascension from the centre of the stamp, as in BTK", "arcsec"),
+    Column("dec", "declination from the centre of the stamp", "arcsec"),
+)
+_IN_BOUNDS = Column("in_bounds", "whether it lies 2 pixels or more from the border of the image")
+# What the columns of the two tables hold.
+TRUTH = (
+    *_PLACE,
+    Column("source", "number of the source in its scene"),
+    *_SKY,
+    Column("magnitude", "true AB magnitude in the reference band", "mag"),
+    Column("size_arcsec", "true half-light radius; NaN if unknown", "arcsec"),
+    Column("is_star", "whether it is a star"),
+    Column("alone_snr", "signal-to-noise ratio that the source would have alone"),
+    Column("limit_snr", "signal-to-noise ratio among unknown neighbours (information limit)"),
+    Column("blendedness", "BTK's blendedness: 0 alone, towards 1 covered by others"),
+    Column(
+        "neighbour_distance_arcsec",
+        "distance to the nearest other source with alone_snr > 2; infinite without one",
+        "arcsec",
+    ),
+    _IN_BOUNDS,
+    Column("counts", "whether it counts for the completeness: in bounds and bright enough"),
+    Column("matched", "whether a detection is matched to it"),
+    Column("detection", "number of that detection in the scene; -1 without one"),
+    Column("match_distance_arcsec", "distance to that detection; NaN without one", "arcsec"),
+)
+DETECTIONS = (
+    *_PLACE,
+    Column("detection", "number of the detection in its scene"),
+    *_SKY,
+    Column("aperture_flux", "flux within 0.5 arcsec of the detection", "electron"),
+    Column("magnitude", "AB magnitude of that flux; infinite if it is not above 0", "mag"),
+    Column(
+        "neighbour_distance_arcsec",
+        "distance to the nearest other detection; infinite without one",
+        "arcsec",
+    ),
+    _IN_BOUNDS,
+    Column("x_err", "stated half-width that holds 68% of the true x; NaN if not stated", "pixel"),
+    Column("y_err", "stated half-width that holds 68% of the true y; NaN if not stated", "pixel"),
+    Column("p_detect", "stated probability that it is a source; NaN if not stated"),
+    Column("flags", "bit flags of the detection, see DetectionFlag"),
+    Column("matched", "whether it is matched to a source"),
+    Column("source", "number of that source in the scene; -1 without one"),
 )
 
 

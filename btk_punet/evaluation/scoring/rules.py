@@ -10,6 +10,7 @@ import numpy as np
 from btk_punet.errors import InputError
 from btk_punet.evaluation.quantities import Quantity
 from btk_punet.evaluation.statistics.fractions import check_edges
+from btk_punet.options import option
 from btk_punet.simulation.snr import COUNTS_SNR, NEIGHBOUR_SNR
 
 
@@ -17,21 +18,36 @@ from btk_punet.simulation.snr import COUNTS_SNR, NEIGHBOUR_SNR
 class Rules:
     """How detections are counted.
 
-    Attributes:
-        radius_arcsec: A source and a detection may be matched when they are closer than this.
-        min_snr: A source counts when its signal-to-noise ratio, were it alone, is above this.
-        mag_bins: Edges of all bins of a magnitude; those of `quantities` if None.
-        distance_bins: Edges of all bins of a neighbour distance [arcsec]; the same.
-
     Raises:
         InputError: for a radius that is not above 0, a ``min_snr`` below 2 (fainter sources are
             not matched), or edges that do not increase.
     """
 
-    radius_arcsec: float = 0.3
-    min_snr: float = COUNTS_SNR
-    mag_bins: Sequence[float] | None = None
-    distance_bins: Sequence[float] | None = None
+    radius_arcsec: float = option(
+        0.3,
+        "matching radius: a source and a detection can be matched when closer than this [arcsec]",
+        type=float,
+        flags=("--match-radius",),
+    )
+    min_snr: float = option(
+        COUNTS_SNR,
+        "a source counts when its signal-to-noise ratio, were it alone, is above this (at least 2)",
+        type=float,
+    )
+    mag_bins: Sequence[float] | None = option(
+        None,
+        "edges of the bins of magnitudes; steps of 0.5 if left out",
+        type=float,
+        nargs="+",
+        metavar="EDGE",
+    )
+    distance_bins: Sequence[float] | None = option(
+        None,
+        "edges of the bins of neighbour distances [arcsec]; 0 0.3 0.5 0.8 1.2 2 inf if left out",
+        type=float,
+        nargs="+",
+        metavar="EDGE",
+    )
 
     def __post_init__(self):
         """Check the values; keep edges as tuples of floats, which can be compared."""

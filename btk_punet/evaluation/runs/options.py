@@ -1,0 +1,105 @@
+"""The choices of a run: which scenes are drawn, and how it is run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from btk.catalog import Catalog
+from btk.sampling_functions import SamplingFunction
+from btk.survey import Survey
+
+from btk_punet.errors import InputError
+from btk_punet.options import option
+from btk_punet.simulation.choices import choose_generator, choose_survey
+from btk_punet.simulation.scenes import SceneGenerator
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Which scenes are drawn, and how many."""
+
+    sampling: str | SamplingFunction = option(
+        "groups",
+        "how galaxies are placed: ``groups``, ``pairs``, ``fields``; in Python also a BTK sampling "
+        "function",
+        choices=("groups", "pairs", "fields"),
+    )
+    catalog: str | Path | Catalog = option(
+        "simulate",
+        "which galaxies: ``simulate`` (a population like Euclid's), ``cosmos:DIR`` (real galaxies "
+        "in GalSim's format), or the path of a CatSim-like table; in Python also a BTK catalog",
+    )
+    survey: str | Survey = option(
+        "euclid", "``euclid``, or the name of one of BTK's surveys; in Python also a BTK survey"
+    )
+    n_exposures: int = option(4, "number of exposures of ``euclid``", type=int)
+    read_noise: float = option(
+        4.4, "read noise of one exposure of ``euclid`` [electron]", type=float
+    )
+    psf: float = option(
+        0.16, "FWHM of the PSF of ``euclid`` before the pixel [arcsec]", type=float
+    )
+    n_blends: int = option(1000, "number of scenes", type=int, flags=("--n-blends", "-n"))
+    batch_size: int = option(
+        50, "number of scenes in a batch; no figure depends on it", type=int
+    )
+    seed: int = option(0, "seed of catalog, scenes and noise", type=int)
+
+    def __post_init__(self):
+        """Check the numbers."""
+        check_numbers(n_blends=self.n_blends, batch_size=self.batch_size)
+
+    def generator(self) -> SceneGenerator:
+        """Return the generator of these scenes.
+
+        Raises:
+            InputError: for names that are not known, or numbers that cannot be.
+        """
+        survey = choose_survey(self.survey, self.n_exposures, self.read_noise, self.psf)
+        return choose_generator(survey, self.catalog, self.sampling, self.batch_size, self.seed)
+
+    def check_unused(self, given: str, used: Sequence[str] = ("n_blends",)) -> None:
+        """Raise for choices that would be ignored.
+
+        Args:
+            given: What settles the scenes in their place.
+            used: Names of those that are used all the same.
+
+        Raises:
+            InputError: if another one differs from its default.
+        """
+        ignored = [
+            spec.name
+            for spec in dataclasses.fields(self)
+            if spec.name not in used and getattr(self, spec.name) != spec.default
+        ]
+        if ignored:
+            raise InputError(
+                f"{', '.join(ignored)} would be ignored, because {given} settles the scenes: leave "
+                f"out either {given} or {' and '.join(ignored)}."
+            )
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a run is run."""
+
+    njobs: int = option(
+        1, "number of processes; no figure depends on it", type=int, flags=("--jobs", "-j")
+    )
+    overwrite: bool = option(False, "whether to throw away another run in the output folder")
+    progress: bool = option(True, "whether to show a progress bar")
+
+
+def check_numbers(**numbers: int) -> None:
+    """Check that the numbers of a run, by their names, are whole and at least 1.
+
+    Raises:
+        InputError: if one is not.
+    """
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
