@@ -4,6 +4,7 @@ None of them imports at its top what computes, so that --help and a mistyped opt
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -16,14 +17,16 @@ _COMMANDS = (compare, uniformity, selection, train, evaluate, calibrate)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(given)
+    options.command = shlex.join(["btk-punet", *given])
     try:
         return options.run(options)
     except (BtkPunetError, OSError) as error:
         print(f"btk-punet: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("btk-punet: stopped; the same command goes on from here.", file=sys.stderr)
+        print("btk-punet: stopped; the same command resumes from here.", file=sys.stderr)
         return 130
 
 

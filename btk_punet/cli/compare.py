@@ -6,11 +6,14 @@ from pathlib import Path
 from btk_punet.cli.options import (
     HelpFormatter,
     add_deblenders,
+    add_options,
     add_running,
-    add_scenes,
+    given_options,
     running_arguments,
-    scene_arguments,
 )
+from btk_punet.errors import InputError
+from btk_punet.evaluation.runs.options import Scenes
+from btk_punet.evaluation.scoring.rules import Rules
 
 
 def add(commands) -> None:
@@ -35,10 +38,11 @@ def add(commands) -> None:
     scenes = parser.add_argument_group("scenes")
     scenes.add_argument(
         "--benchmark",
+        nargs="+",
         metavar="SET",
         help=(
             "scenes of the benchmark: groups, pairs, fields, real, deep, psf, or all (each in a "
-            "folder of its own); the other options of the scenes are then not used"
+            "folder of its own), in place of the other options of the scenes but --n-blends"
         ),
     )
     scenes.add_argument(
@@ -46,15 +50,14 @@ def add(commands) -> None:
         type=Path,
         help="folder of real galaxies in GalSim's format, for the benchmark set 'real'",
     )
-    scenes.add_argument("--n-blends", "-n", type=int, help="number of blends (default: 1000)")
-    add_scenes(scenes)
-    parser.add_argument("--batch-size", type=int, default=50, help="blends in a batch")
+    add_options(scenes, Scenes)
+    add_options(parser.add_argument_group("counting"), Rules)
     parser.add_argument(
         "--outcomes",
         action=argparse.BooleanOptionalAction,
         help=(
-            "whether to tell what becomes of blends, for which every detector runs once more on "
-            "each source of a blend alone (default: yes; with --benchmark, no)"
+            "whether to find out what becomes of blends, for which every detector runs once more "
+            "on each source of a blend alone (default: yes; with --benchmark, no)"
         ),
     )
     parser.add_argument(
@@ -72,29 +75,36 @@ def run(options: argparse.Namespace) -> int:
     from btk_punet.evaluation.runs.benchmark import compare_benchmark
     from btk_punet.evaluation.runs.compare import compare
 
-    common = running_arguments(options) | {"report": options.report}
+    scenes, rules = given_options(options, Scenes), given_options(options, Rules)
+    common = running_arguments(options) | rules
+    common |= {"report": options.report, "command": options.command}
     if options.outcomes is not None:
         common["outcomes"] = options.outcomes
     if options.benchmark is not None:
+        n_blends = scenes.pop("n_blends", None)
+        if scenes:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in scenes)
+            raise InputError(
+                f"{names} would be ignored, because the scenes of --benchmark are fixed: leave out "
+                "one or the other."
+            )
         summary = compare_benchmark(
             options.output,
             options.benchmark,
             options.deblenders,
-            n_blends=options.n_blends,
+            n_blends=n_blends,
             cosmos_dir=options.cosmos_dir,
             **common,
         )
         print(summary.to_string(index=False, float_format="{:.3f}".format))
         print(f"\nTables, plots and reports: {options.output}")
         return 0
-    result = compare(
-        options.output,
-        options.deblenders,
-        **scene_arguments(options),
-        n_blends=1000 if options.n_blends is None else options.n_blends,
-        batch_size=options.batch_size,
-        **common,
-    )
+    if options.cosmos_dir is not None:
+        raise InputError(
+            "--cosmos-dir would be ignored: it belongs to --benchmark real; for other scenes of "
+            "real galaxies give --catalog cosmos:DIR."
+        )
+    result = compare(options.output, options.deblenders, **scenes, **common)
     for note in result.run.get("notes", []):
         print(note)
     print(result)

@@ -1,7 +1,9 @@
-"""Options that several commands share, and what they are called in Python."""
+"""Options that several commands share: the fields of the runs' own options, with their words."""
 
 import argparse
+import dataclasses
 import os
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -9,7 +11,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Tells the defaults of options in their help, but for those that have none to tell."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False:
+        if action.default in (None, argparse.SUPPRESS) or isinstance(action.default, bool):
             return action.help
         return super()._get_help_string(action)
 
@@ -27,8 +29,9 @@ def add_deblenders(parser: argparse.ArgumentParser, default: str) -> None:
         nargs="+",
         metavar="NAME[:KEY=VALUE,...]",
         help=(
-            "sep, source-extractor, probaunet, scarlet2, btk-peak-local-max, btk-sep-single-band, "
-            "btk-sep-multi-band, btk-scarlet, with settings, as in sep:thresh=1.5,minarea=3 or "
+            "sep, source-extractor, photutils, probaunet, scarlet2, btk-peak-local-max, "
+            "btk-sep-single-band, btk-sep-multi-band, btk-scarlet, or a class of your own as "
+            "package.module:Class; with settings, as in sep:thresh=1.5,minarea=3 or "
             "probaunet:weights=FOLDER,threshold=0.3,density_ratio=0.5,galaxies=structured "
             "(weights: a preset's name, or a folder, ./FOLDER if it has a preset's name; "
             "density_ratio: how many times as dense sources lie as in its training; galaxies: "
@@ -37,27 +40,34 @@ def add_deblenders(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def add_scenes(group) -> None:
-    """Add the options that say which scenes are drawn."""
-    group.add_argument(
-        "--sampling", default="groups", choices=["groups", "pairs", "fields"], help="placing"
-    )
-    group.add_argument(
-        "--catalog",
-        default="simulate",
-        help="simulate, cosmos:DIR (real HST galaxies), or the path of a CatSim-like table",
-    )
-    group.add_argument("--survey", default="euclid", help="euclid, or one of BTK's surveys")
-    group.add_argument("--n-exposures", type=int, default=4, help="exposures of euclid")
-    group.add_argument("--read-noise", type=float, default=4.4, help="electron, of euclid")
-    group.add_argument("--psf", type=float, default=0.16, help="FWHM of euclid's PSF [arcsec]")
-    group.add_argument("--seed", type=int, default=0, help="of catalog, scenes and noise")
+def add_options(group: Any, kind: type, but: Iterable[str] = ()) -> None:
+    """Add an option for each field of a class of options, with its words.
+
+    An option that is not given has no value at all, so that `given_options` can tell.
+
+    Args:
+        group: Parser or group of options to add to.
+        kind: The class, such as `Scenes`.
+        but: Names of fields without an option.
+    """
+    for spec in dataclasses.fields(kind):
+        if spec.name in but:
+            continue
+        arguments = dict(spec.metadata)
+        words = arguments.pop("words").replace("``", "")
+        words = words.partition("; in Python also")[0]
+        flags = arguments.pop("flags", (f"--{spec.name.replace('_', '-')}",))
+        if spec.default is not None:
+            words += f" (default: {spec.default})"
+        group.add_argument(
+            *flags, dest=spec.name, default=argparse.SUPPRESS, help=words, **arguments
+        )
 
 
-def scene_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what `add_scenes` read, as arguments of `compare`."""
-    names = ("sampling", "catalog", "survey", "n_exposures", "read_noise", "psf", "seed")
-    return {name: getattr(options, name) for name in names}
+def given_options(options: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """Return what was given of the options of a class, by their names in Python."""
+    names = [spec.name for spec in dataclasses.fields(kind)]
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 from btk_punet.cli.options import (
     HelpFormatter,
     add_deblenders,
+    add_options,
     add_running,
-    add_scenes,
+    given_options,
     running_arguments,
-    scene_arguments,
 )
+from btk_punet.evaluation.runs.options import Scenes
+from btk_punet.evaluation.scoring.rules import Rules
 
 
 def add(commands) -> None:
@@ -21,7 +23,7 @@ def add(commands) -> None:
         description=(
             "Draw scenes, inject a source into each, and write with what probability detectors "
             "find it, by its magnitude, size and distance to the nearest detection: "
-            "selection.parquet (a row an injected source), tables (ECSV, CSV, LaTeX) and a plot. "
+            "selection.parquet (one row per injected source), tables (ECSV, CSV, LaTeX) and a plot. "
             "The same command on the same folder continues a run that was stopped."
         ),
         formatter_class=HelpFormatter,
@@ -32,35 +34,31 @@ def add(commands) -> None:
         parser, "sep, and source-extractor and probaunet where program and preset are installed"
     )
     scenes = parser.add_argument_group("scenes")
-    scenes.add_argument(
-        "--n-blends", "-n", type=int, default=1000, help="number of scenes and injected sources"
-    )
-    add_scenes(scenes)
+    add_options(scenes, Scenes)
+    add_options(parser.add_argument_group("counting"), Rules, but=("min_snr",))
     sources = parser.add_argument_group("injected sources")
     sources.add_argument("--min-mag", type=float, default=19.5, help="brightest magnitude")
     sources.add_argument("--max-mag", type=float, default=28.0, help="faintest magnitude")
-    parser.add_argument("--batch-size", type=int, default=50, help="scenes in a batch")
     add_running(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     from btk_punet.evaluation.runs.selection import selection_function
-    from btk_punet.evaluation.studies.selection.selection import selection_tables
+    from btk_punet.evaluation.studies.selection import selection_tables
 
     table = selection_function(
         options.output,
         options.deblenders,
         min_mag=options.min_mag,
         max_mag=options.max_mag,
-        n_blends=options.n_blends,
-        batch_size=options.batch_size,
-        **scene_arguments(options),
+        **given_options(options, Scenes),
+        **given_options(options, Rules),
         **running_arguments(options),
     )
     by_magnitude = selection_tables(table)["selection_by_magnitude"]
     print(by_magnitude.to_string(index=False, float_format="{:.3f}".format))
-    print(f"\nA row an injected source: {options.output / 'selection.parquet'}")
+    print(f"\nOne row per injected source: {options.output / 'selection.parquet'}")
     print(f"Tables: {options.output / 'tables'}")
     print(f"Plot: {options.output / 'plots' / 'selection.png'}")
     return 0

@@ -76,21 +76,21 @@ def _conditions(texts: list[str]) -> dict[str, tuple[float, ...]]:
     Raises:
         InputError: for values that are no numbers, or an unknown quantity without values.
     """
-    from btk_punet.evaluation.runs.uniformity import CONDITIONS
+    from btk_punet.evaluation.runs.uniformity import default_conditions
 
-    conditions = {}
+    known, conditions = default_conditions(), {}
     for text in texts:
         name, given, values = text.partition("=")
-        if name not in CONDITIONS:
-            raise InputError(f"Unknown condition {name!r}: expected some of {list(CONDITIONS)}.")
+        if name not in known:
+            raise InputError(f"Unknown condition {name!r}: expected some of {list(known)}.")
         try:
             numbers = tuple(float(value) for value in values.split(","))
         except ValueError as error:
             if given:
                 raise InputError(
-                    f"Expected numbers in {text!r}, as in '{name}={CONDITIONS[name][0]:g},"
-                    f"{CONDITIONS[name][1]:g}'."
+                    f"Expected numbers in {text!r}, as in '{name}={known[name][0]:g},"
+                    f"{known[name][1]:g}'."
                 ) from error
-            numbers = CONDITIONS[name]
+            numbers = known[name]
         conditions[name] = numbers
     return conditions

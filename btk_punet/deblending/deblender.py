@@ -37,8 +37,8 @@ from btk_punet.simulation.survey import (
 )
 
 if TYPE_CHECKING:
-    from btk_punet.simulation.scenes import SceneGenerator
     from btk_punet.model.proba_unet import ProbaUNet
+    from btk_punet.simulation.scenes import SceneGenerator
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
 LEAST_CANDIDATE = 0.02

@@ -5,10 +5,14 @@ A `Column` says what a column of a table holds. A `Quantity` is one that figures
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from btk_punet.errors import InputError
+
+Edges = Sequence[float] | np.ndarray
 
 # How the information ceiling is named among the methods of a completeness table.
 CEILING = "information ceiling"
@@ -175,7 +179,33 @@ OF_BLENDS = {
     )
 }  # fmt: skip
 
-# Temporary
+# What is varied to see whether a method is as good everywhere; their edges are the values.
+# The sky residual is a level left in all pixels (below 0: too much was subtracted), in units of the
+# standard deviation of the background in one pixel.
+CONDITIONS = {
+    quantity.key: quantity
+    for quantity in (
+        Quantity(
+            "psf_fwhm_arcsec", "psf_fwhm", "FWHM of the PSF", "FWHM of the PSF [arcsec]",
+            "PSF", "arcsec", (0.14, 0.16, 0.18, 0.20, 0.22),
+        ),
+        Quantity(
+            "n_exposures", "n_exposures", "number of exposures", "Exposures", "Exposures", "",
+            (1, 2, 4, 6),
+        ),
+        Quantity(
+            "sky_residual_sigma", "sky_residual", "sky residual",
+            "Sky left over (+) or oversubtracted (−)\n[standard deviation of a pixel's background]",
+            "Sky residual", "", (-0.2, -0.1, 0.0, 0.1, 0.2),
+        ),
+        Quantity(
+            "density_per_arcmin2", "density", "density of sources",
+            "Sources per square arcminute", "Density", "arcmin-2", (30, 60, 120, 240),
+        ),
+    )
+}  # fmt: skip
+
+# Short names of the quantities of sources, for the names of tables.
 SHORT = {q.key: q.name for q in OF_SOURCES.values()}
 
 METHOD = Column("method", "name of the method", heading="Method")
@@ -184,3 +214,11 @@ FRACTION = (
     Column("k", "number of them that succeed"),
     *Column("value", "k / n; NaN where n is 0", format=".2f", interval=WILSON).with_ends(),
 )
+
+
+def check_edges(edges: Edges) -> np.ndarray:
+    """Return bin edges as an array, after checking that there are two or more, increasing."""
+    array = np.asarray(edges, float)
+    if array.ndim != 1 or len(array) < 2 or not (np.diff(array) > 0).all():
+        raise InputError(f"edges must be two or more increasing numbers, got {edges}.")
+    return array

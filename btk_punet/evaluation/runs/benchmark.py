@@ -4,7 +4,7 @@ Nothing is ever tuned on these seeds, and training uses other seeds, galaxies an
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,11 @@ from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import panel_grid
 from btk_punet.evaluation.runs.compare import Deblenders, compare
+from btk_punet.evaluation.runs.options import Running
+from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.figures import write_figure
 from btk_punet.files import write_file
+from btk_punet.options import documented
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.choices import make_generator, open_cosmos
 from btk_punet.simulation.sampling import (
@@ -175,18 +178,24 @@ def benchmark_set(name: str) -> BenchmarkSet:
     return BENCHMARK_SETS[name]
 
 
+@documented(Rules, Running)
 def compare_benchmark(
     output: str | Path,
-    benchmark: str = "all",
+    benchmark: str | Sequence[str] = "all",
     deblenders: Deblenders | None = None,
     *,
     n_blends: int | None = None,
     cosmos_dir: str | Path | None = None,
-    njobs: int = 1,
+    radius_arcsec: float = Rules.radius_arcsec,
+    min_snr: float = Rules.min_snr,
+    mag_bins: Sequence[float] | None = Rules.mag_bins,
+    distance_bins: Sequence[float] | None = Rules.distance_bins,
     outcomes: bool = False,
     report: bool = True,
-    overwrite: bool = False,
-    progress: bool = True,
+    command: str = "",
+    njobs: int = Running.njobs,
+    overwrite: bool = Running.overwrite,
+    progress: bool = Running.progress,
 ) -> pd.DataFrame:
     """Compare detectors on sets of the benchmark.
 
@@ -198,51 +207,62 @@ def compare_benchmark(
             and for sources with a neighbour at 0.5-0.8 arcsec (``benchmark_equal_purity.csv``),
             its scores (``benchmark_probabilities.csv``); and what share of the information
             ceiling all reach at purity 0.95 (``benchmark_ceiling_share.csv``).
-        benchmark: Name of a set, or ``"all"``.
+        benchmark: Names of sets, or ``"all"``.
         deblenders: As for `compare`; if None, SEP at the five settings of `SEP_SETTINGS`, and
             ProbaUNet where its preset is installed.
         n_blends: Number of scenes of each set, if fewer than it has.
         cosmos_dir: Folder of real galaxies, for the set ``real``, which ``"all"`` leaves out
             (and says so) if None.
-        njobs: Processes.
-        outcomes: Whether to tell what becomes of blends, as for `compare`; it takes several times
-            the time of the detectors.
+        {Rules}
+        outcomes: Whether to find out what becomes of blends, as for `compare`; it takes several
+            times the time of the detectors.
         report: Whether to draw plots and write a report of each set, as for `compare`.
-        overwrite: Whether to throw away other runs that the folders hold.
-        progress: Whether to show progress bars.
+        command: The command that makes this run, for the reports.
+        {Running}
 
     Returns:
-        One row a set and method: ``set``, ``method``, ``completeness``, ``purity``, ``ceiling``.
+        One row per set and method: ``set``, ``method``, ``completeness``, ``purity``, ``ceiling``.
         (The file has the counts and intervals too.)
+
+    Raises:
+        InputError: for arguments that cannot be used, an unknown set among them.
+        CatalogError: if a set needs real galaxies and no folder is given.
     """
-    names = list(BENCHMARK_SETS) if benchmark == "all" else [benchmark]
+    given = [benchmark] if isinstance(benchmark, str) else list(benchmark)
+    sets = [benchmark_set(name) for name in (BENCHMARK_SETS if given == ["all"] else given)]
+    if not sets:
+        raise InputError(f"No benchmark set given: expected some of {list(BENCHMARK_SETS)}.")
     notes: list[str] = []
     if deblenders is None:
         deblenders, notes = _default_methods()
         for note in notes:
             warnings.warn(note, BtkPunetWarning, stacklevel=2)
     of_sets: dict[str, dict[str, pd.DataFrame]] = {}
-    for name in names:
-        chosen = benchmark_set(name)
-        if chosen.real and cosmos_dir is None and benchmark == "all":
+    for chosen in sets:
+        if chosen.real and cosmos_dir is None and given == ["all"]:
             warnings.warn(
-                f"The benchmark set {name!r} is left out: it needs cosmos_dir (--cosmos-dir), a "
-                "folder of real galaxies in GalSim's format.",
+                f"The benchmark set {chosen.name!r} is left out: it needs cosmos_dir "
+                "(--cosmos-dir), a folder of real galaxies in GalSim's format.",
                 BtkPunetWarning,
                 stacklevel=2,
             )
             continue
         if progress:
-            tqdm.write(f"{name}: {chosen.description}")
-        of_sets[name] = compare(
-            Path(output) / name,
+            tqdm.write(f"{chosen.name}: {chosen.description}")
+        of_sets[chosen.name] = compare(
+            Path(output) / chosen.name,
             deblenders,
             generator=chosen.generator(cosmos_dir),
             n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
+            radius_arcsec=radius_arcsec,
+            min_snr=min_snr,
+            mag_bins=mag_bins,
+            distance_bins=distance_bins,
             notes=notes,
-            njobs=njobs,
             outcomes=outcomes,
             report=report,
+            command=command,
+            njobs=njobs,
             overwrite=overwrite,
             progress=progress,
         ).tables

@@ -159,9 +159,7 @@ def compare(
     else:
         tidy = [*TIDY, *(table for study in asked for table in study.collects)]
         work = partial(_of_batch, generator, rules, asked)
-        found = run_all(
-            output, run, work, methods, tidy, generator.batch_size, njobs, progress
-        )
+        found = run_all(output, run, work, methods, tidy, generator.batch_size, njobs, progress)
         comparison = Comparison.from_tables(output, run, found, asked)
         everything = comparison.tables_by_study.values()
         write_tables((t for own in everything for t in own.values()), output / "tables")

@@ -15,7 +15,7 @@ from btk.deblend import Deblender
 
 from btk_punet import __version__
 from btk_punet.deblending.base import class_path, fingerprint, installed_versions, versions
-from btk_punet.errors import BtkPunetWarning, InputError, RunExistsError
+from btk_punet.errors import BtkPunetWarning, RunExistsError
 from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.files import write_json
 from btk_punet.simulation.scenes import SceneGenerator

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from btk.catalog import Catalog
-from btk.sampling_functions import SamplingFunction
-from btk.survey import Survey
+from typing import TYPE_CHECKING
 
 from btk_punet.errors import InputError
 from btk_punet.options import option
-from btk_punet.simulation.choices import choose_generator, choose_survey
-from btk_punet.simulation.scenes import SceneGenerator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from btk.catalog import Catalog
+    from btk.sampling_functions import SamplingFunction
+    from btk.survey import Survey
+
+    from btk_punet.simulation.scenes import SceneGenerator
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,9 @@ class Scenes:
     read_noise: float = option(
         4.4, "read noise of one exposure of ``euclid`` [electron]", type=float
     )
-    psf: float = option(
-        0.16, "FWHM of the PSF of ``euclid`` before the pixel [arcsec]", type=float
-    )
+    psf: float = option(0.16, "FWHM of the PSF of ``euclid`` before the pixel [arcsec]", type=float)
     n_blends: int = option(1000, "number of scenes", type=int, flags=("--n-blends", "-n"))
-    batch_size: int = option(
-        50, "number of scenes in a batch; no figure depends on it", type=int
-    )
+    batch_size: int = option(50, "number of scenes in a batch; no figure depends on it", type=int)
     seed: int = option(0, "seed of catalog, scenes and noise", type=int)
 
     def __post_init__(self):
@@ -58,6 +57,9 @@ class Scenes:
         Raises:
             InputError: for names that are not known, or numbers that cannot be.
         """
+        # Here and not above: the command line reads the words, and answers --help at once.
+        from btk_punet.simulation.choices import choose_generator, choose_survey
+
         survey = choose_survey(self.survey, self.n_exposures, self.read_noise, self.psf)
         return choose_generator(survey, self.catalog, self.sampling, self.batch_size, self.seed)
 

@@ -8,65 +8,72 @@ Completeness and ceiling are of the sources that count (signal-to-noise ratio ab
 alone) under the condition in question: in deeper images there are more of them, and fainter ones.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.plotting.display import PanelsDisplay
+from btk_punet.evaluation.plotting.style import error_lengths, method_styles, methods_of
+from btk_punet.evaluation.quantities import CEILING, CONDITIONS
 from btk_punet.evaluation.runs.compare import Deblenders, compare
-from btk_punet.evaluation.runs.uniformity_display import UniformityDisplay
-from btk_punet.figures import write_figure
+from btk_punet.evaluation.runs.options import Running, Scenes
+from btk_punet.figures import new_figure, write_figure
 from btk_punet.files import write_file
+from btk_punet.options import documented
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import EuclidFieldSampling, EuclidGroupSampling
 from btk_punet.simulation.survey import get_euclid_survey
 
-# Quantity -> its values. All else is as in the Euclid Wide Survey. The sky residual is a level that
-# is left in all pixels (below 0: too much was subtracted), in units of the standard deviation of
-# the background in one pixel, 26.5 electrons at 4 exposures.
-CONDITIONS: dict[str, tuple[float, ...]] = {
-    "psf_fwhm_arcsec": (0.14, 0.16, 0.18, 0.20, 0.22),
-    "n_exposures": (1, 2, 4, 6),
-    "sky_residual_sigma": (-0.2, -0.1, 0.0, 0.1, 0.2),
-    "density_per_arcmin2": (30, 60, 120, 240),
-}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
+
 CATALOG_GALAXIES = 30_000
 # A field is as large as 16 groups.
 FIELD_SHARE = 16
+LOST = "lost with the information"
+# A panel with more values than this has the ticks that matplotlib likes.
+MOST_TICKS = 6
 
 
+def default_conditions() -> dict[str, tuple[float, ...]]:
+    """Return what is varied by default: all quantities of `CONDITIONS` with their values."""
+    return {name: quantity.edges for name, quantity in CONDITIONS.items()}
+
+
+@documented(Running)
 def uniformity(
     output: str | Path,
     deblenders: Deblenders | None = None,
     conditions: Mapping[str, Sequence[float]] | None = None,
     *,
-    n_blends: int = 1000,
-    seed: int = 0,
-    njobs: int = 1,
-    overwrite: bool = False,
-    progress: bool = True,
+    n_blends: int = Scenes.n_blends,
+    seed: int = Scenes.seed,
+    njobs: int = Running.njobs,
+    overwrite: bool = Running.overwrite,
+    progress: bool = Running.progress,
 ) -> pd.DataFrame:
     """Measure detectors under varied conditions, and write a table and a plot.
 
     Args:
         output: Folder; each condition gets a run of `compare` in a folder of its own (so that a
-            run that was stopped goes on), and beside them are ``uniformity.csv`` and
+            run that was stopped resumes), and beside them are ``uniformity.csv`` and
             ``uniformity.png``.
         deblenders: As for `compare`.
         conditions: Quantities of `CONDITIONS` with their values; those there if None.
         n_blends: Groups under each condition; of fields, which show the density, a sixteenth.
         seed: Seed of catalog and scenes: the same galaxies under all conditions.
-        njobs: Processes.
-        overwrite: Whether to throw away other runs that the folders hold.
-        progress: Whether to show progress bars.
+        {Running}
 
     Returns:
-        One row a condition and method: ``quantity``, ``value``, ``method``, the columns of
+        One row per condition and method: ``quantity``, ``value``, ``method``, the columns of
         ``headline`` of `summary_tables` (``completeness``, ``purity`` and ``ceiling`` with counts
         and 68% intervals), ``lost_with_information`` (1 - ceiling: sources that the pixels do not
         tell from their neighbours) and ``lost_by_method`` (ceiling - completeness: those that the
@@ -77,7 +84,7 @@ def uniformity(
         InputError: for an unknown quantity, one without values or with one that cannot be, and as
             `compare`.
     """
-    conditions = CONDITIONS if conditions is None else conditions
+    conditions = default_conditions() if conditions is None else conditions
     unknown = [name for name in conditions if name not in CONDITIONS]
     if unknown or not conditions or not all(len(values) for values in conditions.values()):
         raise InputError(
@@ -118,7 +125,7 @@ def uniformity(
     joined["lost_by_method"] = joined["ceiling"] - joined["completeness"]
     write_file(Path(output) / "uniformity.csv", joined.to_csv(index=False).encode())
     display = UniformityDisplay(joined)
-    write_figure(display.plot, display.size_inches, Path(output) / "uniformity.png")
+    write_figure(display.draw, display.size_inches, Path(output) / "uniformity.png")
     return joined
 
 
@@ -148,3 +155,92 @@ def _generator(catalog: EuclidCatalog, quantity: str, value: float, seed: int) -
         seed=seed,
         **options,
     )
+
+
+class UniformityDisplay(PanelsDisplay):
+    """Completeness (above) and purity (below) against each condition, a column a quantity.
+
+    The dashed line is the information ceiling under each condition, and what is above it is lost
+    with the information. How far a method is below it is the method's own loss.
+
+    Args:
+        table: What `uniformity` returns.
+
+    Attributes:
+        figure_: The figure drawn in.
+        axes_: Axes by (``"completeness"`` or ``"purity"``, quantity).
+        errorbars_: Matplotlib's container by (method, ``"completeness"`` or ``"purity"``,
+            quantity), with 68% intervals.
+        legend_: The legend, or None.
+    """
+
+    def __init__(self, table: pd.DataFrame):
+        self.table = table
+
+    @property
+    def size_inches(self) -> tuple[float, float]:
+        """Width and height of a new figure [inch]."""
+        # Wide enough for the legend, even with one quantity.
+        return max(3.4 * self.table["quantity"].nunique() + 1.0, 6.4), 6.4
+
+    def plot(
+        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
+    ) -> UniformityDisplay:
+        """Draw the panels.
+
+        Args:
+            figure: Figure to draw in; a new one if None.
+            methods: Names of the methods to draw; all if None.
+
+        Returns:
+            The display itself.
+
+        Raises:
+            InputError: for a method that is not known.
+        """
+        drawn, styles = method_styles(methods_of(self.table), methods)
+        quantities = list(dict.fromkeys(self.table["quantity"]))
+        self.figure_ = new_figure(self.size_inches) if figure is None else figure
+        self.axes_: dict[tuple[str, str], Any] = {}
+        self.errorbars_: dict[tuple[str, str, str], Any] = {}
+        handles: dict[str, Any] = {}
+        grid = self.figure_.subplots(
+            2, max(len(quantities), 1), squeeze=False, sharex="col", sharey="row"
+        )
+        for row, figure_of in zip(grid, ("completeness", "purity"), strict=True):
+            row[0].set_ylabel(figure_of.capitalize())
+            for ax, quantity in zip(row, quantities, strict=False):
+                self.axes_[figure_of, quantity] = ax
+                of_quantity = self.table[self.table["quantity"] == quantity]
+                for name in drawn:
+                    rows = of_quantity[of_quantity["method"] == name].sort_values("value")
+                    bars = ax.errorbar(
+                        rows["value"], rows[figure_of], error_lengths(rows, figure_of),
+                        markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **styles[name],
+                    )  # fmt: skip
+                    self.errorbars_[name, figure_of, quantity] = handles[name] = bars
+                if figure_of == "completeness" and drawn:
+                    rows = of_quantity[of_quantity["method"] == drawn[0]].sort_values("value")
+                    (handles[CEILING],) = ax.plot(
+                        rows["value"], rows["ceiling"], color="black", linestyle="--", linewidth=1.2
+                    )
+                    handles[LOST] = ax.fill_between(
+                        rows["value"], rows["ceiling"], 1.0, color="0.88", linewidth=0
+                    )
+                if figure_of == "purity":
+                    ax.set_xlabel(
+                        CONDITIONS[quantity].label if quantity in CONDITIONS else quantity
+                    )
+                values = sorted(of_quantity["value"].unique())
+                if len(values) <= MOST_TICKS:
+                    ax.set_xticks(values, [f"{value:g}" for value in values])
+            row[0].set_ylim(top=1.01)
+        self.legend_ = None
+        if handles:
+            self.legend_ = self.figure_.legend(
+                handles.values(),
+                handles.keys(),
+                loc="outside upper center",
+                ncols=max(int(self.size_inches[0] / 2.1), 1),
+            )
+        return self

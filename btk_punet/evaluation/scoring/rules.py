@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.quantities import Quantity
-from btk_punet.evaluation.statistics.fractions import check_edges
+from btk_punet.evaluation.quantities import Quantity, check_edges
 from btk_punet.options import option
 from btk_punet.simulation.snr import COUNTS_SNR, NEIGHBOUR_SNR
 

@@ -7,11 +7,10 @@ import pandas as pd
 from astropy.stats import binom_conf_interval
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.quantities import OF_DETECTIONS, OF_SOURCES
+from btk_punet.evaluation.quantities import OF_DETECTIONS, OF_SOURCES, Edges, check_edges
 
 CONFIDENCE = 0.6827  # of the Wilson intervals: one sigma
 
-Edges = Sequence[float] | np.ndarray
 DEFAULT_EDGES = {key: quantity.edges for key, quantity in OF_SOURCES.items()}
 COMPLETENESS_BY = tuple(OF_SOURCES)
 PURITY_BY = tuple(OF_DETECTIONS)
@@ -69,14 +68,6 @@ def merged_counts(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     k = np.sum([table["k"] for table in tables], axis=0)
     bins = tables[0].drop(columns=["n", "k", "value", "value_lo", "value_hi"])
     return pd.concat([bins, fractions(n, k)], axis=1)
-
-
-def check_edges(edges: Edges) -> np.ndarray:
-    """Return bin edges as an array, after checking that there are two or more, increasing."""
-    array = np.asarray(edges, float)
-    if array.ndim != 1 or len(array) < 2 or not (np.diff(array) > 0).all():
-        raise InputError(f"edges must be two or more increasing numbers, got {edges}.")
-    return array
 
 
 def check_by(by: str, options: Sequence[str]) -> str:
