@@ -8,7 +8,6 @@ from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.survey import get_surveys
 
-from btk_punet.evaluation.report.export import latex_table, write_tables
 
 BACKGROUND = 155.57  # variance of a pixel in BTK's Euclid_VIS [electron^2]
 SIZE = 64
