@@ -65,7 +65,7 @@ _READ = {
     ),
     "limit_snr": (
         "More of the lowest colour, recognized, is better; to the right of 5, all sources of a "
-        "blend can be told from their neighbours, and what is not recognized there is left unused."
+        "blend can be told apart, and blends not recognized there are information left unused."
     ),
 }
 

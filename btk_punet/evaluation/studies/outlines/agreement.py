@@ -102,8 +102,8 @@ def batch_outlines(
         - ``detection_outlines``, one row per detection: ``scene``, ``method``, ``detection``,
           ``p_detect`` and, at each threshold of the IoU, ``at_50``, ``at_55``, ..., ``at_95``: 1
           matched, 0 false, -1 neither (see `mask_outcomes`).
-        - ``class_pixels``, one row per scene: ``scene``, ``method`` and the numbers of pixels of each
-          true class that are covered by no outline (``..._as_background``), one
+        - ``class_pixels``, one row per scene: ``scene``, ``method`` and the numbers of pixels of
+          each true class that are covered by no outline (``..._as_background``), one
           (``..._as_isolated``) or more (``..._as_blended``).
 
     Raises:

@@ -54,7 +54,7 @@ def thinned_curves(precision: MaskPrecision) -> pd.DataFrame:
 
 
 class MaskPrecisionDisplay(PanelsDisplay):
-    """Completeness against purity of outlines: one panel per threshold of the IoU, one curve per method.
+    """Completeness against purity of outlines, one curve per method; one panel per least IoU.
 
     The marker stands for all detections of the method; the curve that leads up to it, for those
     with a probability, is that of a rising threshold on it.

@@ -118,7 +118,7 @@ class SegmentationReport(Metric):
         return class_report(self._pixels())
 
     def confusion_matrix(self) -> pd.DataFrame:
-        """Return the numbers of pixels: one row per true class, one column per class of the outlines."""
+        """Return the numbers of pixels: one row per true class, one column per outlines' class."""
         return confusion_matrix(self._pixels())
 
     def blended_region(self) -> pd.DataFrame:
