@@ -166,7 +166,7 @@ OF_BLENDS = {
         Quantity(
             "magnitude_difference", "magnitude_difference",
             "magnitude difference between the brightest two sources",
-            "Magnitude difference of the brightest two sources", "Difference", "mag",
+            "Magnitude difference of the brightest two sources [mag]", "Difference", "mag",
             (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, np.inf),
         ),
         Quantity(

@@ -49,6 +49,11 @@ def method_styles(
     return drawn, {name: {"color": colours[name], "marker": markers[name]} for name in drawn}
 
 
+def plain_label(name: str) -> str:
+    """Return a name such that matplotlib writes it as it is, and takes no ``$`` for mathtext."""
+    return str(name).replace("$", r"\$")
+
+
 def methods_of(table: pd.DataFrame) -> list[str]:
     """Return the names of the methods of a table in its order, without the information ceiling."""
     return [name for name in dict.fromkeys(table["method"]) if name != CEILING]
@@ -74,7 +79,7 @@ def some_bins(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows_by_method(table: pd.DataFrame, bins: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows of each method, one a bin; NaN where the method has no row for it."""
+    """Return the rows of each method, one per bin; NaN where the method has no row for it."""
     index = pd.MultiIndex.from_frame(bins)
     return {
         name: rows.set_index(["lo", "hi"]).reindex(index)

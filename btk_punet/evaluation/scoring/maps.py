@@ -88,7 +88,7 @@ class MapScores:
         return {name: reliability.table() for name, reliability in everything.items()}
 
     def summary(self) -> dict[str, float]:
-        """Return the figures of all scenes by name; log losses in nats a pixel.
+        """Return the figures of all scenes by name; log losses in nats per pixel.
 
         ``*_gain`` is by how much the mean over samples is better than one sample.
         """
@@ -123,7 +123,7 @@ class MapScores:
             f"mean IoU {figures['mean_iou']:.4f}, of one sample "
             f"{figures['mean_iou_one_sample']:.4f}",
             "",
-            "Confusion matrix, pixels (a row a true class, a column the most probable one)",
+            "Confusion matrix, pixels (rows: true classes, columns: the most probable)",
             _text(matrix.rename_axis(None).rename_axis(None, axis=1), "{:.0f}"),
             "",
             "Expected calibration error of the class probabilities, where p(background) < 0.9",
@@ -163,6 +163,18 @@ def source_footprints(blend_batch: BlendBatch, scene: int, band: int, k: float =
         centre = (x[one], y[one]) if is_real(catalog) else (None, None)
         covered[source] = overlap_count(isolated[one], sigma, k, *centre) > 0
     return covered
+
+
+def scene_class_map(blend_batch: BlendBatch, scene: int, k: float = 1.0) -> np.ndarray:
+    """Return `class_map` of a scene of a batch, in the reference band.
+
+    Args are those of `source_footprints`.
+
+    Returns:
+        Classes 0, 1 and 2, uint8, shape (H, W).
+    """
+    covered = source_footprints(blend_batch, scene, reference_band(blend_batch.survey), k)
+    return np.minimum(covered.sum(axis=0), 2).astype(np.uint8)
 
 
 def centre_map(truth: pd.DataFrame, size: int) -> np.ndarray:

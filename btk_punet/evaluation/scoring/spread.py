@@ -49,7 +49,7 @@ class PosteriorSpread:
             self._sum[kind] += (footprints.sum(axis=0) * class_variance).sum()
 
     def table(self) -> pd.DataFrame:
-        """Return a row a kind: ``n_sources``, ``n_pixels`` and mean ``variance`` of a pixel."""
+        """Return one row per kind: ``n_sources``, ``n_pixels`` and mean ``variance`` of a pixel."""
         variance = np.full(len(KINDS), np.nan)
         np.divide(self._sum, self._n_pixels, out=variance, where=self._n_pixels > 0)
         return pd.DataFrame(

@@ -146,7 +146,7 @@ class MaskPrecision:
         return not bool(np.isnan(self._p_detect).any())
 
     def curve(self) -> pd.DataFrame:
-        """Return the purity-completeness curves (precision and recall): a row a point.
+        """Return the purity-completeness curves (precision and recall): one row per point.
 
         Columns: ``iou_threshold``; ``p_detect``, the lowest probability of the detections that
         are counted, falling (NaN if there is no ranking: one row then); ``n_detections``,
@@ -158,7 +158,7 @@ class MaskPrecision:
         )
 
     def table(self) -> pd.DataFrame:
-        """Return a row a threshold of the IoU, all detections counted.
+        """Return one row per threshold of the IoU, all detections counted.
 
         Columns: ``iou_threshold``, ``n_detections``, ``n_matched``, ``n_truth``, ``purity``,
         ``completeness`` (NaN where there is nothing to divide by), ``average_precision``.

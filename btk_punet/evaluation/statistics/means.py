@@ -20,7 +20,7 @@ def binned_sums(values: np.ndarray, measured: np.ndarray, edges: Edges) -> pd.Da
         edges: Increasing edges of the bins.
 
     Returns:
-        One row a bin: ``lo``, ``hi``, ``n``, ``sum``, ``sum_of_squares``.
+        One row per bin: ``lo``, ``hi``, ``n``, ``sum``, ``sum_of_squares``.
     """
     edges = check_edges(edges)
     measured = np.asarray(measured, float)
@@ -40,7 +40,7 @@ def merged_means(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         tables: Of `binned_sums`, all with the same bins.
 
     Returns:
-        One row a bin: ``lo``, ``hi``, ``n``, ``value`` (the mean; NaN where n is 0), ``error``
+        One row per bin: ``lo``, ``hi``, ``n``, ``value`` (the mean; NaN where n is 0), ``error``
         (standard error of the mean: scatter of the sample over sqrt(n); NaN below two),
         ``value_lo`` and ``value_hi`` = value -/+ error.
 

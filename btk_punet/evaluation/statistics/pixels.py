@@ -103,11 +103,11 @@ class PixelScores:
         return int(self._counts.sum())
 
     def confusion_matrix(self) -> pd.DataFrame:
-        """Return the numbers of pixels: a row a true class, a column a predicted one."""
+        """Return the numbers of pixels: one row per true class, one column per predicted one."""
         return confusion_matrix(self._counts)
 
     def report(self) -> pd.DataFrame:
-        """Return the classification report, a row a class (see `class_report`)."""
+        """Return the classification report, one row per class (see `class_report`)."""
         return class_report(self._counts)
 
     def calibration_errors(self) -> dict[str, float]:
@@ -130,7 +130,7 @@ class PixelScores:
 
 
 def confusion_matrix(counts: np.ndarray) -> pd.DataFrame:
-    """Return numbers of pixels with their classes: a row a true class, a column a predicted one.
+    """Return numbers of pixels with their classes: one row per true, one column per predicted one.
 
     Args:
         counts: The numbers, shape (3, 3), true classes first.
@@ -143,7 +143,7 @@ def confusion_matrix(counts: np.ndarray) -> pd.DataFrame:
 
 
 def class_report(counts: np.ndarray) -> pd.DataFrame:
-    """Return the classification report of a confusion matrix, a row a class.
+    """Return the classification report of a confusion matrix, one row per class.
 
     Args:
         counts: Numbers of pixels, shape (3, 3), true classes first.

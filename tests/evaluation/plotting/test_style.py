@@ -14,6 +14,7 @@ from btk_punet.evaluation.plotting.style import (
     method_colours,
     method_markers,
     method_styles,
+    plain_label,
     rows_by_method,
     set_bin_ticks,
 )
@@ -88,3 +89,9 @@ def test_rows_of_a_method_without_a_bin():
     rows = rows_by_method(table, bins)
     np.testing.assert_array_equal(rows["a"]["n"], [np.nan, 1])
     assert rows["b"]["n"].tolist() == [3, 2]
+
+
+@pytest.mark.parametrize("name", ["", "a", "$x^2$", "a$b", "$1 or $2_$", r"\$"])
+def test_plain_labels_are_drawn_as_they_are(name):
+    text = Figure().text(0, 0, plain_label(name))
+    assert text._preprocess_math(text.get_text()) == (name, False)

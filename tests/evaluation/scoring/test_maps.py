@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.scoring.maps import MapScores, centre_map, source_footprints
+from btk_punet.evaluation.scoring.maps import (
+    MapScores,
+    centre_map,
+    scene_class_map,
+    source_footprints,
+)
 from btk_punet.evaluation.scoring.scenes import scene_truth
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
 from btk_punet.simulation.labels import class_map
@@ -144,6 +149,8 @@ def test_footprints_add_up_to_the_class_map():
     expected = class_map(np.array(isolated), np.sqrt(BACKGROUND))
     assert expected.max() == 2
     np.testing.assert_array_equal(np.minimum(covered.sum(axis=0), 2), expected)
+    np.testing.assert_array_equal(scene_class_map(batch, 0), expected)
+    assert not scene_class_map(batch, 0, k=1e6).any()
 
 
 def test_footprint_of_a_real_galaxy_is_the_part_that_holds_its_centre():
@@ -152,6 +159,7 @@ def test_footprint_of_a_real_galaxy_is_the_part_that_holds_its_centre():
     image = square(20, 20, 100.0) + square(50, 50, 100.0)
     batch = blend_batch([catalog], [[image]])
     np.testing.assert_array_equal(source_footprints(batch, 0, 0)[0], square(20, 20, 1.0) > 0)
+    np.testing.assert_array_equal(scene_class_map(batch, 0), square(20, 20, 1.0))
 
 
 def test_centres_are_those_that_training_marks():

@@ -1,1 +1,1 @@
-"""One question of a comparison: blends."""
+"""Are blends recognized? What becomes of each true region of several sources."""

@@ -3,6 +3,11 @@
 What the words mean is in `btk_punet.evaluation.studies.blends.regions`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
@@ -11,11 +16,23 @@ from btk.match import Matching
 from btk.metrics.base import Metric
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.quantities import NEIGHBOUR_DISTANCE_EDGES, SNR_EDGES
+from btk_punet.evaluation.plotting.display import PanelsDisplay
+from btk_punet.evaluation.plotting.style import (
+    bin_label,
+    chosen_methods,
+    error_lengths,
+    methods_of,
+    panel_grid,
+    plain_label,
+    some_bins,
+)
+from btk_punet.evaluation.quantities import OF_BLENDS
 from btk_punet.evaluation.scoring.alone import check_deblender
+from btk_punet.evaluation.scoring.batch import tables_of_one
 from btk_punet.evaluation.statistics.fractions import (
     Edges,
     binned_fraction,
+    check_by,
     check_edges,
     fractions,
 )
@@ -25,13 +42,21 @@ from btk_punet.evaluation.studies.blends.regions import (
     check_options,
     region_table,
 )
-from btk_punet.evaluation.studies.detection.metrics import tables_of_one
+from btk_punet.figures import new_figure
 
-# Column of the region table to bin by -> edges of its bins [lo, hi).
-OUTCOME_EDGES: dict[str, tuple[float, ...]] = {
-    "neighbour_distance_arcsec": NEIGHBOUR_DISTANCE_EDGES,
-    "magnitude_difference": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, np.inf),
-    "limit_snr": SNR_EDGES,
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+# The muted scheme of Tol (2021, SRON/EPS/TN/09-002), told apart with any colour vision: other
+# colours than those of methods, so that an outcome is not taken for a method.
+OUTCOME_COLOURS = {
+    "recognized": "#44AA99",
+    "unrecognized": "#DDCC77",
+    "shredded": "#882255",
+    "undetected": "#88CCEE",
+    "merged": "#332288",
+    "other": "#DDDDDD",
 }
 
 
@@ -42,12 +67,12 @@ def outcome_table(
 
     Args:
         regions: Rows of one method of `region_table`.
-        by: Column to bin by, one of `OUTCOME_EDGES`.
-        edges: Edges of the bins; `OUTCOME_EDGES` if None.
+        by: Column to bin by, one of `OF_BLENDS`.
+        edges: Edges of the bins; those of `OF_BLENDS` if None.
 
     Returns:
-        One row an outcome and bin: ``outcome``, ``lo``, ``hi``, ``n`` (regions in the bin), ``k``
-        (those of this outcome), ``value``, ``value_lo``, ``value_hi``.
+        One row per outcome and bin: ``outcome``, ``lo``, ``hi``, ``n`` (regions in the bin),
+        ``k`` (those of this outcome), ``value``, ``value_lo``, ``value_hi``.
     """
     edges = _checked_edges(by, edges)
     tables = []
@@ -59,7 +84,7 @@ def outcome_table(
 
 
 def outcome_totals(regions: pd.DataFrame) -> pd.DataFrame:
-    """Return the fractions of `outcome_table` over everything: one row an outcome."""
+    """Return the fractions of `outcome_table` over everything: one row per outcome."""
     table = _totals(regions["outcome"], OUTCOMES)
     table.insert(0, "outcome", OUTCOMES)
     return table
@@ -72,7 +97,7 @@ def combination_totals(regions: pd.DataFrame) -> pd.DataFrame:
         regions: Rows of one method of `region_table`.
 
     Returns:
-        One row a combination: ``combination``, ``outcome`` and the columns of `fractions`.
+        One row per combination: ``combination``, ``outcome`` and the columns of `fractions`.
     """
     table = _totals(regions["combination"], tuple(COMBINATIONS))
     table.insert(0, "outcome", list(COMBINATIONS.values()))
@@ -89,7 +114,7 @@ class BlendOutcomes(Metric):
 
     Args:
         batch_size: Not used; BTK's metrics have it.
-        edges: Edges of the bins; `OUTCOME_EDGES` if None.
+        edges: Edges of the bins; those of `OF_BLENDS` if None.
         by: What to bin by: ``"neighbour_distance_arcsec"`` (of the closest two sources of the
             blend), ``"magnitude_difference"`` (of the brightest two) or ``"limit_snr"`` (of the
             hardest).
@@ -154,7 +179,7 @@ class BlendOutcomes(Metric):
         return outcome_table(self.regions(), self.by, self.edges)
 
     def total(self) -> pd.DataFrame:
-        """Return the fractions over everything, bins left aside: one row an outcome."""
+        """Return the fractions over everything, bins left aside: one row per outcome."""
         return outcome_totals(self.regions())
 
     def combinations(self) -> pd.DataFrame:
@@ -162,7 +187,7 @@ class BlendOutcomes(Metric):
         return combination_totals(self.regions())
 
     def regions(self) -> pd.DataFrame:
-        """Return a row a region, as `region_table` does, of all batches; scenes count on.
+        """Return one row per region of all batches, as `region_table` does; scenes count on.
 
         For the fractions by another quantity: ``outcome_table(metric.regions(), "limit_snr")``.
         """
@@ -176,18 +201,120 @@ class BlendOutcomes(Metric):
         return pd.concat(tables, ignore_index=True)
 
 
+class OutcomesDisplay(PanelsDisplay):
+    """Fractions of blends by what becomes of them: stacked bars, one panel per method.
+
+    The error bar at the top of the lowest part, the recognized blends, is its 68% interval; above
+    each bar is the number of blends.
+
+    Args:
+        table: What `outcome_table` or ``BlendOutcomes.aggregate()`` returns; with a column
+            ``method`` if there are several.
+        by: What the table is binned by, one of `OF_BLENDS`.
+
+    Attributes:
+        figure_: The figure drawn in.
+        axes_: Axes of each method, by its name; ``""`` in a table without methods.
+        bars_: Matplotlib's container of the bars, by (method, outcome).
+        errorbars_: That of the intervals of the recognized, by method.
+        legend_: The legend of the outcomes, or None.
+    """
+
+    def __init__(self, table: pd.DataFrame, by: str = "neighbour_distance_arcsec"):
+        self.table = table
+        self.by = by
+
+    @property
+    def size_inches(self) -> tuple[float, float]:
+        """Width and height of a new figure that holds all methods [inch]."""
+        return self._size(len(methods_of(self._rows())))
+
+    def plot(
+        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
+    ) -> OutcomesDisplay:
+        """Draw the bars.
+
+        Args:
+            figure: Figure to draw in; a new one if None.
+            methods: Names of the methods to draw; all if None.
+
+        Returns:
+            The display itself.
+
+        Raises:
+            InputError: for a method or quantity that is not known.
+        """
+        check_by(self.by, tuple(OF_BLENDS))
+        table = self._rows()
+        drawn = chosen_methods(methods, methods_of(table))
+        self.figure_ = new_figure(self._size(len(drawn))) if figure is None else figure
+        n_rows, n_columns = panel_grid(len(drawn))
+        grid = self.figure_.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+        for ax in grid.flat[len(drawn) :]:
+            ax.set_visible(False)
+        self.axes_: dict[str, Axes] = dict(zip(drawn, grid.flat, strict=False))
+        self.bars_: dict[tuple[str, str], Any] = {}
+        self.errorbars_: dict[str, Any] = {}
+        bins = some_bins(table[table["method"].isin(drawn)])
+        for i, (name, ax) in enumerate(self.axes_.items()):
+            self._draw(ax, name, table[table["method"] == name], bins)
+            ax.tick_params(axis="x", labelbottom=i + n_columns >= len(drawn))
+        self.legend_ = None
+        if drawn:
+            self.figure_.supxlabel(OF_BLENDS[self.by].label, fontsize="medium")
+            self.figure_.supylabel("Fraction of blends", fontsize="medium")
+            # From the top down, as the bars are stacked.
+            handles = {outcome: self.bars_[drawn[0], outcome] for outcome in reversed(OUTCOMES)}
+            self.legend_ = self.figure_.legend(
+                handles.values(), handles.keys(), loc="outside right upper", frameon=False
+            )
+        return self
+
+    def _rows(self) -> pd.DataFrame:
+        return self.table if "method" in self.table else self.table.assign(method="")
+
+    def _size(self, n_panels: int) -> tuple[float, float]:
+        n_rows, n_columns = panel_grid(n_panels)
+        return 3.4 * n_columns + 1.8, 2.9 * n_rows + 0.5
+
+    def _draw(self, ax: Axes, method: str, table: pd.DataFrame, bins: pd.DataFrame) -> None:
+        """Draw the bars of one method."""
+        place = np.arange(len(bins))
+        top = np.zeros(len(bins))
+        for outcome in OUTCOMES:
+            rows = table[table["outcome"] == outcome].set_index(["lo", "hi"])
+            rows = rows.reindex(pd.MultiIndex.from_frame(bins))
+            value = rows["value"].fillna(0.0).to_numpy()
+            self.bars_[method, outcome] = ax.bar(
+                place, value, 0.86, bottom=top,
+                color=OUTCOME_COLOURS[outcome], edgecolor="white", linewidth=0.8, label=outcome,
+            )  # fmt: skip
+            top = top + value
+            if outcome == "recognized":
+                self.errorbars_[method] = ax.errorbar(
+                    place, rows["value"], error_lengths(rows),
+                    linestyle="none", color="black", elinewidth=1.0, capsize=2, zorder=3,
+                )  # fmt: skip
+        number = rows["n"].fillna(0).to_numpy(int)
+        for x, n in zip(place, number, strict=True):
+            ax.annotate(
+                str(n), (x, 1.0), xytext=(0, 2), textcoords="offset points",
+                ha="center", va="bottom", fontsize="x-small", color="0.4",
+            )  # fmt: skip
+        ax.set_xticks(
+            place, [bin_label(*edges) for edges in zip(bins["lo"], bins["hi"], strict=True)],
+            rotation=40, ha="right", rotation_mode="anchor", fontsize="small",
+        )  # fmt: skip
+        ax.set_ylim(0.0, 1.0)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_title(plain_label(method), fontsize="medium", pad=14)
+
+
 def _totals(names: pd.Series, known: tuple[str, ...]) -> pd.DataFrame:
     k = np.array([(names == name).sum() for name in known])
     return fractions(np.full(len(known), len(names)), k)
 
 
-def checked_by(by: str) -> str:
-    """Return ``by``, after checking that it is one of `OUTCOME_EDGES`."""
-    if by not in OUTCOME_EDGES:
-        raise InputError(f"by must be one of {list(OUTCOME_EDGES)}, got {by!r}.")
-    return by
-
-
 def _checked_edges(by: str, edges: Edges | None) -> np.ndarray:
-    defaults = OUTCOME_EDGES[checked_by(by)]
-    return check_edges(defaults if edges is None else edges)
+    quantity = OF_BLENDS[check_by(by, tuple(OF_BLENDS))]
+    return check_edges(quantity.edges if edges is None else edges)

@@ -97,7 +97,7 @@ def region_table(
         least_sources: Regions of fewer sources are left out.
 
     Returns:
-        One row a region and method: ``scene``, ``method``, ``region`` (its number in the scene,
+        One row per region and method: ``scene``, ``method``, ``region`` (its number in the scene,
         in the order of the regions' first sources), ``n``, ``s``, ``b``, ``outcome`` (one of
         `OUTCOMES`), ``combination`` (one of `COMBINATIONS`), ``x``, ``y`` (mean of the sources'
         positions [pixel]), ``neighbour_distance_arcsec`` (between the closest two of its

@@ -29,7 +29,7 @@ def mistakes_by_scene(
         n_scenes: Number of scenes: those without sources and detections are not in the tables.
 
     Returns:
-        A row a method and scene: ``method``, ``scene``, ``sources`` (those that count),
+        One row per method and scene: ``method``, ``scene``, ``sources`` (those that count),
         ``missed`` (of them, without a match) and ``false`` (detections away from the edge without
         a match).
     """

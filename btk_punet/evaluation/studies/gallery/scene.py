@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from btk_punet.evaluation.plotting.display import AxesDisplay
 from btk_punet.evaluation.plotting.style import (
     chosen_methods,
     method_colours,
     method_markers,
     methods_of,
+    plain_label,
 )
 from btk_punet.figures import new_axes
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class SceneDisplay:
+class SceneDisplay(AxesDisplay):
     """A blend, its true sources, and what each method found in it.
 
     The image is shown as ``arcsinh(image / (3 sigma))``, bright sources dark. A circle, of the
@@ -163,7 +165,8 @@ class SceneDisplay:
                    label="does not count")
         )  # fmt: skip
         return handles + [
-            Line2D([], [], linestyle="none", color=colours[n], label=n, **markers[n]) for n in drawn
+            Line2D([], [], linestyle="none", color=colours[n], label=plain_label(n), **markers[n])
+            for n in drawn
         ]
 
 

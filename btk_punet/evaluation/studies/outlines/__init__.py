@@ -1,1 +1,1 @@
-"""One question of a comparison: outlines."""
+"""How good are the outlines? Masks of detections against the footprints of sources."""

@@ -6,6 +6,8 @@ import pytest
 from btk.deblend import SepSingleBand
 from btk.match import Matching
 from btk.survey import get_surveys
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from btk_punet import (
     BlendOutcomes,
@@ -18,16 +20,17 @@ from btk_punet import (
     get_euclid_survey,
 )
 from btk_punet.errors import BatchFailedError, InputError, InputTypeError
-from btk_punet.evaluation.quantities import NEIGHBOUR_DISTANCE_EDGES
-from btk_punet.evaluation.runs.benchmark import benchmark_set
+from btk_punet.evaluation.quantities import NEIGHBOUR_DISTANCE_EDGES, OF_BLENDS
 from btk_punet.evaluation.statistics.fractions import fractions
 from btk_punet.evaluation.studies.blends.outcomes import (
-    OUTCOME_EDGES,
+    OUTCOME_COLOURS,
+    OutcomesDisplay,
     combination_totals,
     outcome_table,
     outcome_totals,
 )
 from btk_punet.evaluation.studies.blends.regions import COMBINATIONS, OUTCOMES
+from btk_punet.figures import PALETTE
 from tests.evaluation.conftest import blend_batch, bright_scenes, gaussian, source_table
 from tests.evaluation.detectors import (
     APART,
@@ -68,8 +71,8 @@ def counts(table):
 
 class TestTables:
     def test_nothing(self):
-        empty = pd.DataFrame({"outcome": [], "combination": [], **{by: [] for by in OUTCOME_EDGES}})
-        for by in OUTCOME_EDGES:
+        empty = pd.DataFrame({"outcome": [], "combination": [], **{by: [] for by in OF_BLENDS}})
+        for by in OF_BLENDS:
             table = outcome_table(empty, by)
             assert table.columns.tolist() == COLUMNS
             assert (table["n"] == 0).all()
@@ -309,6 +312,8 @@ class TestOnEuclidPairs:
 
 
 def test_real_galaxies(cosmos_dir):
+    from btk_punet.evaluation.runs.benchmark import benchmark_set
+
     real = benchmark_set("real").generator(cosmos_dir).draw_batch(0, 3)
     metric = BlendOutcomes(least_sources=1, deblender=SepDeblender(50))
     run(metric, real)
@@ -316,3 +321,77 @@ def test_real_galaxies(cosmos_dir):
     assert 3 <= regions["n"].sum() <= sum(len(catalog) for catalog in real.catalog_list)
     assert regions["s"].sum() >= 0.5 * regions["n"].sum()
     assert metric.total()["k"].sum() == len(regions)
+
+
+def figure():
+    return Figure(layout="constrained")
+
+
+def example(*outcomes_and_distances):
+    """Return the table of regions of an outcome at a distance [arcsec]."""
+    outcomes, distances = zip(*outcomes_and_distances, strict=True)
+    return outcome_table(
+        pd.DataFrame({"outcome": outcomes, "neighbour_distance_arcsec": distances})
+    )
+
+
+FEW = example(("recognized", 0.6), ("recognized", 0.7), ("merged", 0.6), ("other", 1.3))
+MANY = example(*[(outcome, distance) for outcome in OUTCOMES for distance in (0.1, 0.4, 0.6)])
+
+
+class TestOutcomesDisplay:
+    def test_nothing(self):
+        for table in (FEW[:0], FEW.assign(n=0, k=0, value=np.nan)):
+            OutcomesDisplay(table).plot(figure()).figure_.canvas.draw()
+
+    def test_no_method(self):
+        display = OutcomesDisplay(FEW.assign(method="a")).plot(figure(), [])
+        assert display.legend_ is None
+        display.figure_.canvas.draw()
+
+    def test_stacked(self, no_screen):
+        display = OutcomesDisplay(FEW).plot()
+        assert list(display.axes_) == [""]
+        # The bins 0.5-0.8, the empty 0.8-1.2, and 1.2-2; none before and after.
+        bars = {o: [(b.get_y(), b.get_height()) for b in display.bars_["", o]] for o in OUTCOMES}
+        assert np.array(bars["recognized"]) == pytest.approx(np.array([(0, 2 / 3), (0, 0), (0, 0)]))
+        assert np.array(bars["merged"])[0] == pytest.approx((2 / 3, 1 / 3))
+        assert np.array(bars["other"])[2] == pytest.approx((0, 1))
+        labels = [text.get_text() for text in display.axes_[""].get_xticklabels()]
+        assert labels == ["0.5–0.8", "0.8–1.2", "1.2–2"]
+        assert [text.get_text() for text in display.axes_[""].texts] == ["3", "0", "1"]
+        assert [text.get_text() for text in display.legend_.get_texts()] == [*reversed(OUTCOMES)]
+
+    def test_interval_of_the_recognized(self):
+        display = OutcomesDisplay(FEW).plot(figure())
+        row = FEW[(FEW["outcome"] == "recognized") & (FEW["n"] == 3)].iloc[0]
+        (segments,) = display.errorbars_[""].lines[2]
+        assert segments.get_segments()[0][:, 1] == pytest.approx([row["value_lo"], row["value_hi"]])
+
+    def test_one_panel_per_method(self):
+        table = pd.concat([FEW.assign(method="SEP"), MANY.assign(method="net")])
+        display = OutcomesDisplay(table)
+        assert display.size_inches[0] > OutcomesDisplay(FEW).size_inches[0]
+        assert list(display.plot(figure()).axes_) == ["SEP", "net"]
+        # Both have the bins that either has blends in.
+        assert len(display.bars_["SEP", "merged"]) == len(display.bars_["net", "merged"]) == 5
+        heights = [[bar.get_height() for bar in display.bars_["net", o]] for o in OUTCOMES]
+        assert np.sum(heights, axis=0) == pytest.approx([1, 1, 1, 0, 0])
+        assert list(display.plot(figure(), ["net"]).axes_) == ["net"]
+
+    def test_colours_are_those_of_outcomes_alone(self):
+        display = OutcomesDisplay(MANY).plot(figure())
+        colours = {o: to_hex(display.bars_["", o][0].get_facecolor()) for o in OUTCOMES}
+        assert colours == {outcome: colour.lower() for outcome, colour in OUTCOME_COLOURS.items()}
+        assert len(set(colours.values())) == len(OUTCOMES)
+        assert not set(OUTCOME_COLOURS.values()) & set(PALETTE)
+
+    def test_names_are_not_mathtext(self):
+        display = OutcomesDisplay(FEW.assign(method="S$_1$")).plot(figure())
+        assert display.axes_["S$_1$"].get_title() == r"S\$_1\$"
+
+    def test_bad_arguments(self):
+        with pytest.raises(InputError, match="methods must be among"):
+            OutcomesDisplay(FEW.assign(method="SEP")).plot(figure(), ["net"])
+        with pytest.raises(InputError, match="by must be one of"):
+            OutcomesDisplay(FEW, by="size").plot(figure())

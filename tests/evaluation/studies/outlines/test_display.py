@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.style import method_colours
-from btk_punet.evaluation.studies.outlines.display import MaskPrecisionDisplay, OutlineDisplay
-from btk_punet.evaluation.studies.outlines.metric import SegmentationReport
+from btk_punet.evaluation.studies.outlines.iou import OutlineDisplay
+from btk_punet.evaluation.studies.outlines.precision import MaskPrecisionDisplay
+from btk_punet.evaluation.studies.outlines.scores import SegmentationReport
 from tests.evaluation.conftest import bright_scenes
-from tests.evaluation.studies.outlines.test_metric import FOUND, PAIR_AND_ONE, outlined
+from tests.evaluation.studies.outlines.test_scores import FOUND, PAIR_AND_ONE, outlined
 
 EVERYONE = ["no outlines", "a", "b"]
 
@@ -82,7 +83,7 @@ class TestMaskPrecisionDisplay:
         display = MaskPrecisionDisplay(CURVES[:0])
         assert display.plot(Figure(display.size_inches)).legend_ is None
 
-    def test_a_panel_a_threshold(self):
+    def test_one_panel_per_threshold(self):
         display = MaskPrecisionDisplay(CURVES, EVERYONE).plot(Figure())
         assert list(display.axes_) == [0.5, 0.75]
         assert display.axes_[0.75].get_title() == "IoU of 0.75 or more"

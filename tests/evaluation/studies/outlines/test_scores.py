@@ -12,7 +12,7 @@ from btk_punet.evaluation.scoring.maps import source_footprints
 from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.evaluation.statistics.average_precision import IOU_THRESHOLDS
 from btk_punet.evaluation.statistics.fractions import COMPLETENESS_BY, fractions
-from btk_punet.evaluation.studies.outlines.metric import SegmentationReport
+from btk_punet.evaluation.studies.outlines.scores import SegmentationReport
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import EuclidGroupSampling

@@ -1,10 +1,12 @@
-"""The scenes that a report shows: drawn again, with what each method made of them."""
+"""The question of the report: what do the scenes look like?
+
+The scenes are drawn again, with what each method made of them.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,13 +15,12 @@ from btk.deblend import Deblender
 from threadpoolctl import threadpool_limits
 
 from btk_punet.errors import BtkPunetWarning
-from btk_punet.evaluation.report.html import MATCHING_RADIUS_ARCSEC, Plot
+from btk_punet.evaluation.scoring.maps import scene_class_map
+from btk_punet.evaluation.studies.base import Collected, Figure, Study
 from btk_punet.evaluation.studies.gallery.cases import Case, choose_cases, mistakes_by_scene
-from btk_punet.evaluation.studies.gallery.cases_display import CaseDisplay, CasesDisplay, ClassMaps
+from btk_punet.evaluation.studies.gallery.panels import CaseDisplay, CasesDisplay, ClassMaps
 from btk_punet.evaluation.studies.gallery.scene import SceneDisplay
-from btk_punet.evaluation.studies.probabilities.blend_identification import scene_class_map
-from btk_punet.figures import write_figure
-from btk_punet.simulation.scenes import SceneGenerator
+from btk_punet.evaluation.studies.table import Table
 from btk_punet.simulation.survey import background_variance, pixel_scale_arcsec, reference_band
 
 # Of how many methods the class maps are shown: there is no room for more beside each other.
@@ -55,62 +56,50 @@ _READ_MAPS = (
 )
 
 
-def write_gallery(
-    generator: SceneGenerator,
-    deblenders: Mapping[str, Deblender],
-    truth: pd.DataFrame,
-    detections: pd.DataFrame,
-    n_scenes: int,
-    folder: str | Path,
-    radius_arcsec: float = MATCHING_RADIUS_ARCSEC,
-    with_maps: Sequence[str] = (),
-) -> list[Plot]:
-    """Draw scenes of a run, the first, the worst and the best, with what each method found.
+class Gallery(Study):
+    """Scenes of a run: the first, the worst and the best, with what each method found."""
 
-    The scenes, `choose_cases`, are drawn again, and methods with class maps run on them again:
-    both give what they gave in the run. Where such a method fails this time, its maps are left
-    out with a warning, and not the report of a run that is done.
+    anchor = "scenes"
+    title = "What do the scenes look like?"
+    lead = (
+        "Images with the truth and what each method makes of them: the first as they come, the "
+        "worst, and the best."
+    )
 
-    Args:
-        generator: The generator of the run.
-        deblenders: All methods of the run by their names, in its order.
-        truth: Truth table of the run, all methods.
-        detections: Detection table of the run.
-        n_scenes: Number of scenes of the run.
-        folder: Folder to write ``scenes_first.png``, ``scenes_worst.png`` and
-            ``scenes_best.png`` to, those of which there are any; made if it does not exist.
-        radius_arcsec: Matching radius, that of the circles [arcsec].
-        with_maps: Names of the methods that give ``class_mean`` and ``class_variance`` in their
-            extra data; maps of the first two are shown.
+    def figures(self, run: Collected, tables: Mapping[str, Table]) -> Iterator[Figure]:
+        """Draw scenes again; yield those of which there are any.
 
-    Returns:
-        The plots, for the report.
-    """
-    mistakes = mistakes_by_scene(truth, detections, list(deblenders), n_scenes)
-    cases = choose_cases(mistakes)
-    numbers = sorted({case.scene for of_kind in cases.values() for case in of_kind})
-    batch = generator.draw_scenes(numbers)
-    maps = {
-        name: _class_maps(name, deblenders[name], batch)
-        for name in list(with_maps)[:MOST_WITH_MAPS]
-    }
-    of_scenes = mistakes[mistakes["scene"].isin(numbers)]
-    truth, detections = (table[table["scene"].isin(numbers)] for table in (truth, detections))
-    plots = []
-    for kind, of_kind in cases.items():
-        if not of_kind:
-            continue
-        displays = [
-            _display(case, numbers.index(case.scene), batch, list(deblenders), truth, detections,
-                     maps, of_scenes, radius_arcsec)
-            for case in of_kind
-        ]  # fmt: skip
-        drawn = CasesDisplay(displays)
-        path = Path(folder) / f"scenes_{kind}.png"
-        write_figure(drawn.plot, drawn.size_inches, path)
-        read = _READ_MAPS if any(display.maps for display in displays) else _READ_CASES
-        plots.append(Plot(TITLES[kind], f"{_RULES[kind]} {read}", path))
-    return plots
+        Methods with class maps, those with rows in ``blend_identification``, run on the scenes
+        again: both give what they gave in the run. Where such a method fails this time, its maps
+        are left out with a warning, and not the report of a run that is done.
+        """
+        if run.generator is None:
+            return
+        mistakes = mistakes_by_scene(run.truth, run.detections, run.methods, run.n_scenes)
+        cases = choose_cases(mistakes)
+        numbers = sorted({case.scene for of_kind in cases.values() for case in of_kind})
+        if not numbers:
+            return
+        batch = run.generator.draw_scenes(numbers)
+        with_maps = [
+            name
+            for name, rows in run.by_method("blend_identification").items()
+            if len(rows) and name in run.deblenders
+        ]
+        maps = {
+            name: _class_maps(name, run.deblenders[name], batch)
+            for name in with_maps[:MOST_WITH_MAPS]
+        }
+        for kind, of_kind in cases.items():
+            displays = [
+                _display(case, numbers.index(case.scene), batch, run, maps, mistakes)
+                for case in of_kind
+            ]
+            if displays:
+                read = _READ_MAPS if any(display.maps for display in displays) else _READ_CASES
+                yield Figure(
+                    f"scenes_{kind}", TITLES[kind], f"{_RULES[kind]} {read}", CasesDisplay(displays)
+                )
 
 
 def _class_maps(name: str, method: Deblender, batch: BlendBatch) -> list[ClassMaps]:
@@ -135,30 +124,30 @@ def _display(
     case: Case,
     index: int,
     batch: BlendBatch,
-    methods: Sequence[str],
-    truth: pd.DataFrame,
-    detections: pd.DataFrame,
-    maps: Mapping[str, list[ClassMaps]],
+    run: Collected,
+    maps: Mapping[str, Sequence[ClassMaps]],
     mistakes: pd.DataFrame,
-    radius_arcsec: float,
 ) -> CaseDisplay:
     """Return the display of a scene, the one of this index in the batch."""
     survey = batch.survey
     band = reference_band(survey)
     variance = background_variance(survey, survey.get_filter(survey.available_filters[band]))
+    truth, detections, mistakes = (
+        table[table["scene"] == case.scene] for table in (run.truth, run.detections, mistakes)
+    )
     scene = SceneDisplay(
         batch.blend_images[index, band],
-        truth[truth["scene"] == case.scene],
-        detections[detections["scene"] == case.scene],
+        truth,
+        detections,
         float(np.sqrt(variance)),
-        methods,
-        radius_arcsec / pixel_scale_arcsec(survey),
+        run.methods,
+        run.rules.radius_arcsec / pixel_scale_arcsec(survey),
     )
     return CaseDisplay(
         scene,
         scene_class_map(batch, index),
         {name: of_scenes[index] for name, of_scenes in maps.items() if of_scenes},
-        _title(case, mistakes[mistakes["scene"] == case.scene]),
+        _title(case, mistakes),
     )
 
 

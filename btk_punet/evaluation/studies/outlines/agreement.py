@@ -1,6 +1,6 @@
-"""The outlines of a batch as tidy tables: a row a source, a row a detection, a row a scene.
+"""Outlines against footprints, as tidy tables: one row per source, per detection, per scene.
 
-Every figure on outlines is counted from these three tables (see `segmentation_tables`). The
+Every figure on outlines is counted from these three tables. The
 *footprint* of a source is where its noiseless flux exceeds k sigma of the background; of a real
 galaxy, the connected part of that which holds its centre. The sources are those that count
 (`batch_tables`) and have a footprint.
@@ -13,23 +13,62 @@ import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.quantities import METHOD, Column
 from btk_punet.evaluation.scoring.maps import source_footprints
 from btk_punet.evaluation.scoring.masks import mask_iou, overlapped, undeblended
 from btk_punet.evaluation.statistics.average_precision import IOU_THRESHOLDS, mask_outcomes
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
+from btk_punet.evaluation.studies.base import Tidy
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 
-# The tables, and by which columns the rows of a method are sorted.
-TABLES = {
-    "source_outlines": ("scene", "source"),
-    "detection_outlines": ("scene", "detection"),
-    "class_pixels": ("scene",),
-}
 # What becomes of a detection at each threshold of the IoU: 0.5, 0.55, ..., 0.95.
 OUTCOME_COLUMNS = tuple(f"at_{round(100 * threshold)}" for threshold in IOU_THRESHOLDS)
 # Numbers of pixels of a true class that the outlines say are of a class, true class by true class.
 PIXEL_COLUMNS = tuple(f"{true}_as_{said}" for true in CLASS_NAMES for said in CLASS_NAMES)
+
+_SCENE = Column("scene", "number of the scene in the run")
+TIDY = (
+    Tidy(
+        "source_outlines",
+        (
+            _SCENE,
+            METHOD,
+            Column("source", "number of the source in its scene"),
+            Column("iou", "intersection over union of footprint and outline of its match"),
+            Column("overlapped", "whether the footprint shares a pixel with another's"),
+            Column("placed_worse", "whether its match is placed worse than if undeblended"),
+            Column("outlined_worse", "whether its match is outlined worse than if undeblended"),
+        ),
+        ("scene", "source"),
+    ),
+    Tidy(
+        "detection_outlines",
+        (
+            _SCENE,
+            METHOD,
+            Column("detection", "number of the detection in its scene"),
+            Column("p_detect", "probability that it is a source; NaN if there is none"),
+            *(
+                Column(name, f"at an IoU of {threshold:g}: 1 matched, 0 false, -1 neither")
+                for name, threshold in zip(OUTCOME_COLUMNS, IOU_THRESHOLDS, strict=True)
+            ),
+        ),
+        ("scene", "detection"),
+    ),
+    Tidy(
+        "class_pixels",
+        (
+            _SCENE,
+            METHOD,
+            *(
+                Column(name, "pixels: true class, class by the number of outlines there")
+                for name in PIXEL_COLUMNS
+            ),
+        ),
+        ("scene",),
+    ),
+)
 
 
 def batch_outlines(
@@ -54,23 +93,23 @@ def batch_outlines(
     Returns:
         Nothing if no method has a segmentation, else these tables:
 
-        - ``source_outlines``, a row a source that counts and has a footprint: ``scene``,
+        - ``source_outlines``, one row per source that counts and has a footprint: ``scene``,
           ``method``, ``source``; ``iou``, intersection over union of the footprint and the
           outline of its match (NaN if none); ``overlapped``, whether the footprint shares a pixel
           with another's; and of those that are overlapped and matched, whether they are
           ``placed_worse`` and ``outlined_worse`` than if nothing had been deblended (see
           ``SegmentationReport.worse_than_undeblended``).
-        - ``detection_outlines``, a row a detection: ``scene``, ``method``, ``detection``,
+        - ``detection_outlines``, one row per detection: ``scene``, ``method``, ``detection``,
           ``p_detect`` and, at each threshold of the IoU, ``at_50``, ``at_55``, ..., ``at_95``: 1
           matched, 0 false, -1 neither (see `mask_outcomes`).
-        - ``class_pixels``, a row a scene: ``scene``, ``method`` and the numbers of pixels of each
-          true class that are covered by no outline (``..._as_background``), one
+        - ``class_pixels``, one row per scene: ``scene``, ``method`` and the numbers of pixels of
+          each true class that are covered by no outline (``..._as_background``), one
           (``..._as_isolated``) or more (``..._as_blended``).
 
     Raises:
         InputError: if a segmentation does not fit the batch.
     """
-    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    parts: dict[str, list[pd.DataFrame]] = {tidy.name: [] for tidy in TIDY}
     for method, deblend_batch in deblend_batches.items():
         if deblend_batch.segmentation is None:
             continue

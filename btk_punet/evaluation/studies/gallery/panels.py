@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.plotting.display import PanelsDisplay
+from btk_punet.evaluation.plotting.style import plain_label
 from btk_punet.evaluation.studies.gallery.scene import SCENE_LEGEND, SceneDisplay
 from btk_punet.figures import new_figure
 
@@ -36,7 +38,7 @@ class ClassMaps(NamedTuple):
     variance: np.ndarray
 
 
-class CaseDisplay:
+class CaseDisplay(PanelsDisplay):
     """A scene in a row of panels: image with detections, true classes, and maps of the methods.
 
     The class of a pixel is 0, 1 or 2: no source covers it, one does, or several.
@@ -69,9 +71,14 @@ class CaseDisplay:
     @property
     def size_inches(self) -> tuple[float, float]:
         """Width and height of a new figure [inch]: large fields have larger panels."""
+        return self._width, self.row_inches + _LEGEND
+
+    @property
+    def row_inches(self) -> float:
+        """Height of the panels with their title, without a legend [inch]."""
         # Each line of the title needs its own room.
         above = _ABOVE + _LINE * (1 + self._title_lines().count("\n"))
-        return self._width, above + self._panel_inches + _BELOW
+        return above + self._panel_inches + _BELOW
 
     @property
     def _width(self) -> float:
@@ -103,7 +110,7 @@ class CaseDisplay:
 
     def _axes(self, left: float, width: float) -> Axes:
         """Add axes beside the others; left edge and width are in inches."""
-        whole_width, whole_height = self.size_inches
+        whole_width, whole_height = self._width, self.row_inches
         height = self._panel_inches / whole_height
         return self.figure_.add_axes(
             (left / whole_width, _BELOW / whole_height, width / whole_width, height)
@@ -126,8 +133,7 @@ class CaseDisplay:
             The display itself.
         """
         if figure is None:
-            width, height = self.size_inches
-            figure = new_figure((width, height + _LEGEND * legend))
+            figure = new_figure(self.size_inches if legend else (self._width, self.row_inches))
         if legend:
             row = figure.add_subfigure(figure.add_gridspec()[0])
             self.plot(row, methods, legend=False)
@@ -148,7 +154,7 @@ class CaseDisplay:
             self.images_[title] = ax.imshow(
                 values, cmap=colours, origin="lower", vmin=0, vmax=highest
             )
-            ax.set_title(title, fontsize="medium")
+            ax.set_title(plain_label(title), fontsize="medium")
             ax.tick_params(labelleft=False)
         for ax in self.axes_.values():
             ax.tick_params(labelsize="small")
@@ -156,9 +162,8 @@ class CaseDisplay:
         first.set_ylabel("[pixel]", fontsize="small", labelpad=0)
         self._draw_bars()
         if self.title:
-            self.figure_.text(
-                0.01, 0.99, self._title_lines(), va="top", weight="bold"
-            )  # fmt: skip
+            title = plain_label(self._title_lines())
+            self.figure_.text(0.01, 0.99, title, va="top", weight="bold")
         return self
 
     def _draw_bars(self) -> None:
@@ -175,8 +180,8 @@ class CaseDisplay:
             self.colorbars_["variance"] = bar
 
 
-class CasesDisplay:
-    """Scenes below each other, a row of panels each, with one legend.
+class CasesDisplay(PanelsDisplay):
+    """Scenes below each other, one row of panels each, with one legend.
 
     Args:
         cases: The scenes, one or more.
@@ -198,8 +203,8 @@ class CasesDisplay:
     @property
     def size_inches(self) -> tuple[float, float]:
         """Width and height of a new figure that holds all scenes [inch]."""
-        sizes = np.array([case.size_inches for case in self.cases])
-        return float(sizes[:, 0].max()), float(sizes[:, 1].sum() + _LEGEND)
+        width = max(case.size_inches[0] for case in self.cases)
+        return width, sum(case.row_inches for case in self.cases) + _LEGEND
 
     def plot(
         self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None

@@ -1,4 +1,4 @@
-"""How well are blended sources outlined? As a BTK metric, for any deblender with a segmentation."""
+"""How well are blended sources outlined, and is harm done? For any deblender with outlines."""
 
 import numpy as np
 import pandas as pd
@@ -7,26 +7,28 @@ from btk.match import Matching
 from btk.metrics.base import Metric
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.scoring.batch import tables_of_one
 from btk_punet.evaluation.statistics.average_precision import MaskPrecision
 from btk_punet.evaluation.statistics.fractions import (
     COMPLETENESS_BY,
-    DEFAULT_EDGES,
     Edges,
     check_by,
     check_edges,
+    edges_of,
+    fractions,
     merged_counts,
 )
 from btk_punet.evaluation.statistics.means import merged_means
 from btk_punet.evaluation.statistics.pixels import class_report, confusion_matrix
-from btk_punet.evaluation.studies.detection.metrics import tables_of_one
-from btk_punet.evaluation.studies.outlines.batch import batch_outlines, checked_segmentation
-from btk_punet.evaluation.studies.outlines.tables import (
-    blended_region,
-    iou_sums,
-    mask_precision,
-    pixel_counts,
-    worse_than_undeblended,
+from btk_punet.evaluation.studies.outlines.agreement import (
+    PIXEL_COLUMNS,
+    batch_outlines,
+    checked_segmentation,
 )
+from btk_punet.evaluation.studies.outlines.iou import iou_sums
+from btk_punet.evaluation.studies.outlines.precision import CURVE_THRESHOLDS, mask_precision
+
+QUESTIONS = ("unmatched", "placed_worse", "outlined_worse")
 
 
 class SegmentationReport(Metric):
@@ -71,7 +73,7 @@ class SegmentationReport(Metric):
         if not k > 0:
             raise InputError(f"k must be above 0 sigma, got {k}.")
         self.by = check_by(by, COMPLETENESS_BY)
-        self.edges = check_edges(DEFAULT_EDGES[by] if edges is None else edges)
+        self.edges = check_edges(edges_of(by, edges))
         self.k = k
 
     def _get_data(
@@ -116,7 +118,7 @@ class SegmentationReport(Metric):
         return class_report(self._pixels())
 
     def confusion_matrix(self) -> pd.DataFrame:
-        """Return the numbers of pixels: a row a true class, a column what the outlines say."""
+        """Return the numbers of pixels: one row per true class, one column per outlines' class."""
         return confusion_matrix(self._pixels())
 
     def blended_region(self) -> pd.DataFrame:
@@ -129,7 +131,7 @@ class SegmentationReport(Metric):
         return blended_region(self._pixels())
 
     def average_precision(self) -> pd.DataFrame:
-        """Return purity, completeness and average precision, a row a threshold of the IoU."""
+        """Return purity, completeness and average precision, one row per threshold of the IoU."""
         return self._masks().table()
 
     def mean_average_precision(self) -> float:
@@ -167,3 +169,83 @@ class SegmentationReport(Metric):
         if not self.all_data:
             raise InputError("Nothing to aggregate: call the metric on a batch first.")
         return [data[name] for data in self.all_data]
+
+
+def worse_than_undeblended(sources: pd.DataFrame) -> pd.DataFrame:
+    """Return how often deblending did harm: see ``SegmentationReport.worse_than_undeblended``.
+
+    Args:
+        sources: Rows of one method of ``source_outlines``.
+    """
+    asked = sources[sources["overlapped"]]
+    matched = asked[asked["iou"].notna()]
+    n, n_matched = len(asked), len(matched)
+    worse = [int(matched[name].sum()) for name in QUESTIONS[1:]]
+    table = fractions(np.array([n, n_matched, n_matched]), np.array([n - n_matched, *worse]))
+    table.insert(0, "quantity", QUESTIONS)
+    return table
+
+
+def pixel_counts(class_pixels: pd.DataFrame) -> np.ndarray:
+    """Return the confusion matrix of the rows of ``class_pixels``, shape (3, 3), truth first."""
+    return class_pixels[list(PIXEL_COLUMNS)].sum().to_numpy(int).reshape(3, 3)
+
+
+def blended_region(counts: np.ndarray) -> pd.DataFrame:
+    """Return the IoU of the blended region: one row.
+
+    Args:
+        counts: Of `pixel_counts`.
+
+    Returns:
+        Columns ``n``, pixels that two outlines or more cover, or of true class 2; ``k``, pixels
+        that are both; ``value`` = k / n, NaN without blends.
+    """
+    both = counts[2, 2]
+    either = counts[2].sum() + counts[:, 2].sum() - both
+    return pd.DataFrame(
+        {"n": [either], "k": [both], "value": [both / either if either else np.nan]}
+    )
+
+
+def outline_scores(
+    sources: pd.DataFrame, counts: np.ndarray, precision: MaskPrecision
+) -> pd.DataFrame:
+    """Return all scores of one method: one row.
+
+    Args:
+        sources: Rows of one method of ``source_outlines``.
+        counts: Of `pixel_counts`.
+        precision: Of `mask_precision`.
+
+    Returns:
+        ``mean_iou`` of the matched sources; ``blended_region_iou`` (see `blended_region`);
+        ``average_precision``, the mean over the thresholds of the IoU, and
+        ``average_precision_50``, ``average_precision_75`` at one (NaN without probabilities); and
+        the fractions ``unmatched``, ``placed_worse``, ``outlined_worse`` of
+        `worse_than_undeblended`. With each its ``_n``, ``_k`` and interval ``_lo`` to ``_hi``,
+        where there is one.
+    """
+    mean = merged_means([iou_sums(sources, sources, None)]).iloc[0]
+    region = blended_region(counts).iloc[0]
+    table = precision.table().set_index("iou_threshold")["average_precision"]
+    row = {
+        "mean_iou": mean["value"],
+        "mean_iou_n": int(mean["n"]),
+        "mean_iou_lo": mean["value_lo"],
+        "mean_iou_hi": mean["value_hi"],
+        "blended_region_iou": region["value"],
+        "blended_region_iou_n": int(region["n"]),
+        "blended_region_iou_k": int(region["k"]),
+        "average_precision": precision.mean_average_precision(),
+        **{f"average_precision_{round(100 * at)}": table[at] for at in CURVE_THRESHOLDS},
+    }
+    for harm in worse_than_undeblended(sources).itertuples():
+        row |= {
+            harm.quantity: harm.value,
+            f"{harm.quantity}_n": harm.n,
+            f"{harm.quantity}_k": harm.k,
+            f"{harm.quantity}_lo": harm.value_lo,
+            f"{harm.quantity}_hi": harm.value_hi,
+        }
+    return pd.DataFrame([row])

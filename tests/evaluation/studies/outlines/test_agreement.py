@@ -1,4 +1,4 @@
-"""Outlines as tidy tables, of scenes counted by hand (see `test_segmentation`)."""
+"""Outlines as tidy tables, of scenes counted by hand (see `test_scores`)."""
 
 import numpy as np
 import pandas as pd
@@ -6,14 +6,14 @@ import pytest
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
-from btk_punet.evaluation.studies.outlines.batch import (
+from btk_punet.evaluation.studies.outlines.agreement import (
     OUTCOME_COLUMNS,
     PIXEL_COLUMNS,
-    TABLES,
+    TIDY,
     batch_outlines,
 )
 from tests.evaluation.conftest import SIZE, bright_scenes, deblend_batch, detection_table
-from tests.evaluation.studies.outlines.test_metric import FOUND, PAIR_AND_ONE, box, outlined
+from tests.evaluation.studies.outlines.test_scores import FOUND, PAIR_AND_ONE, box, outlined
 
 
 def tables_of(batch, found, first_scene=0, **options):
@@ -35,7 +35,7 @@ def test_no_outlines():
 def test_no_sources_and_no_detections():
     batch = bright_scenes([[], []])
     tables = tables_of(batch, {"mine": outlined(batch, [], [])})
-    assert list(tables) == list(TABLES)
+    assert list(tables) == [tidy.name for tidy in TIDY]
     assert [len(table) for table in tables.values()] == [0, 0, 2]
     assert tables["class_pixels"]["background_as_background"].tolist() == [SIZE**2] * 2
 
@@ -43,8 +43,9 @@ def test_no_sources_and_no_detections():
 def test_batches_without_rows_have_the_same_columns():
     batch = bright_scenes([[]])
     nothing = tables_of(batch, {"mine": outlined(batch, [])})
-    for name, table in by_hand().items():
+    for tidy, (name, table) in zip(TIDY, by_hand().items(), strict=True):
         pd.testing.assert_series_equal(nothing[name].dtypes, table.dtypes)
+        assert [column.name for column in tidy.columns] == table.columns.tolist()
 
 
 def test_sources():
