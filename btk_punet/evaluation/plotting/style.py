@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,11 @@ def method_styles(
     return drawn, {name: {"color": colours[name], "marker": markers[name]} for name in drawn}
 
 
+def plain_label(name: str) -> str:
+    """Return a name such that matplotlib writes it as it is, and takes no ``$`` for mathtext."""
+    return str(name).replace("$", r"\$")
+
+
 def methods_of(table: pd.DataFrame) -> list[str]:
     """Return the names of the methods of a table in its order, without the information ceiling."""
     return [name for name in dict.fromkeys(table["method"]) if name != CEILING]
@@ -74,7 +79,7 @@ def some_bins(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows_by_method(table: pd.DataFrame, bins: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows of each method, one a bin; NaN where the method has no row for it."""
+    """Return the rows of each method, one per bin; NaN where the method has no row for it."""
     index = pd.MultiIndex.from_frame(bins)
     return {
         name: rows.set_index(["lo", "hi"]).reindex(index)
@@ -123,6 +128,25 @@ def set_bin_ticks(ax: Axes, bins: pd.DataFrame, by: str) -> None:
     decimals = decimals_of(edges.ravel()) if by == "magnitude" else None
     names = [bin_label(low, high, decimals) for low, high in edges]
     ax.set_xticks(np.arange(len(bins)), names, rotation=40, ha="right", rotation_mode="anchor")
+
+
+def draw_legend(ax: Axes, handles: Mapping[str, Any]) -> Any:
+    """Draw a legend that hides no data: beside the axes if their figure makes room for it.
+
+    Args:
+        ax: The axes.
+        handles: What is drawn, by its name.
+
+    Returns:
+        The legend; None if there is nothing to name.
+    """
+    if not handles:
+        return None
+    beside: dict[str, Any] = {}
+    # In a figure without a layout it would be cut off.
+    if ax.figure.get_layout_engine() is not None:
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
+    return ax.legend(handles.values(), map(plain_label, handles), **beside)
 
 
 def decimals_of(edges: Iterable[float]) -> int:
