@@ -15,6 +15,7 @@ from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.match import Matching
 from btk.metrics.utils import effmat
 
+from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.statistics.fractions import (
     COMPLETENESS_BY,
@@ -133,11 +134,19 @@ def count_matrix(truth: pd.DataFrame, n_scenes: int | None = None) -> np.ndarray
 
     Returns:
         Array of shape (most found + 1, most true + 1), int.
+
+    Raises:
+        InputError: if there are more scenes in ``truth``.
     """
     by_scene = _counted(truth).groupby("scene")["matched"]
     true, found = by_scene.size().to_numpy(), by_scene.sum().to_numpy(int)
     # Scenes of which no source counts have their own cell.
-    n_scenes = truth["scene"].nunique() if n_scenes is None else n_scenes
+    n_in_truth = truth["scene"].nunique()
+    n_scenes = n_in_truth if n_scenes is None else n_scenes
+    if n_scenes < n_in_truth:
+        raise InputError(
+            f"n_scenes must be at least {n_in_truth}, the scenes in truth, got {n_scenes}."
+        )
     true = np.append(true, np.zeros(n_scenes - len(true), int))
     found = np.append(found, np.zeros(len(true) - len(found), int))
     return effmat(found, true).astype(int) if len(true) else np.zeros((1, 1), int)

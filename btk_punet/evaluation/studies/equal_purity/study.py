@@ -20,6 +20,7 @@ from btk_punet.evaluation.studies.equal_purity.sweep import purity_completeness_
 from btk_punet.evaluation.studies.table import Layout, Table, all_described
 
 _DISTANCE = OF_SOURCES["neighbour_distance_arcsec"]
+_PAIRED = "Each bootstrap draw takes the same scenes for both methods."
 # So many margins are spoken of.
 MOST_ANSWERS = 3
 
@@ -213,8 +214,7 @@ def _margin_table(name: str, data: pd.DataFrame, binned: bool) -> Table:
             ),
             caption=(
                 "Completeness less that of each other method at the other's purity, by "
-                f"{_DISTANCE.words}, with the number of sources. Scenes are drawn in pairs, the "
-                "same ones for both methods."
+                f"{_DISTANCE.words}, with the number of sources. {_PAIRED}"
             ),
             quantity=_DISTANCE,
         )
@@ -233,8 +233,7 @@ def _margin_table(name: str, data: pd.DataFrame, binned: bool) -> Table:
             "beyond doubt where the 95% interval leaves out 0."
         ),
         caption=(
-            "Completeness at the purity of each other method, and its margin over it. Scenes are "
-            "drawn in pairs, the same ones for both methods."
+            f"Completeness at the purity of each other method, and its margin over it. {_PAIRED}"
         ),
         shown=data.assign(interval_95=[_interval(row, "_95") for _, row in data.iterrows()]),
     )
