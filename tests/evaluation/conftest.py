@@ -8,6 +8,7 @@ from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.survey import get_surveys
 
+from btk_punet.evaluation.studies.base import Collected
 
 BACKGROUND = 155.57  # variance of a pixel in BTK's Euclid_VIS [electron^2]
 SIZE = 64
@@ -171,24 +172,17 @@ def no_screen():
         plt.close("all")
 
 
-def check_written(tables, folder, without_latex):
-    """Write tables, and check that all columns are described and that values read back."""
-    paths = write_tables(tables, folder)
-    assert {path.stem for path in paths if path.suffix == ".tex"} == set(tables) - {without_latex}
-    assert latex_table(without_latex, tables[without_latex]) == ""
-    for name, table in tables.items():
-        read = Table.read(folder / f"{name}.ecsv")
-        assert read.colnames == list(table.columns)
-        assert all(read[column].description for column in read.colnames)
-        if "value" in table:
-            np.testing.assert_array_equal(read["value"], table["value"])
+def collected(truth, detections, methods=None, n_scenes=1, **tidy):
+    """Return a run from its tidy tables; its methods are those of the tables if None."""
+    if methods is None:
+        methods = list(dict.fromkeys([*truth["method"], *detections["method"]]))
+    tidy |= {"truth": truth, "detections": detections}
+    return Collected(methods, n_scenes, tidy)
 
 
-def check_latex(name, table, line):
-    """Check that the LaTeX of a table holds a line, and is balanced."""
-    text = latex_table(name, table)
-    assert line in text
-    assert text.count("{") == text.count("}")
+def tables_of(study, run):
+    """Return the tables of a study by name."""
+    return {table.name: table for table in study.tables(run)}
 
 
 # The scene that is counted by hand. Pixels are 0.1 arcsec; every source is a 5 x 5 square.

@@ -1,10 +1,4 @@
-"""Plots of the tables of a comparison, as objects that a paper's author can restyle.
-
-The manner is scikit-learn's: a display holds numbers that are computed already, `plot` draws them
-and returns the display, whose ``figure_`` and ``ax_`` (or ``axes_``) are ordinary matplotlib
-objects. Matplotlib is loaded when something is drawn, its settings are left as they are, and a
-method has the same colour and marker in every plot of a comparison, whichever of them are drawn.
-"""
+"""Completeness and purity in bins of one quantity, as lines with intervals."""
 
 from __future__ import annotations
 
@@ -15,45 +9,34 @@ import numpy as np
 import pandas as pd
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.plotting.display import AxesDisplay
 from btk_punet.evaluation.plotting.style import (
     bin_label,
+    draw_legend,
     error_lengths,
     method_styles,
     methods_of,
+    plain_label,
     rows_by_method,
     some_bins,
     without_unknown_ceiling,
 )
-from btk_punet.evaluation.quantities import CEILING
-from btk_punet.evaluation.statistics.fractions import COMPLETENESS_BY, PURITY_BY
+from btk_punet.evaluation.quantities import CEILING, OF_DETECTIONS, OF_SOURCES
 from btk_punet.figures import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Quantity -> what the axis of a plot is called.
-COMPLETENESS_LABELS = {
-    "magnitude": "True magnitude [AB mag]",
-    "neighbour_distance_arcsec": "Distance to nearest neighbour [arcsec]",
-    "size_arcsec": "Half-light radius [arcsec]",
-    "alone_snr": "Signal-to-noise ratio if it were alone",
-    "limit_snr": "Signal-to-noise ratio among unknown neighbours (information limit)",
-    "blendedness": "Blendedness",
-}
-
-PURITY_LABELS = {
-    "magnitude": "Magnitude in an aperture of 0.5 arcsec radius [AB mag]",
-    "neighbour_distance_arcsec": "Distance to nearest other detection [arcsec]",
-}
-
+# What the bins of each fraction may be of.
+_BINNED_BY = {"completeness": OF_SOURCES, "purity": OF_DETECTIONS}
 _GREY = "0.4"
 
 
-class FractionDisplay:
-    """Completeness or purity in bins of one quantity: a line a method, with 68% intervals.
+class FractionDisplay(AxesDisplay):
+    """Completeness or purity in bins of one quantity: one line per method, with 68% intervals.
 
     Args:
-        table: ``completeness_by_*`` or ``purity_by_*`` of `summary_tables`, or what the
+        table: ``completeness_by_*`` or ``purity_by_*`` of a comparison, or what the
             ``aggregate()`` of `Completeness` or `Purity` returns.
         quantity: ``"completeness"`` or ``"purity"``.
         by: What the table is binned by, a column of the truth table such as ``"magnitude"``.
@@ -72,7 +55,7 @@ class FractionDisplay:
         >>> display.plot().ax_.set_title("groups")  # doctest: +SKIP
     """
 
-    size_inches = (6.4, 4.4)
+    size_inches = (7.8, 4.4)
 
     def __init__(self, table: pd.DataFrame, quantity: str, by: str):
         self.table = table
@@ -92,7 +75,7 @@ class FractionDisplay:
         Raises:
             InputError: for a quantity or method that is not known.
         """
-        labels = self._labels()
+        label = self._label()
         table = self.table
         if "method" not in table:
             table = table.assign(method="")
@@ -102,7 +85,7 @@ class FractionDisplay:
         rows = rows_by_method(table, bins)
         self.ax_ = new_axes(self.size_inches) if ax is None else ax
         self.figure_ = self.ax_.figure
-        left, right = self._draw_bins(bins, labels[self.by])
+        left, right = self._draw_bins(bins, label)
         dark = np.isposinf(bins["lo"].to_numpy())
 
         # Side by side within the bin, so that intervals of equal values can all be seen.
@@ -140,22 +123,18 @@ class FractionDisplay:
         handles = {name: bars for name, bars in self.errorbars_.items() if name}
         if self.ceiling_ is not None:
             handles[CEILING] = self.ceiling_
-        self.legend_ = self.ax_.legend(handles.values(), handles.keys()) if handles else None
+        self.legend_ = draw_legend(self.ax_, handles)
         return self
 
-    def _labels(self) -> dict[str, str]:
-        known = {
-            "completeness": {by: COMPLETENESS_LABELS[by] for by in COMPLETENESS_BY},
-            "purity": {by: PURITY_LABELS[by] for by in PURITY_BY},
-        }
-        if self.quantity not in known:
-            raise InputError(f"quantity must be one of {list(known)}, got {self.quantity!r}.")
-        if self.by not in known[self.quantity]:
+    def _label(self) -> str:
+        if self.quantity not in _BINNED_BY:
+            raise InputError(f"quantity must be one of {list(_BINNED_BY)}, got {self.quantity!r}.")
+        known = _BINNED_BY[self.quantity]
+        if self.by not in known:
             raise InputError(
-                f"by must be one of {list(known[self.quantity])} for {self.quantity}, "
-                f"got {self.by!r}."
+                f"by must be one of {list(known)} for {self.quantity}, got {self.by!r}."
             )
-        return known[self.quantity]
+        return known[self.by].label
 
     def _draw_bins(self, bins: pd.DataFrame, label: str) -> tuple[np.ndarray, np.ndarray]:
         """Lay the bins out along the axis; return where each begins and ends."""
@@ -212,7 +191,7 @@ class FractionDisplay:
         top.tick_params(length=0, pad=2, labelsize=size, labelcolor=_GREY)
         top.spines["top"].set_visible(False)
         self.ax_.annotate(
-            "\n".join(f"N {name}".strip() for name in lines), (0, 1), xytext=(-3, 2),
+            "\n".join(plain_label(f"N {name}".strip()) for name in lines), (0, 1), xytext=(-3, 2),
             xycoords="axes fraction", textcoords="offset points",
             ha="right", va="bottom", fontsize=size, color=_GREY,
         )  # fmt: skip

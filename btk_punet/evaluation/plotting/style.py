@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,6 +128,25 @@ def set_bin_ticks(ax: Axes, bins: pd.DataFrame, by: str) -> None:
     decimals = decimals_of(edges.ravel()) if by == "magnitude" else None
     names = [bin_label(low, high, decimals) for low, high in edges]
     ax.set_xticks(np.arange(len(bins)), names, rotation=40, ha="right", rotation_mode="anchor")
+
+
+def draw_legend(ax: Axes, handles: Mapping[str, Any]) -> Any:
+    """Draw a legend that hides no data: beside the axes if their figure makes room for it.
+
+    Args:
+        ax: The axes.
+        handles: What is drawn, by its name.
+
+    Returns:
+        The legend; None if there is nothing to name.
+    """
+    if not handles:
+        return None
+    beside: dict[str, Any] = {}
+    # In a figure without a layout it would be cut off.
+    if ax.figure.get_layout_engine() is not None:
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
+    return ax.legend(handles.values(), map(plain_label, handles), **beside)
 
 
 def decimals_of(edges: Iterable[float]) -> int:

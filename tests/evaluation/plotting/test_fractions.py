@@ -12,9 +12,11 @@ from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import method_colours
 from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.statistics.fractions import COMPLETENESS_BY, fractions
-from btk_punet.evaluation.studies.detection.summary import summary_tables
+from btk_punet.evaluation.studies.detection.false_detections import FalseDetections
+from btk_punet.evaluation.studies.detection.found import Found
 from btk_punet.evaluation.studies.gallery.scene import SceneDisplay
 from btk_punet.figures import PALETTE
+from tests.evaluation.conftest import collected, tables_of
 
 METHODS = ["SEP", "SExtractor", "ProbaUNet"]
 
@@ -70,7 +72,14 @@ def example_tables():
             detection_rows("ProbaUNet", [], []),
         ]
     )
-    return summary_tables(truth, detections)
+    return counted(truth, detections)
+
+
+def counted(truth, detections):
+    """Return completeness, purity and matrices of a run of one scene, by name."""
+    run = collected(truth, detections)
+    tables = tables_of(Found(), run) | tables_of(FalseDetections(), run)
+    return {name: table.data for name, table in tables.items()}
 
 
 def fraction_table(edges, **n_and_k):
@@ -94,7 +103,7 @@ def axes():
 
 class TestFractionDisplay:
     def test_without_any_detection(self):
-        tables = summary_tables(
+        tables = counted(
             truth_rows("SEP", [False] * 3), detection_rows("SEP", [], []).astype({"matched": bool})
         )
         display = FractionDisplay(tables["purity_by_magnitude"], "purity", "magnitude").plot(axes())
@@ -103,7 +112,7 @@ class TestFractionDisplay:
 
     def test_without_any_source(self):
         truth = truth_rows("SEP", [False] * 3, counts=False)
-        tables = summary_tables(truth, detection_rows("SEP", [1.0], [False]))
+        tables = counted(truth, detection_rows("SEP", [1.0], [False]))
         for by in COMPLETENESS_BY:
             name = f"completeness_by_{by.removesuffix('_arcsec')}"
             FractionDisplay(tables[name], "completeness", by).plot(axes())
@@ -139,7 +148,7 @@ class TestFractionDisplay:
 
     def test_ceiling_that_was_not_computed_is_left_out(self):
         truth = truth_rows("SEP", [True, True, False], limit_snr=np.nan)
-        tables = summary_tables(truth, detection_rows("SEP", [1.0], [True]))
+        tables = counted(truth, detection_rows("SEP", [1.0], [True]))
         table = tables["completeness_by_magnitude"]
         display = FractionDisplay(table, "completeness", "magnitude").plot(axes())
         assert display.ceiling_ is None
@@ -207,6 +216,18 @@ class TestFractionDisplay:
         with pytest.raises(InputError, match="must be"):
             FractionDisplay(table, quantity, by).plot(axes(), methods)
 
+    def test_names_are_no_mathtext(self):
+        table = fraction_table([22.0, 22.5], a=([8], [4]), b=([7], [4]))
+        table = table.replace({"method": {"a": "$x_1$", "b": "_b"}})
+        figure = Figure(layout="constrained")
+        display = FractionDisplay(table, "completeness", "magnitude").plot(figure.subplots())
+        figure.draw_without_rendering()
+        assert [t.get_text() for t in display.legend_.get_texts()] == [r"\$x_1\$", "_b"]
+        # Beside the axes, where it hides nothing.
+        box = display.legend_.get_window_extent()
+        assert box.x0 >= display.ax_.get_window_extent().x1
+        assert box.x1 <= figure.bbox.x1
+
     def test_settings_of_the_user_stay_as_they_are(self):
         before = matplotlib.rcParams.copy()
         table = fraction_table([22.0, 22.5], SEP=([8], [4]))
@@ -256,7 +277,6 @@ class TestSceneDisplay:
 def test_importing_does_not_load_matplotlib():
     code = (
         "import sys, btk_punet, btk_punet.evaluation.plotting.fractions, "
-        "btk_punet.evaluation.report.export, "
-        "btk_punet.evaluation.report.html; sys.exit('matplotlib' in sys.modules)"
+        "btk_punet.evaluation.studies.detection.found; sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Matrices as coloured cells, a panel a method, in the manner of `display`."""
+"""Completeness in two dimensions, and numbers of sources found: coloured cells, a panel each."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from btk_punet.evaluation.plotting.fractions import COMPLETENESS_LABELS
+from btk_punet.evaluation.plotting.display import PanelsDisplay
 from btk_punet.evaluation.plotting.style import (
     bin_label,
     chosen_methods,
     decimals_of,
     methods_of,
     panel_grid,
+    plain_label,
     readable_on,
     some_bins,
 )
+from btk_punet.evaluation.quantities import OF_SOURCES
 from btk_punet.figures import new_figure
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 MAX_ANNOTATED = 13
 
 
-class _MatrixDisplay:
-    """Panels of coloured, annotated cells, one a method, with one colour bar."""
+class _MatrixDisplay(PanelsDisplay):
+    """Panels of coloured, annotated cells, one per method, with one colour bar."""
 
     cell_inches = (0.55, 0.38)
     colour_map = "viridis"
@@ -90,7 +92,7 @@ class _MatrixDisplay:
             ax.set_xticks(np.arange(len(x_names))[::step], x_names[::step], fontsize="small")
             ax.set_yticks(np.arange(len(y_names))[::step], y_names[::step], fontsize="small")
             ax.tick_params(length=0, labelbottom=i + n_columns >= len(drawn))
-            ax.set_title(name, fontsize="medium")
+            ax.set_title(plain_label(name), fontsize="medium")
             ax.spines[:].set_visible(False)
         if drawn:
             self.figure_.supxlabel(self.labels[0], fontsize="medium")
@@ -103,13 +105,13 @@ class _MatrixDisplay:
 
 
 class EfficiencyDisplay(_MatrixDisplay):
-    """Completeness in magnitude and neighbour distance at once, a panel a method.
+    """Completeness in magnitude and neighbour distance at once, one panel per method.
 
     Each cell holds the completeness and, smaller, the number of true sources; cells without any
     are hatched.
 
     Args:
-        table: ``efficiency`` of `summary_tables`.
+        table: ``efficiency`` of a comparison.
 
     Attributes:
         figure_: The figure drawn in.
@@ -118,8 +120,8 @@ class EfficiencyDisplay(_MatrixDisplay):
     """
 
     labels = (
-        COMPLETENESS_LABELS["neighbour_distance_arcsec"],
-        COMPLETENESS_LABELS["magnitude"],
+        OF_SOURCES["neighbour_distance_arcsec"].label,
+        OF_SOURCES["magnitude"].label,
         "Completeness",
     )
 
@@ -171,7 +173,7 @@ class CountMatrixDisplay(_MatrixDisplay):
     any are left blank. On the diagonal, which is outlined, every source was found.
 
     Args:
-        table: ``count_matrix`` of `summary_tables`.
+        table: ``count_matrix`` of a comparison.
 
     Attributes:
         figure_: The figure drawn in.

@@ -1,161 +1,30 @@
-"""Completeness, purity and detection efficiency: counts first, then fractions with intervals.
-
-*Completeness* is recall: matched sources over true sources. *Purity* is precision: matched
-detections over detections. Every figure is a sum of counts over all scenes, then one division;
-never a mean of ratios. The functions count from the tidy tables of `batch_tables`; the
-classes are BTK ``Metric`` objects, called batch by batch.
-"""
+"""Completeness, purity and detection efficiency as BTK metrics, called batch by batch."""
 
 import numpy as np
 import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.match import Matching
 from btk.metrics.base import Metric
-from btk.metrics.utils import effmat
 
-from btk_punet.evaluation.scoring.batch import batch_tables
+from btk_punet.evaluation.scoring.counting import (
+    column_fractions,
+    completeness_table,
+    completeness_total,
+    count_matrix,
+    efficiency_table,
+    purity_table,
+    purity_total,
+    tables_of_one,
+)
 from btk_punet.evaluation.statistics.fractions import (
     COMPLETENESS_BY,
     PURITY_BY,
     Edges,
-    bin_numbers,
-    binned_fraction,
     check_by,
     check_edges,
     edges_of,
-    fractions,
     merged_counts,
 )
-
-# A method that found every source above this `limit_snr`, and no other, is at the ceiling.
-CEILING_SNR = 5.0
-
-
-def completeness_table(
-    truth: pd.DataFrame, by: str = "magnitude", edges: Edges | None = None
-) -> pd.DataFrame:
-    """Return the completeness of one method: the fraction of the sources that count and are found.
-
-    Args:
-        truth: Rows of one method of the truth table.
-        by: Column to bin by, one of `COMPLETENESS_BY`.
-        edges: Edges of the bins; `DEFAULT_EDGES` if None.
-    """
-    counted = _counted(truth)
-    return binned_fraction(
-        counted[check_by(by, COMPLETENESS_BY)], counted["matched"], edges_of(by, edges)
-    )
-
-
-def ceiling_table(
-    truth: pd.DataFrame, by: str = "magnitude", edges: Edges | None = None
-) -> pd.DataFrame:
-    """Return the information ceiling: the completeness if just ``limit_snr > 5`` were found.
-
-    Args are those of `completeness_table`; the rows of any one method will do.
-    """
-    return completeness_table(at_ceiling(truth), by, edges)
-
-
-def at_ceiling(truth: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows as if just the sources with ``limit_snr > 5`` were matched.
-
-    Rows whose ``limit_snr`` was not computed (NaN) are left out: their ceiling is not known.
-    """
-    known = truth[truth["limit_snr"].notna()]
-    return known.assign(matched=known["limit_snr"] > CEILING_SNR)
-
-
-def purity_table(
-    detections: pd.DataFrame, by: str = "magnitude", edges: Edges | None = None
-) -> pd.DataFrame:
-    """Return the purity of one method: the fraction of its detections that match a source.
-
-    By magnitude, a last row with ``lo = hi = inf`` holds the detections whose aperture flux is
-    not above 0.
-
-    Args:
-        detections: Rows of one method of the detection table.
-        by: ``"magnitude"`` (in an aperture, the same for every method) or
-            ``"neighbour_distance_arcsec"`` (to the nearest other detection).
-        edges: Edges of the bins; `DEFAULT_EDGES` if None.
-    """
-    counted = detections[detections["in_bounds"]]
-    values = counted[check_by(by, PURITY_BY)]
-    if by != "magnitude":
-        return binned_fraction(values, counted["matched"], edges_of(by, edges))
-    dark = np.isinf(values)
-    table = binned_fraction(values[~dark], counted["matched"][~dark], edges_of(by, edges))
-    row = fractions(np.array([dark.sum()]), np.array([counted["matched"][dark].sum()]))
-    row.insert(0, "hi", np.inf)
-    row.insert(0, "lo", np.inf)
-    return pd.concat([table, row], ignore_index=True)
-
-
-def efficiency_table(
-    truth: pd.DataFrame,
-    magnitude_edges: Edges | None = None,
-    distance_edges: Edges | None = None,
-) -> pd.DataFrame:
-    """Return the completeness of one method in magnitude and neighbour distance at once.
-
-    Returns:
-        One row a cell: ``magnitude_lo``, ``magnitude_hi``, ``lo``, ``hi`` (neighbour distance
-        [arcsec]) and the columns of `fractions`.
-    """
-    magnitude_edges = check_edges(edges_of("magnitude", magnitude_edges))
-    counted = _counted(truth)
-    which = bin_numbers(counted["magnitude"].to_numpy(float), magnitude_edges)
-    tables = []
-    for number, (low, high) in enumerate(
-        zip(magnitude_edges[:-1], magnitude_edges[1:], strict=True)
-    ):
-        table = completeness_table(
-            counted[which == number], "neighbour_distance_arcsec", distance_edges
-        )
-        table.insert(0, "magnitude_hi", high)
-        table.insert(0, "magnitude_lo", low)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
-def count_matrix(truth: pd.DataFrame, n_scenes: int | None = None) -> np.ndarray:
-    """Return BTK's count matrix: the number of scenes with (found, true) sources that count.
-
-    Args:
-        truth: Rows of one method of the truth table.
-        n_scenes: Number of scenes. If None, those without any source, which are not in the truth
-            table, are left out; as BTK does it, they belong in the cell (0, 0).
-
-    Returns:
-        Array of shape (most found + 1, most true + 1), int.
-    """
-    by_scene = _counted(truth).groupby("scene")["matched"]
-    true, found = by_scene.size().to_numpy(), by_scene.sum().to_numpy(int)
-    # Scenes of which no source counts have their own cell.
-    n_scenes = truth["scene"].nunique() if n_scenes is None else n_scenes
-    true = np.append(true, np.zeros(n_scenes - len(true), int))
-    found = np.append(found, np.zeros(len(true) - len(found), int))
-    return effmat(found, true).astype(int) if len(true) else np.zeros((1, 1), int)
-
-
-def column_fractions(counts: np.ndarray) -> np.ndarray:
-    """Return a count matrix divided by the sums of its columns; NaN in a column without counts."""
-    total = counts.sum(axis=0, keepdims=True)
-    return np.where(total > 0, counts / np.maximum(total, 1), np.nan)
-
-
-def tables_of_one(
-    blend_batch: BlendBatch,
-    deblend_batch: DeblendBatch,
-    matching: Matching | None = None,
-    with_limit: bool = False,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the truth and detection tables of one method, matched here if no matching is given."""
-    matchings = None if matching is None else {"method": matching}
-    return batch_tables(
-        blend_batch, {"method": deblend_batch}, matchings=matchings, with_limit=with_limit
-    )
 
 
 class _CountMetric(Metric):
@@ -279,22 +148,3 @@ class DetectionEfficiency(_CountMetric):
     def efficiency_matrix(self) -> np.ndarray:
         """Return the count matrix divided by the sums of its columns."""
         return column_fractions(self.count_matrix())
-
-
-def completeness_total(truth: pd.DataFrame) -> pd.DataFrame:
-    """Return the completeness of one method over everything: one row, the columns of `fractions`.
-
-    A set's information ceiling is that of ``at_ceiling(truth)``.
-    """
-    counted = _counted(truth)
-    return fractions(np.array([len(counted)]), np.array([counted["matched"].sum()]))
-
-
-def purity_total(detections: pd.DataFrame) -> pd.DataFrame:
-    """Return the purity of one method over everything: one row, the columns of `fractions`."""
-    counted = detections[detections["in_bounds"]]
-    return fractions(np.array([len(counted)]), np.array([counted["matched"].sum()]))
-
-
-def _counted(truth: pd.DataFrame) -> pd.DataFrame:
-    return truth[truth["counts"]]

@@ -21,12 +21,12 @@ def ceiling_share_table(
     where it is not.
 
     Args:
-        headline: ``headline`` of `summary_tables`.
-        curves: ``purity_completeness`` of `probability_tables`; None if no method has any.
+        headline: ``headline`` of a comparison, or `headline_table`.
+        curves: ``purity_completeness`` of a comparison; None if no method has any.
         purity: The purity, above 0 and at most 1.
 
     Returns:
-        One row a method: ``method``; ``purity``, that at which it is taken; ``threshold`` on its
+        One row per method: ``method``; ``purity``, that at which it is taken; ``threshold`` on its
         ``p_detect`` (NaN for one without); ``completeness``, ``ceiling`` and ``share``, the first
         over the second, with ``share_lo``, ``share_hi`` (68% Wilson interval of the completeness,
         over the ceiling); ``reached``, whether the purity is. NaN where it is not.

@@ -1,4 +1,4 @@
-"""Completeness against purity, of detections and of flagged blends, in the manner of `display`."""
+"""Completeness against purity: the curve of a threshold, and others as points beside it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from btk_punet.evaluation.plotting.display import AxesDisplay
 from btk_punet.evaluation.plotting.style import (
+    draw_legend,
     error_lengths,
     method_styles,
     methods_of,
 )
 from btk_punet.evaluation.quantities import CEILING
-from btk_punet.evaluation.studies.probabilities.blend_identification import BLENDINATOR_PERCENT
 from btk_punet.figures import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLENDINATOR = "Blendinator"
 
-
-class PurityCompletenessDisplay:
+class PurityCompletenessDisplay(AxesDisplay):
     """The curve of a detector with a threshold, and others as points beside it.
 
     Args:
         curves: Name of each detector with a threshold -> what `purity_completeness_curve` returns.
-        headline: ``headline`` of `summary_tables`: a row a method, which is drawn as a point; no
+        headline: ``headline`` of a comparison: one row per method, which is drawn as a point; no
             points if None.
 
     Attributes:
@@ -45,7 +44,7 @@ class PurityCompletenessDisplay:
         >>> display.plot().ax_.set_title("groups")  # doctest: +SKIP
     """
 
-    size_inches = (6.4, 4.6)
+    size_inches = (7.8, 4.6)
 
     def __init__(self, curves: Mapping[str, pd.DataFrame], headline: pd.DataFrame | None = None):
         self.curves = curves
@@ -105,67 +104,5 @@ class PurityCompletenessDisplay:
         handles = {name: shown[name] for name in drawn}
         if self.ceiling_ is not None:
             handles[CEILING] = self.ceiling_
-        self.legend_ = _legend(self.ax_, handles)
+        self.legend_ = draw_legend(self.ax_, handles)
         return self
-
-
-class BlendIdentificationDisplay:
-    """Completeness against purity of flagged blends, beside Blendinator's own.
-
-    Args:
-        tables: Name -> what ``BlendIdentification.aggregate()`` returns.
-
-    Attributes:
-        figure_, ax_: The figure and axes drawn in.
-        curves_: The line of each table, by its name.
-        blendinator_: Blendinator's points.
-        legend_: The legend.
-    """
-
-    size_inches = (5.2, 4.6)
-
-    def __init__(self, tables: Mapping[str, pd.DataFrame]):
-        self.tables = tables
-
-    def plot(
-        self, ax: Axes | None = None, names: Sequence[str] | None = None
-    ) -> BlendIdentificationDisplay:
-        """Draw the curves.
-
-        Args:
-            ax: Axes to draw in; a new figure if None.
-            names: Names of the tables to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a name that is not known.
-        """
-        drawn, styles = method_styles(list(self.tables), names)
-        self.ax_ = new_axes(self.size_inches) if ax is None else ax
-        self.figure_ = self.ax_.figure
-        self.curves_: dict[str, Any] = {}
-        for name in drawn:
-            table = self.tables[name]
-            purity, completeness = (
-                table.loc[table["quantity"] == quantity, "value"].to_numpy()
-                for quantity in ("purity", "completeness")
-            )
-            (self.curves_[name],) = self.ax_.plot(
-                purity, completeness, markersize=4, linewidth=1.2, **styles[name]
-            )
-        (self.blendinator_,) = self.ax_.plot(
-            *(np.array(BLENDINATOR_PERCENT).T / 100),
-            color="0.4", marker="*", markersize=9, linestyle=":", linewidth=1.0,
-        )  # fmt: skip
-        self.ax_.set(
-            xlim=(-0.02, 1.02), ylim=(-0.02, 1.02),
-            xlabel="Purity of the flag", ylabel="Completeness of the flag",
-        )  # fmt: skip
-        self.legend_ = _legend(self.ax_, {**self.curves_, BLENDINATOR: self.blendinator_})
-        return self
-
-
-def _legend(ax: Axes, handles: dict[str, Any]) -> Any:
-    return ax.legend(handles.values(), handles.keys()) if handles else None

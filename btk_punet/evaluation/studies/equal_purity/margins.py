@@ -50,7 +50,7 @@ def completeness_at_purity(
         purity: One purity, or several.
 
     Returns:
-        One row a purity: ``purity``, ``threshold``, ``completeness``, ``reached``, and
+        One row per purity: ``purity``, ``threshold``, ``completeness``, ``reached``, and
         ``highest_purity``, that of the curve. Where a purity is not reached at any threshold,
         ``reached`` is False, and ``threshold`` and ``completeness`` are NaN.
     """
@@ -104,7 +104,7 @@ def equal_purity_margins(
         pixel_scale_arcsec: Pixel size [arcsec].
 
     Returns:
-        One row a method (and bin: ``lo``, ``hi``): ``method``; ``purity`` of the other method;
+        One row per method (and bin: ``lo``, ``hi``): ``method``; ``purity`` of the other method;
         ``threshold`` of ours at that purity; ``reached``, whether ours is ever so pure; ``n``
         sources; ``completeness_other``, ``completeness`` (ours), ``margin`` (ours less the
         other's), ``margin_lo``, ``margin_hi`` (68%), ``margin_lo_95``, ``margin_hi_95``;
@@ -138,7 +138,7 @@ def equal_purity_margins(
     weights = np.concatenate([np.ones((1, n_scenes)), draws])
 
     def drawn(values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
-        """Sum values, one or more a row of the table, over the scenes of each draw."""
+        """Sum values, one or more per row of the table, over the scenes of each draw."""
         values = np.asarray(values)
         values = values[:, None] if values.ndim == 1 else values
         return weights @ sum_by_scene(values, table["scene"].to_numpy(), scenes)

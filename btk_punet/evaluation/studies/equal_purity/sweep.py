@@ -14,12 +14,11 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.scoring.counting import LOWEST_THRESHOLD
 from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.evaluation.statistics.fractions import fractions
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 
-# Where the sweep begins: below, a candidate is next to certainly nothing.
-LOWEST_THRESHOLD = 0.02
 # At most so many default thresholds.
 N_THRESHOLDS = 200
 
@@ -128,7 +127,7 @@ def purity_completeness_curve(
         pixel_scale_arcsec: Pixel size [arcsec].
 
     Returns:
-        One row a threshold: ``threshold``; ``n_detections``, ``n_matched_detections``,
+        One row per threshold: ``threshold``; ``n_detections``, ``n_matched_detections``,
         ``purity``, ``purity_lo``, ``purity_hi``; ``n_truth``, ``n_found``, ``completeness``,
         ``completeness_lo``, ``completeness_hi``. Intervals are 68% Wilson; a fraction of nothing
         is NaN.

@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from btk_punet.evaluation.scoring.counting import column_fractions
+from btk_punet.evaluation.studies.detection.found import Found
 from btk_punet.evaluation.studies.detection.matrices import CountMatrixDisplay, EfficiencyDisplay
-from btk_punet.evaluation.studies.detection.metrics import column_fractions
-from btk_punet.evaluation.studies.detection.summary import summary_tables
+from tests.evaluation.conftest import collected, tables_of
 from tests.evaluation.plotting.test_fractions import (
     METHODS,
     detection_rows,
@@ -37,9 +38,9 @@ class TestEfficiencyDisplay:
 
     def test_without_any_source(self):
         truth = truth_rows("SEP", [False] * 3, counts=False)
-        tables = summary_tables(truth, detection_rows("SEP", [], []))
-        EfficiencyDisplay(tables["efficiency"]).plot(Figure()).figure_.canvas.draw()
-        CountMatrixDisplay(tables["count_matrix"]).plot(Figure()).figure_.canvas.draw()
+        tables = tables_of(Found(), collected(truth, detection_rows("SEP", [], [])))
+        EfficiencyDisplay(tables["efficiency"].data).plot(Figure()).figure_.canvas.draw()
+        CountMatrixDisplay(tables["count_matrix"].data).plot(Figure()).figure_.canvas.draw()
 
 
 class TestCountMatrixDisplay:

@@ -5,19 +5,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.plotting.style import PALETTE
 from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.statistics.fractions import fractions
-from btk_punet.evaluation.studies.equal_purity.curves import (
-    BLENDINATOR,
-    BlendIdentificationDisplay,
-    PurityCompletenessDisplay,
-)
+from btk_punet.evaluation.studies.equal_purity.curves import PurityCompletenessDisplay
 from btk_punet.evaluation.studies.equal_purity.sweep import purity_completeness_curve
-from btk_punet.evaluation.studies.probabilities.blend_identification import (
-    BLENDINATOR_PERCENT,
-    BlendIdentification,
-)
+from btk_punet.figures import PALETTE
 
 pytestmark = pytest.mark.usefixtures("no_screen")
 
@@ -109,38 +101,3 @@ class TestPurityCompletenessDisplay:
         assert to_hex(display.errorbars_["SExtractor"].lines[0].get_color()).upper() == PALETTE[1]
         with pytest.raises(InputError, match=r"got \['SCARLET'\]"):
             display.plot(axes(), methods=["SCARLET"])
-
-
-def flag_table(n, right, n_blends):
-    """Return what `BlendIdentification` gives, for (flagged, of them right) at two thresholds."""
-    table = pd.concat([fractions(n, right), fractions([n_blends] * len(n), right)])
-    table.insert(0, "threshold", np.tile([1.0, 1.5], 2))
-    table.insert(0, "quantity", np.repeat(["purity", "completeness"], 2))
-    return table.reset_index(drop=True)
-
-
-class TestBlendIdentificationDisplay:
-    def test_blendinator_alone(self):
-        display = BlendIdentificationDisplay({}).plot()
-        points = 100 * display.blendinator_.get_xydata()
-        np.testing.assert_allclose(points, BLENDINATOR_PERCENT)
-        assert legend_texts(display) == [BLENDINATOR]
-
-    def test_empty_table(self):
-        empty = BlendIdentification()._count(np.zeros(0), np.zeros(0, bool), np.zeros(0, bool))
-        display = BlendIdentificationDisplay({"net": empty["table"]}).plot(axes())
-        assert np.isnan(display.curves_["net"].get_xydata()).all()
-        display.figure_.canvas.draw()
-
-    def test_points(self):
-        tables = {"A": flag_table([10, 4], [6, 4], 8), "B": flag_table([5, 0], [5, 0], 8)}
-        display = BlendIdentificationDisplay(tables).plot(axes())
-        assert display.curves_["A"].get_xydata().tolist() == [[0.6, 0.75], [1.0, 0.5]]
-        np.testing.assert_array_equal(
-            display.curves_["B"].get_xydata(), [[1.0, 0.625], [np.nan, 0.0]]
-        )
-        assert legend_texts(display) == ["A", "B", BLENDINATOR]
-        display.plot(axes(), names=["B"])
-        assert list(display.curves_) == ["B"]
-        with pytest.raises(InputError, match=r"among \['A', 'B'\], got \['C'\]"):
-            display.plot(axes(), names=["C"])

@@ -4,7 +4,7 @@ import pytest
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
-from btk_punet.evaluation.studies.detection.metrics import completeness_total, purity_total
+from btk_punet.evaluation.scoring.counting import completeness_total, purity_total
 from btk_punet.evaluation.studies.equal_purity.margins import (
     completeness_at_purity,
     equal_purity_margins,

@@ -4,10 +4,13 @@ import pytest
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
-from btk_punet.evaluation.scoring.matching import Matcher
-from btk_punet.evaluation.studies.detection.metrics import completeness_total, purity_total
-from btk_punet.evaluation.studies.equal_purity.sweep import (
+from btk_punet.evaluation.scoring.counting import (
     LOWEST_THRESHOLD,
+    completeness_total,
+    purity_total,
+)
+from btk_punet.evaluation.scoring.matching import Matcher
+from btk_punet.evaluation.studies.equal_purity.sweep import (
     default_thresholds,
     purity_completeness_curve,
     sum_by_scene,

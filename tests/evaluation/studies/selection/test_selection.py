@@ -12,17 +12,29 @@ from btk_punet import (
     EuclidCatalog,
     EuclidGenerator,
     EuclidGroupSampling,
-    SelectionDisplay,
     SepDeblender,
     get_euclid_survey,
     image_batch,
 )
 from btk_punet.errors import InputError, InputTypeError
-from btk_punet.evaluation.studies.detection.metrics import completeness_table, efficiency_table
-from btk_punet.evaluation.studies.selection.selection import (
+from btk_punet.evaluation.report.latex import latex_table
+from btk_punet.evaluation.scoring.counting import completeness_table, efficiency_table
+from btk_punet.evaluation.scoring.rules import Rules
+from btk_punet.evaluation.studies.selection.function import (
+    SelectionDisplay,
+    selection_study_tables,
+    selection_tables,
+)
+from btk_punet.evaluation.studies.selection.injection import (
+    batch_selection,
     inject,
     selection_table,
-    selection_tables,
+)
+from tests.evaluation.conftest import (
+    blend_batch,
+    bright_scenes,
+    detection_table,
+    source_table,
 )
 
 
@@ -75,7 +87,6 @@ def test_a_bright_source_is_found_by_who_sees_the_brightest(images):
     # (In a large one, noise decides which pixel is the brightest.)
     compact = table["size_arcsec"] < 0.8
     assert compact.sum() > 5 and table["matched"][compact].all()
-    assert table["counts"].equals(table["in_bounds"])
     assert table["p_detect"].isna().all()
 
 
@@ -94,6 +105,34 @@ def test_sep_finds_the_bright_ones_more_often():
     assert faint < bright
     cells = efficiency_table(table, [19.0, 27.0], [0.0, 0.3, np.inf])
     assert cells["n"].sum() == table["counts"].sum()
+
+
+class OneStepOut(Deblender):
+    """Finds each source 1.5 pixels nearer to the left border, if that is still on the image."""
+
+    def deblend(self, ii, blend_batch):
+        catalog = blend_batch.catalog_list[ii]
+        x = np.asarray(catalog["x_peak"], float) - 1.5
+        there = x >= 0
+        found = detection_table(blend_batch, x[there], np.asarray(catalog["y_peak"])[there])
+        return DeblendExample(self.max_n_sources, found)
+
+
+def test_sources_near_the_border_do_not_count():
+    # A place where a detection would be matched may lie outside of the image, where none is ever
+    # made. The image is 64 pixels wide, and the matching radius is 3 pixels.
+    x = [1.0, 2.0, 4.9, 5.0, 58.0, 58.1, 61.0]
+    sources = bright_scenes([[(round(of), 30)] for of in x])
+    sources.catalog_list = [source_table([of], [30.0]) for of in x]
+    empty = blend_batch([source_table([], [])] * len(x), [[]] * len(x))
+    table = batch_selection(OneStepOut(1), empty, sources)
+    assert table["in_bounds"].tolist() == [False, *[True] * 6]
+    assert table["matched"].tolist() == [False, *[True] * 6]
+    assert table["counts"].tolist() == [False, False, False, True, True, False, False]
+    wide = batch_selection(OneStepOut(1), empty, sources, radius_arcsec=0.5)
+    assert not wide["counts"].any()
+    with pytest.raises(InputError, match="3.0 arcsec leaves no place .* expected at most 2.95 arc"):
+        batch_selection(OneStepOut(1), empty, sources, radius_arcsec=3.0)
 
 
 def test_what_cannot_be_injected(images):
@@ -135,6 +174,18 @@ class TestTables:
         by_distance = tables["selection_by_neighbour_distance"].set_index("lo")["value"]
         assert by_distance[0.3] == 0 and by_distance[2.0] == 1
         assert tables["selection"]["n"].sum() == 3
+        coarse = selection_tables(self.table(), rules=Rules(mag_bins=[20, 30]))
+        assert coarse["selection_by_magnitude"]["n"].tolist() == [3]
+
+    def test_as_files(self):
+        tables = {table.name: table for table in selection_study_tables(self.table())}
+        for name, data in selection_tables(self.table()).items():
+            pd.testing.assert_frame_equal(tables[name].data, data)
+        by_distance = latex_table(tables["selection_by_neighbour_distance"])
+        assert "found, by distance to the nearest detection in the image without it." in by_distance
+        assert r"0.3--0.5 & 1 & $0.00^{+0.50}_{-0.00}$ \\" in by_distance
+        both = latex_table(tables["selection"])
+        assert r"25.0--25.5 & -- & $0.00^{+0.50}_{-0.00}$ & -- \\" in both
 
     def test_display(self):
         both = pd.concat([self.table().assign(method=m) for m in ("a", "b")])

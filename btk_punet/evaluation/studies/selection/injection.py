@@ -1,10 +1,15 @@
-"""The selection function of a detector: with what probability is a source found, and where?
+"""Inject a source into each of some images, and tell whether a detector finds it.
 
-By injection: a source is drawn into each of some images, simulated or real, whose own content need
-not be known. What the detector finds there without it are its neighbours.
+The images may be simulated or real, and what is in them need not be known: what the detector finds
+there without the source are its neighbours.
+
+An injected source counts where all places at which a detection could be matched to it are in
+bounds: at least the matching radius and 2 pixels from the border. Nearer to it, part of those
+places may lie outside of the image, where nothing is ever detected, and the source would be
+counted as lost for no fault of the detector.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -13,17 +18,16 @@ from btk.deblend import Deblender
 from tqdm.auto import tqdm
 
 from btk_punet.errors import InputError, InputTypeError
-from btk_punet.evaluation.quantities import SHORT
 from btk_punet.evaluation.scoring.alone import check_deblender
 from btk_punet.evaluation.scoring.matching import Matcher
-from btk_punet.evaluation.scoring.scenes import detected_positions, nearest_distance, scene_truth
-from btk_punet.evaluation.studies.detection.metrics import completeness_table, efficiency_table
-from btk_punet.evaluation.studies.table import stacked, trimmed
+from btk_punet.evaluation.scoring.scenes import (
+    EDGE_PIXELS,
+    detected_positions,
+    nearest_distance,
+    scene_truth,
+)
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
-
-# Quantities that the function is told by.
-SELECTION_BY = ("magnitude", "size_arcsec", "neighbour_distance_arcsec")
 
 
 def inject(blend_batch: BlendBatch, sources: BlendBatch) -> BlendBatch:
@@ -76,7 +80,7 @@ def selection_table(
         deblender: The detector.
         blend_batches: Batches of images, from a generator or of your own (see `image_batch`); the
             same images may come again and again, for other sources to be injected.
-        generator: Draws the sources to inject, one or none an image, on the images' survey and
+        generator: Draws the sources to inject, one or none per image, on the images' survey and
             stamp size, with ``add_noise="galaxy"``; best with `EuclidInjectionSampling` (another
             sampling function needs another seed than the images have: with theirs, each source
             would fall where one of the image is). Its batch ``i`` goes to the i-th batch of
@@ -85,16 +89,16 @@ def selection_table(
         progress: Whether to show a progress bar.
 
     Returns:
-        One row an injected source, the columns of the truth table of `batch_tables` but
+        One row per injected source, the columns of the truth table of `batch_tables` but
         ``limit_snr`` and ``blendedness``, with ``neighbour_distance_arcsec`` to the nearest
-        detection without it, ``counts`` where it is in bounds, however faint, ``matched`` where
-        it is found, and ``p_detect`` of its detection (NaN where there is none). So
-        `selection_tables` of it gives the probability to be found, in bins of one quantity or
-        two, and `SelectionDisplay` draws it.
+        detection without it, ``counts`` where it is in bounds with the matching radius to
+        spare, however faint, ``matched`` where it is found, and ``p_detect`` of its detection
+        (NaN where there is none). So `selection_tables` of it gives the probability to be found,
+        in bins of one quantity or two, and `SelectionDisplay` draws it.
 
     Raises:
         InputError: if the generator draws other images, more than one source in one, or
-            background noise.
+            background noise; for a matching radius that leaves no place where a source counts.
         InputTypeError: for something else than a deblender and a `SceneGenerator`.
     """
     check_deblender(deblender)
@@ -135,10 +139,19 @@ def batch_selection(
         The columns of `selection_table`.
 
     Raises:
-        InputError: as `inject`, and if there is more than one source for an image.
+        InputError: as `inject`; if there is more than one source for an image, or no place on the
+            images is the matching radius away from their border.
     """
     with_sources = inject(images, sources)
     matcher = Matcher(radius_arcsec, pixel_scale_arcsec(images.survey))
+    margin = EDGE_PIXELS + radius_arcsec / matcher.pixel_scale_arcsec
+    last = images.image_size - 1
+    if 2 * margin > last:
+        raise InputError(
+            f"A matching radius of {radius_arcsec} arcsec leaves no place on images of "
+            f"{images.image_size} pixels where an injected source counts: expected at most "
+            f"{(last / 2 - EDGE_PIXELS) * matcher.pixel_scale_arcsec:g} arcsec."
+        )
     before, after = (deblender(batch).catalog_list for batch in (images, with_sources))
     tables = []
     for scene in range(images.batch_size):
@@ -151,46 +164,11 @@ def batch_selection(
         own = detected_positions(images, before[scene], scene)
         found = detected_positions(with_sources, after[scene], scene)
         rows = _found(truth, own, found, after[scene], matcher)
+        inside = rows[["x", "y"]].ge(margin) & rows[["x", "y"]].le(last - margin)
+        rows["counts"] = inside.all(axis=1)
         rows.insert(0, "scene", first_scene + scene)
         tables.append(rows)
     return pd.concat(tables, ignore_index=True)
-
-
-def selection_tables(
-    table: pd.DataFrame, methods: Sequence[str] | None = None
-) -> dict[str, pd.DataFrame]:
-    """Return the selection function in bins: the probability that an injected source is found.
-
-    Args:
-        table: What `selection_table` or `selection_function` returns, or several of them joined,
-            with the name of each detector in a column ``method``.
-        methods: Names of the methods, in the order wanted; by default those in the table.
-
-    Returns:
-        ``selection_by_magnitude``, ``selection_by_size`` and ``selection_by_neighbour_distance``
-        (a row a method and bin: ``method``, ``lo``, ``hi``, ``n``, ``k``, ``value`` with its 68%
-        Wilson interval ``value_lo``, ``value_hi``) and ``selection`` (a row a method and cell of
-        magnitude and distance). Bins that are empty at either end are left out.
-
-    Raises:
-        InputError: if the table is empty and no method is named.
-    """
-    if len(table.columns) == 0 or (table.empty and methods is None):
-        raise InputError("There is nothing to sum up: no source was injected.")
-    if "method" not in table:
-        table = table.assign(method="detector")
-    methods = list(dict.fromkeys(table["method"])) if methods is None else methods
-    of_method = {method: table[table["method"] == method] for method in methods}
-    tables = {
-        f"selection_by_{SHORT[by]}": trimmed(
-            stacked({name: completeness_table(rows, by) for name, rows in of_method.items()})
-        )
-        for by in SELECTION_BY
-    }
-    tables["selection"] = stacked(
-        {name: efficiency_table(rows) for name, rows in of_method.items()}
-    )
-    return tables
 
 
 def _found(truth, own, found, catalog, matcher: Matcher) -> pd.DataFrame:
@@ -215,7 +193,6 @@ def _found(truth, own, found, catalog, matcher: Matcher) -> pd.DataFrame:
     distance = nearest_distance(x, y, np.arange(len(x)) > 0)[0]
     return rows.assign(
         neighbour_distance_arcsec=distance * matcher.pixel_scale_arcsec,
-        counts=rows["in_bounds"],
         matched=len(own_place) > 0,
         p_detect=p_detect,
     )
