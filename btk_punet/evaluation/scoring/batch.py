@@ -113,6 +113,19 @@ def batch_tables(
     return _joined(truth_tables), _joined(detection_tables)
 
 
+def tables_of_one(
+    blend_batch: BlendBatch,
+    deblend_batch: DeblendBatch,
+    matching: Matching | None = None,
+    with_limit: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the truth and detection tables of one method, matched here if no matching is given."""
+    matchings = None if matching is None else {"method": matching}
+    return batch_tables(
+        blend_batch, {"method": deblend_batch}, matchings=matchings, with_limit=with_limit
+    )
+
+
 def _match(
     matcher: Matcher, truth: pd.DataFrame, found: pd.DataFrame
 ) -> tuple[np.ndarray, np.ndarray]:

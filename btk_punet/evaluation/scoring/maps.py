@@ -13,7 +13,7 @@ from btk_punet.evaluation.scoring.scenes import is_real, scene_truth
 from btk_punet.evaluation.scoring.spread import PosteriorSpread
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES, PixelScores
 from btk_punet.evaluation.statistics.reliability import Reliability
-from btk_punet.simulation.labels import overlap_count
+from btk_punet.simulation.labels import class_map, overlap_count
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import background_variance, reference_band
 
@@ -163,6 +163,27 @@ def source_footprints(blend_batch: BlendBatch, scene: int, band: int, k: float =
         centre = (x[one], y[one]) if is_real(catalog) else (None, None)
         covered[source] = overlap_count(isolated[one], sigma, k, *centre) > 0
     return covered
+
+
+def scene_class_map(blend_batch: BlendBatch, scene: int, k: float = 1.0) -> np.ndarray:
+    """Return the true `class_map` of a scene of a batch in the reference band, shape (H, W).
+
+    The sources of real galaxies, whose images hold noise, are the connected parts at their
+    centres.
+
+    Args:
+        blend_batch: The scenes.
+        scene: Number of the scene in the batch.
+        k: A pixel belongs to a source above this [sigma of the background].
+    """
+    catalog, survey = blend_batch.catalog_list[scene], blend_batch.survey
+    band = reference_band(survey)
+    sigma = np.sqrt(background_variance(survey, survey.get_filter(survey.available_filters[band])))
+    isolated = blend_batch.isolated_images[scene, : len(catalog), band]
+    if not is_real(catalog):
+        return class_map(isolated, sigma, k)
+    x, y = (np.asarray(catalog[name], float) for name in ("x_peak", "y_peak"))
+    return class_map(isolated, sigma, k, x, y)
 
 
 def centre_map(truth: pd.DataFrame, size: int) -> np.ndarray:

@@ -148,22 +148,6 @@ class BlendIdentification(Metric):
         return merged_counts([data["missed"] for data in self.all_data])
 
 
-def scene_class_map(blend_batch: BlendBatch, scene: int, k: float = 1.0) -> np.ndarray:
-    """Return `class_map` of a scene of a batch, in the reference band.
-
-    The sources of real galaxies, whose images hold noise, are the connected parts at their
-    centres.
-    """
-    catalog, survey = blend_batch.catalog_list[scene], blend_batch.survey
-    band = reference_band(survey)
-    sigma = np.sqrt(background_variance(survey, survey.get_filter(survey.available_filters[band])))
-    isolated = blend_batch.isolated_images[scene, : len(catalog), band]
-    if not is_real(catalog):
-        return class_map(isolated, sigma, k)
-    x, y = (np.asarray(catalog[name], float) for name in ("x_peak", "y_peak"))
-    return class_map(isolated, sigma, k, x, y)
-
-
 def _class_mean(blend_batch: BlendBatch, deblend_batch: DeblendBatch, scene: int) -> np.ndarray:
     shape = (blend_batch.image_size, blend_batch.image_size)
     extra_data = deblend_batch.extra_data

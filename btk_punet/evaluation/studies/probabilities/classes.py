@@ -11,9 +11,9 @@ import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.scoring.maps import scene_class_map
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES, MOST_BACKGROUND
 from btk_punet.evaluation.statistics.reliability import N_BINS
-from btk_punet.evaluation.studies.probabilities.blend_identification import scene_class_map
 
 # Scores of a pixel by which its error may be foretold.
 PREDICTORS = ("class_variance", "class_probability")
