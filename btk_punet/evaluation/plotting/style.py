@@ -49,6 +49,11 @@ def method_styles(
     return drawn, {name: {"color": colours[name], "marker": markers[name]} for name in drawn}
 
 
+def plain_label(name: str) -> str:
+    r"""Return a name as matplotlib draws it unchanged: ``$`` would begin a formula."""
+    return name.replace("$", r"\$")
+
+
 def methods_of(table: pd.DataFrame) -> list[str]:
     """Return the names of the methods of a table in its order, without the information ceiling."""
     return [name for name in dict.fromkeys(table["method"]) if name != CEILING]

@@ -84,9 +84,7 @@ def batch_candidates(
     return table.assign(outcome=outcomes(one, table, matcher))
 
 
-def extra_of_scenes(
-    deblend_batches: Mapping[str, DeblendBatch], key: str
-) -> dict[str, list[Any]]:
+def extra_of_scenes(deblend_batches: Mapping[str, DeblendBatch], key: str) -> dict[str, list[Any]]:
     """Return one thing of the ``extra_data`` of methods that have it in every scene.
 
     Args:
