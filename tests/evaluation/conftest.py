@@ -8,8 +8,6 @@ from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.survey import get_surveys
 
-from btk_punet.evaluation.report.export import latex_table, write_tables
-
 BACKGROUND = 155.57  # variance of a pixel in BTK's Euclid_VIS [electron^2]
 SIZE = 64
 
@@ -174,6 +172,8 @@ def no_screen():
 
 def check_written(tables, folder, without_latex):
     """Write tables, and check that all columns are described and that values read back."""
+    from btk_punet.evaluation.report.export import latex_table, write_tables
+
     paths = write_tables(tables, folder)
     assert {path.stem for path in paths if path.suffix == ".tex"} == set(tables) - {without_latex}
     assert latex_table(without_latex, tables[without_latex]) == ""
@@ -187,6 +187,8 @@ def check_written(tables, folder, without_latex):
 
 def check_latex(name, table, line):
     """Check that the LaTeX of a table holds a line, and is balanced."""
+    from btk_punet.evaluation.report.export import latex_table
+
     text = latex_table(name, table)
     assert line in text
     assert text.count("{") == text.count("}")

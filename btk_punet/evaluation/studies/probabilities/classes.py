@@ -283,15 +283,14 @@ class ClassReliabilityDisplay(PanelsDisplay):
                 display.legend_.remove()
             self.displays_[name] = display
             below = display.histogram_ax_
-            below.set(xlabel="", ylabel="Pixels")
+            below.set_ylabel("Pixels")
             ax.set_title(name.capitalize())
             if name != classes[0]:
                 ax.set_ylabel("")
                 below.set_ylabel("")
         self.legend_ = None
         if classes:
-            # One of each for all panels, for which a layout makes room.
-            self.figure_.supxlabel("Predicted probability", fontsize="medium")
+            # One for all panels, for which a layout makes room.
             lines = self.displays_[classes[0]].errorbars_
             self.legend_ = self.figure_.legend(
                 lines.values(), map(plain_label, lines), loc="outside upper center", ncols=4
