@@ -7,8 +7,6 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from btk_punet.evaluation.studies.probabilities.calibration_plots import OF_PANELS
-from btk_punet.evaluation.studies.probabilities.probability_plots import probability_plots
 
 from btk_punet.evaluation.plotting.style import method_colours
 from btk_punet.evaluation.report.html import Plot, _questions, write_plots, write_report
@@ -17,6 +15,8 @@ from btk_punet.evaluation.report.sections import fraction_tables, probability_se
 from btk_punet.evaluation.studies.blends.plots import blend_plots
 from btk_punet.evaluation.studies.blends.sections import blend_sections
 from btk_punet.evaluation.studies.detection.summary import summary_tables
+from btk_punet.evaluation.studies.probabilities.calibration_plots import OF_PANELS
+from btk_punet.evaluation.studies.probabilities.probability_plots import probability_plots
 from tests.evaluation.oracle import Oracle
 from tests.evaluation.plotting.test_fractions import detection_rows, example_tables, truth_rows
 from tests.evaluation.studies.blends.test_outcome_tables import outcome_tables, regions

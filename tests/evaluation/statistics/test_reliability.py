@@ -7,7 +7,11 @@ import pytest
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.statistics.fractions import fractions
-from btk_punet.evaluation.statistics.reliability import Reliability, error_by_chance
+from btk_punet.evaluation.statistics.reliability import (
+    LEAST_PROBABILITY,
+    Reliability,
+    error_by_chance,
+)
 
 COLUMNS = ["lo", "hi", "n", "k", "mean_probability", "value", "value_lo", "value_hi"]
 

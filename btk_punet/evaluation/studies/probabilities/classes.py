@@ -283,14 +283,15 @@ class ClassReliabilityDisplay(PanelsDisplay):
                 display.legend_.remove()
             self.displays_[name] = display
             below = display.histogram_ax_
-            below.set_ylabel("Pixels")
+            below.set(xlabel="", ylabel="Pixels")
             ax.set_title(name.capitalize())
             if name != classes[0]:
                 ax.set_ylabel("")
                 below.set_ylabel("")
         self.legend_ = None
         if classes:
-            # One for all panels, for which a layout makes room.
+            # One of each for all panels, for which a layout makes room.
+            self.figure_.supxlabel("Predicted probability", fontsize="medium")
             lines = self.displays_[classes[0]].errorbars_
             self.legend_ = self.figure_.legend(
                 lines.values(), map(plain_label, lines), loc="outside upper center", ncols=4

@@ -246,14 +246,14 @@ class Probabilities(Study):
 def _belief(error: float, doubtful: pd.Series) -> tuple[str, str]:
     """Return whether the p_detect of a method is a gain or a price, and a sentence on it."""
     believed = True
-    figures = f"its calibration error is {error:.3f}"
+    figures = f"their calibration error is {error:.3f}"
     if doubtful["n"]:
         own, by_chance = doubtful["expected_calibration_error"], doubtful["error_by_chance"]
         believed = own - by_chance <= _BELIEVED
         figures += (
             f", and {own:.3f} ({by_chance:.3f} is expected by chance) for the {doubtful['n']:,} "
-            f"candidates with 0.1 < p < 0.9: they are given {doubtful['mean_probability']:.2f} on "
-            f"average, and {doubtful['base_rate']:.2f} of them are sources"
+            f"candidates with 0.1 < p < 0.9, which are given {doubtful['mean_probability']:.0%} on "
+            f"average and of which {doubtful['base_rate']:.0%} are sources"
         )
     verdict = "can be believed" if believed else "cannot be taken at face value"
     return "gain" if believed else "price", (
