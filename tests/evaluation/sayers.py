@@ -3,7 +3,7 @@
 import numpy as np
 from btk.blend_batch import DeblendBatch
 
-from btk_punet.evaluation.studies.probabilities.blend_identification import scene_class_map
+from btk_punet.evaluation.scoring.maps import scene_class_map
 from tests.evaluation.conftest import detection_table
 
 # Squares of 5 x 5 pixels: a pair that shares 3 x 5 pixels, and one on its own. So there are 15

@@ -1,4 +1,4 @@
-"""Reliability diagrams: what happened against what was said, in the manner of `display`."""
+"""Reliability diagrams: the observed fraction against the predicted probability."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from btk_punet.evaluation.plotting.style import (
-    error_lengths,
-    method_styles,
-)
+from btk_punet.evaluation.plotting.display import AxesDisplay
+from btk_punet.evaluation.plotting.style import error_lengths, method_styles, plain_label
 from btk_punet.figures import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class ReliabilityDisplay:
-    """Reliability diagram: a line for each table, with 68% intervals, and how many are in a bin.
+class ReliabilityDisplay(AxesDisplay):
+    """Reliability diagram: a line for each table, with 68% intervals, and the number in each bin.
 
     Args:
         tables: Name -> what `Reliability.table` returns.
+        everyone: Names of all methods of a run, in whose order they get their colours; those of
+            the tables if None.
 
     Attributes:
         figure_, ax_: The figure and axes drawn in.
@@ -32,13 +32,15 @@ class ReliabilityDisplay:
         diagonal_: The line of perfect calibration.
         legend_: The legend, or None.
 
-    Points stand at the mean probability of their bin, on the diagonal if that fraction happened.
+    Points stand at the mean predicted probability of their bin, on the diagonal if the observed
+    fraction is the same.
     """
 
     size_inches = (5.0, 5.6)
 
-    def __init__(self, tables: Mapping[str, pd.DataFrame]):
+    def __init__(self, tables: Mapping[str, pd.DataFrame], everyone: Sequence[str] | None = None):
         self.tables = dict(tables)
+        self.everyone = everyone
 
     def plot(
         self, ax: Axes | None = None, names: Sequence[str] | None = None
@@ -56,7 +58,7 @@ class ReliabilityDisplay:
         Raises:
             InputError: for a name that is not known.
         """
-        drawn, styles = method_styles(list(self.tables), names)
+        drawn, styles = method_styles(list(self.tables), names, self.everyone or ())
         self.ax_ = new_axes(self.size_inches) if ax is None else ax
         self.figure_ = self.ax_.figure
         self.histogram_ax_ = self.ax_.inset_axes((0.0, -0.3, 1.0, 0.26), sharex=self.ax_)
@@ -79,9 +81,9 @@ class ReliabilityDisplay:
                 np.append(table["lo"].to_numpy(), table["hi"].to_numpy()[-1:]),
                 baseline=None, color=styles[name]["color"], linewidth=1.2,
             )  # fmt: skip
-        self.ax_.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="Fraction that happened")
+        self.ax_.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="Observed fraction")
         self.ax_.tick_params(labelbottom=False)
-        self.histogram_ax_.set(xlabel="Probability", ylabel="Number", yscale="log")
+        self.histogram_ax_.set(xlabel="Predicted probability", ylabel="Number", yscale="log")
         # Half a decade of room; without any number the axis has no range of its own.
         most = max((self.tables[name]["n"].max() for name in drawn), default=0)
         least = min(
@@ -89,7 +91,6 @@ class ReliabilityDisplay:
             default=1,
         )
         self.histogram_ax_.set_ylim(least / 3, 3 * max(most, 1))
-        self.legend_ = (
-            self.ax_.legend(self.errorbars_.values(), self.errorbars_.keys()) if drawn else None
-        )
+        handles = self.errorbars_.values()
+        self.legend_ = self.ax_.legend(handles, map(plain_label, drawn)) if drawn else None
         return self

@@ -15,7 +15,7 @@ from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.recipe import DetectionRecipe, LogitLine
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
-from btk_punet.evaluation.studies.probabilities.batch import batch_probabilities
+from btk_punet.evaluation.scoring.candidates import batch_candidates
 from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities
 from btk_punet.model.weights import weights_folder
 from btk_punet.simulation.catalog import EuclidCatalog
@@ -138,7 +138,7 @@ def _outcomes(
     """Return the candidates of a batch, and its matched detections with what is true of each."""
     deblended = deblender(batch)
     truth, found = batch_tables(batch, {"": deblended}, with_limit=False)
-    candidates = batch_probabilities(batch, {"": deblended}, truth, found)["candidates"]
+    candidates = batch_candidates(batch, {"": deblended}, truth)
     matched = blend_probabilities(batch, {"": deblended}, found)
     places = truth[["scene", "source", "x", "y"]]
     matched = matched.merge(places, on=["scene", "source"], suffixes=("", "_true"))

@@ -1,4 +1,4 @@
-"""Calibration: of the things said to happen with probability p, does the fraction p happen?"""
+"""Calibration: of the things predicted with probability p, is the fraction p true?"""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Reliability:
         sum_probability: np.ndarray,
         sum_squared_error: np.ndarray,
     ) -> Reliability:
-        """Return the reliability of what was counted elsewhere, one entry a bin.
+        """Return the reliability of what was counted elsewhere, one entry per bin.
 
         Its `log_loss` is NaN, which cannot be told from these sums.
 
         Args:
             n: Numbers of probabilities, shape (n_bins,).
-            k: How many of them happened.
+            k: How many of them are true.
             sum_probability: Sums of the probabilities.
             sum_squared_error: Sums of the squared differences of probability and outcome.
         """
@@ -74,8 +74,8 @@ class Reliability:
         """Count some more.
 
         Args:
-            probability: What was said, 0-1, any shape.
-            outcome: What happened, booleans (or 0 and 1), the same shape.
+            probability: Predicted probabilities, 0-1, any shape.
+            outcome: What is true, booleans (or 0 and 1), the same shape.
 
         Raises:
             InputError: for shapes that differ, and for values that cannot be used.
@@ -137,18 +137,18 @@ class Reliability:
 
     @property
     def mean_probability(self) -> float:
-        """The mean of what was said; NaN of nothing."""
+        """The mean predicted probability; NaN of nothing."""
         return float(self._sum.sum() / self.n) if self.n else float("nan")
 
     @property
     def base_rate(self) -> float:
-        """The fraction that happened; NaN of nothing."""
+        """The observed fraction; NaN of nothing."""
         return float(self._k.sum() / self.n) if self.n else float("nan")
 
     def table(self) -> pd.DataFrame:
-        """Return one row a bin: ``mean_probability`` beside the fraction that happened.
+        """Return one row per bin: mean predicted probability beside the observed fraction.
 
-        Columns: ``lo``, ``hi``, ``n``, ``k`` (of them happened), ``mean_probability``, ``value``
+        Columns: ``lo``, ``hi``, ``n``, ``k`` (of them true), ``mean_probability``, ``value``
         (= k / n) and its 68% Wilson interval ``value_lo``, ``value_hi``; NaN in empty bins.
         """
         mean = np.full(self.n_bins, np.nan)
@@ -170,7 +170,7 @@ class Reliability:
     def brier_skill(self) -> float:
         """Return how much of the Brier score of the constant base rate is gone: 1 is perfect.
 
-        0 is no better than always to say the base rate. NaN where all outcomes are the same.
+        0 is no better than always to predict the base rate. NaN where all outcomes are the same.
         """
         constant = self.base_rate * (1.0 - self.base_rate)
         return 1.0 - self.brier_score() / constant if constant > 0 else float("nan")
@@ -181,3 +181,24 @@ class Reliability:
         Probabilities of an outcome below 1e-7 count as 1e-7.
         """
         return self._sum_log_loss / self.n if self.n else float("nan")
+
+
+def error_by_chance(probability: np.ndarray, n_bins: int = N_BINS) -> float:
+    """Return the calibration error to be expected of right probabilities, by chance alone.
+
+    With right probabilities, the number that is true in a bin is off its mean by as much as
+    independent draws are: by ``sqrt(2 / pi sum p (1 - p))`` on average, if it is normal.
+
+    Args:
+        probability: Predicted probabilities, 0-1, shape (n,).
+        n_bins: Number of bins of the expected calibration error.
+
+    Returns:
+        The mean of the expected calibration error; NaN of nothing.
+    """
+    p = np.asarray(probability, float)
+    if not len(p):
+        return float("nan")
+    which = np.searchsorted(np.arange(1, n_bins) / n_bins, p, side="right")
+    variance = np.bincount(which, p * (1.0 - p), minlength=n_bins)
+    return float(np.sqrt(2.0 / np.pi * variance).sum() / len(p))

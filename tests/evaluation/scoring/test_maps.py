@@ -194,3 +194,26 @@ def test_report_is_readable():
     assert lines[3].split() == ["blended", *["1.0000"] * 4, "6"]
     assert "Confusion matrix" in text and "Expected calibration error" in text
     assert max(map(len, lines)) <= 100
+
+
+def test_class_map_of_a_scene():
+    # A pair that shares 3 x 5 pixels and one that shares a single one, of 5 x 5 pixels each.
+    batch = bright_scenes([[(20, 20), (22, 20), (40, 40), (44, 44), (10, 50)], []])
+    maps = [scene_class_map(batch, scene) for scene in range(2)]
+    assert [[(classes == number).sum() for number in (1, 2)] for classes in maps] == [
+        [93, 16],
+        [0, 0],
+    ]
+    assert not scene_class_map(batch, 0, k=1e6).any()
+
+
+def test_noise_of_real_galaxies_belongs_to_nobody():
+    table = source_table([20.0], [20.0])
+    image = np.zeros((1, SIZE, SIZE))
+    image[0, 18:23, 18:23] = 100.0
+    image[0, 50, 50] = 100.0
+    batch = blend_batch([table], [image])
+    assert (scene_class_map(batch, 0) == 1).sum() == 26
+    table["GAL_FILENAME"] = "galaxy.fits"
+    real = blend_batch([table], [image])
+    assert (scene_class_map(real, 0) == 1).sum() == 25

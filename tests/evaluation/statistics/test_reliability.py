@@ -7,7 +7,11 @@ import pytest
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.statistics.fractions import fractions
-from btk_punet.evaluation.statistics.reliability import LEAST_PROBABILITY, Reliability
+from btk_punet.evaluation.statistics.reliability import (
+    LEAST_PROBABILITY,
+    Reliability,
+    error_by_chance,
+)
 
 COLUMNS = ["lo", "hi", "n", "k", "mean_probability", "value", "value_lo", "value_hi"]
 
@@ -162,3 +166,21 @@ def test_importing_loads_neither_tensorflow_nor_matplotlib():
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestErrorByChance:
+    def test_nothing(self):
+        assert np.isnan(error_by_chance([]))
+
+    def test_sure_probabilities_have_none(self):
+        assert error_by_chance([0.0, 1.0, 1.0]) == 0.0
+
+    def test_mean_error_of_right_probabilities(self):
+        rng = np.random.default_rng(4)
+        p = rng.uniform(0.1, 0.9, 300)
+        errors = []
+        for _ in range(200):
+            reliability = Reliability()
+            reliability.add(p, rng.random(300) < p)
+            errors.append(reliability.expected_calibration_error())
+        assert error_by_chance(p) == pytest.approx(np.mean(errors), rel=0.05)

@@ -7,6 +7,11 @@ over posterior samples of each sample's class: 0 background, 1 one source, 2 two
 Blendinator's, on scenes drawn at I_E < 25.2.)
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
@@ -15,10 +20,18 @@ from btk.metrics.base import Metric
 from scipy import ndimage
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.scoring.scenes import is_real
+from btk_punet.evaluation.plotting.display import AxesDisplay
+from btk_punet.evaluation.plotting.style import method_styles, plain_label
+from btk_punet.evaluation.quantities import METHOD, Column
+from btk_punet.evaluation.scoring.candidates import extra_of_scenes
+from btk_punet.evaluation.scoring.maps import scene_class_map
 from btk_punet.evaluation.statistics.fractions import Edges, check_edges, fractions, merged_counts
-from btk_punet.simulation.labels import class_map
-from btk_punet.simulation.survey import background_variance, reference_band
+from btk_punet.evaluation.studies.probabilities.calibration import fraction_column
+from btk_punet.evaluation.studies.table import Layout, Table
+from btk_punet.figures import new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # An object is where class_mean is at least this.
 OBJECT_LEVEL = 0.5
@@ -27,15 +40,33 @@ BLEND_PIXELS = 3
 # Thresholds on an object's largest class_mean.
 FLAG_THRESHOLDS = tuple((np.arange(20, 41) / 20).tolist())
 # Purity and completeness [per cent] of Blendinator, read off its figure.
+BLENDINATOR = "Blendinator"
 BLENDINATOR_PERCENT = ((18, 91), (31, 83), (39, 80), (54, 73), (65, 73), (69, 69))
+# Quantity of the rows that count truly blended regions (n) without any object on them (k).
+MISSED = "missed"
 
+FLAG_COLUMNS = (
+    METHOD,
+    Column(
+        "quantity",
+        "purity or completeness of the flag; missed: blended regions without an object",
+    ),
+    Column("threshold", "least class_mean of a flagged object", "", "Threshold", ".2f"),
+    Column(
+        "n",
+        "number of objects flagged (purity), of those truly blends (completeness), or of blended "
+        "regions (missed)",
+    ),
+    Column("k", "number of flagged true blends, or of regions without an object (missed)"),
+    *fraction_column("Fraction", "value", "k / n; NaN where n is 0"),
+)
 # A mean in single precision may exceed by this what it is exactly.
 _ROUNDING = 1e-5
 _EIGHT_CONNECTED = np.ones((3, 3), int)
 
 
 def blend_objects(class_mean: np.ndarray, true_class: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is said of each object of a scene, and what is true of it.
+    """Return how blended each object of a scene is thought to be, and whether it is a blend.
 
     Args:
         class_mean: Mean over samples of each sample's class, 0-2, shape (H, W).
@@ -60,7 +91,7 @@ def missed_blends(class_mean: np.ndarray, true_class: np.ndarray) -> np.ndarray:
     Args are those of `blend_objects`.
 
     Returns:
-        Booleans, one a region.
+        Booleans, one per region.
     """
     objects, n_objects = ndimage.label(class_mean >= OBJECT_LEVEL, structure=_EIGHT_CONNECTED)
     blends, n_blends = ndimage.label(true_class == 2, structure=_EIGHT_CONNECTED)
@@ -148,22 +179,6 @@ class BlendIdentification(Metric):
         return merged_counts([data["missed"] for data in self.all_data])
 
 
-def scene_class_map(blend_batch: BlendBatch, scene: int, k: float = 1.0) -> np.ndarray:
-    """Return `class_map` of a scene of a batch, in the reference band.
-
-    The sources of real galaxies, whose images hold noise, are the connected parts at their
-    centres.
-    """
-    catalog, survey = blend_batch.catalog_list[scene], blend_batch.survey
-    band = reference_band(survey)
-    sigma = np.sqrt(background_variance(survey, survey.get_filter(survey.available_filters[band])))
-    isolated = blend_batch.isolated_images[scene, : len(catalog), band]
-    if not is_real(catalog):
-        return class_map(isolated, sigma, k)
-    x, y = (np.asarray(catalog[name], float) for name in ("x_peak", "y_peak"))
-    return class_map(isolated, sigma, k, x, y)
-
-
 def _class_mean(blend_batch: BlendBatch, deblend_batch: DeblendBatch, scene: int) -> np.ndarray:
     shape = (blend_batch.image_size, blend_batch.image_size)
     extra_data = deblend_batch.extra_data
@@ -184,3 +199,121 @@ def _class_mean(blend_batch: BlendBatch, deblend_batch: DeblendBatch, scene: int
             f"class_mean of scene {scene} must have the shape {shape}, got {class_mean.shape}."
         )
     return class_mean
+
+
+def batch_blend_identification(
+    blend_batch: BlendBatch, deblend_batches: Mapping[str, DeblendBatch]
+) -> pd.DataFrame | None:
+    """Return the counts of flagged blends of a batch, of the methods with ``class_mean``.
+
+    Args:
+        blend_batch: The scenes.
+        deblend_batches: Output of each method, by its name.
+
+    Returns:
+        ``method`` and the columns of ``BlendIdentification.aggregate()``; beside its quantities,
+        as "missed", the truly blended regions without an object. None if no method has the maps.
+    """
+    tables = []
+    for method in extra_of_scenes(deblend_batches, "class_mean"):
+        metric = BlendIdentification()
+        metric(blend_batch, deblend_batches[method])
+        missed = metric.missed().assign(quantity=MISSED, threshold=np.nan)
+        table = pd.concat([metric.aggregate(), missed], ignore_index=True)
+        table.insert(0, "method", method)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else None
+
+
+def flag_table(table: pd.DataFrame) -> Table:
+    """Return the curves of `batch_blend_identification` of a run as a table."""
+    curves = without_missed(table)
+    sides = {}
+    for quantity in ("purity", "completeness"):
+        own = curves[curves["quantity"] == quantity].set_index(["method", "threshold"])
+        ends = {f"value{end}": f"{quantity}{end}" for end in ("", "_lo", "_hi")}
+        sides[quantity] = own[list(ends)].rename(columns=ends)
+    return Table(
+        "blend_identification",
+        "Objects flagged as blends",
+        table,
+        (
+            *FLAG_COLUMNS,
+            *fraction_column(
+                "Purity", "purity", "fraction of the flagged objects that are true blends"
+            ),
+            *fraction_column(
+                "Completeness", "completeness", "fraction of the true blends that are flagged"
+            ),
+        ),
+        Layout(("threshold",), ("purity", "completeness"), ("method",), in_report=False),
+        caption="Objects flagged as blends whose largest class mean exceeds a threshold.",
+        shown=pd.concat(sides.values(), axis=1).reset_index(),
+    )  # fmt: skip
+
+
+def without_missed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the curves of ``blend_identification``, without the count of missed blends."""
+    return table[table["quantity"] != MISSED].reset_index(drop=True)
+
+
+class BlendIdentificationDisplay(AxesDisplay):
+    """Completeness against purity of flagged blends, beside Blendinator's own.
+
+    Args:
+        tables: Name -> what ``BlendIdentification.aggregate()`` returns.
+        everyone: Names of all methods of the run, in whose order they get their colours; those of
+            the tables if None.
+
+    Attributes:
+        figure_, ax_: The figure and axes drawn in.
+        curves_: The line of each table, by its name.
+        blendinator_: Blendinator's points.
+        legend_: The legend.
+    """
+
+    size_inches = (5.2, 4.6)
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame], everyone: Sequence[str] | None = None):
+        self.tables = tables
+        self.everyone = everyone
+
+    def plot(
+        self, ax: Axes | None = None, names: Sequence[str] | None = None
+    ) -> BlendIdentificationDisplay:
+        """Draw the curves.
+
+        Args:
+            ax: Axes to draw in; a new figure if None.
+            names: Names of the tables to draw; all if None.
+
+        Returns:
+            The display itself.
+
+        Raises:
+            InputError: for a name that is not known.
+        """
+        drawn, styles = method_styles(list(self.tables), names, self.everyone or ())
+        self.ax_ = new_axes(self.size_inches) if ax is None else ax
+        self.figure_ = self.ax_.figure
+        self.curves_: dict[str, Any] = {}
+        for name in drawn:
+            table = self.tables[name]
+            purity, completeness = (
+                table.loc[table["quantity"] == quantity, "value"].to_numpy()
+                for quantity in ("purity", "completeness")
+            )
+            (self.curves_[name],) = self.ax_.plot(
+                purity, completeness, markersize=4, linewidth=1.2, **styles[name]
+            )
+        (self.blendinator_,) = self.ax_.plot(
+            *(np.array(BLENDINATOR_PERCENT).T / 100),
+            color="0.4", marker="*", markersize=9, linestyle=":", linewidth=1.0,
+        )  # fmt: skip
+        self.ax_.set(
+            xlim=(-0.02, 1.02), ylim=(-0.02, 1.02),
+            xlabel="Purity of the flag", ylabel="Completeness of the flag",
+        )  # fmt: skip
+        handles = {**self.curves_, BLENDINATOR: self.blendinator_}
+        self.legend_ = self.ax_.legend(handles.values(), map(plain_label, handles))
+        return self

@@ -1,21 +1,42 @@
-"""Class probabilities against true classes, where it is not plainly background: sums of a batch.
+"""Class probabilities of pixels against their true classes, where it is not plainly background.
 
-The sums of any batches can be added up, exactly and in any order.
+They are counted as sums, which add up over batches exactly and in any order.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.plotting.display import PanelsDisplay
+from btk_punet.evaluation.plotting.reliability import ReliabilityDisplay
+from btk_punet.evaluation.plotting.style import (
+    chosen_methods,
+    methods_of,
+    panel_grid,
+    plain_label,
+)
+from btk_punet.evaluation.quantities import METHOD, Column
+from btk_punet.evaluation.scoring.maps import scene_class_map
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES, MOST_BACKGROUND
 from btk_punet.evaluation.statistics.reliability import N_BINS
-from btk_punet.evaluation.studies.probabilities.blend_identification import scene_class_map
+from btk_punet.evaluation.studies.probabilities.calibration import (
+    OF_CLASS,
+    PIXELS,
+    PROBABILITY,
+)
+from btk_punet.figures import new_figure
 
-# Scores of a pixel by which its error may be foretold.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+# Scores of a pixel by which its error may be predicted.
 PREDICTORS = ("class_variance", "class_probability")
 # Scores are counted at multiples of 1 / LEVELS. The variance over n samples is a multiple of
 # 1 / n^2, so that it is counted as it is for 1, 2, 4, 8, 16 or 32 samples.
@@ -23,6 +44,27 @@ LEVELS = 1024
 # Summands are rounded to multiples of this, the spacing of single precision just below 1: sums of
 # fewer than 5e8 of them are exact in double precision, whatever their order.
 _STEP = 2.0**-24
+
+
+PREDICTOR = Column(
+    "predictor", "measure of uncertainty: class_variance, or 1 - largest class_probability"
+)
+PROBABILITY_COLUMNS = (
+    METHOD,
+    OF_CLASS,
+    *PROBABILITY.columns(),
+    Column("n", f"number of {PIXELS}"),
+    Column("k", "number of them that are truly of the class"),
+    Column("sum_probability", "sum of their predicted probabilities"),
+    Column("sum_squared_error", "sum of the squared differences of probability and outcome"),
+)
+UNCERTAINTY_COLUMNS = (
+    METHOD,
+    PREDICTOR,
+    Column("level", "uncertainty, to the nearest 1/1024"),
+    Column("n", f"number of {PIXELS}"),
+    Column("k", "number of them whose most probable class is not the true one"),
+)
 
 
 class LitPixels(NamedTuple):
@@ -45,7 +87,7 @@ class LitPixels(NamedTuple):
 
 
 def lit_pixels(blend_batch: BlendBatch, deblend_batch: DeblendBatch) -> LitPixels:
-    """Return the pixels of a batch that a method does not call background with 0.9 or more.
+    """Return the pixels of a batch whose probability of background is below 0.9.
 
     Args:
         blend_batch: The scenes.
@@ -70,7 +112,7 @@ def lit_pixels(blend_batch: BlendBatch, deblend_batch: DeblendBatch) -> LitPixel
         if "class_probability" not in extra:
             raise InputError(
                 f"extra_data of scene {scene} must hold 'class_probability', got {list(extra)}: "
-                "the detector does not say of which class a pixel is."
+                "the detector gives no probabilities of the class of a pixel."
             )
         maps = _fitting(extra["class_probability"], "class_probability", scene, (3, *shape))
         # Written so that NaN fails, too.
@@ -100,14 +142,14 @@ def lit_pixels(blend_batch: BlendBatch, deblend_batch: DeblendBatch) -> LitPixel
 
 
 def class_probabilities(pixels: Mapping[str, LitPixels]) -> pd.DataFrame:
-    """Return what was said of the classes of pixels, and what is so.
+    """Return what is predicted of the classes of pixels, and what is true.
 
     Args:
         pixels: Of each method, by its name.
 
     Returns:
-        A row a ``method``, ``class`` and bin of its probability ``lo`` to ``hi``, ten for each:
-        number of pixels ``n``, of them of this class ``k``, ``sum_probability`` and
+        One row per ``method``, ``class`` and bin of its probability ``lo`` to ``hi``, ten for
+        each: number of pixels ``n``, of them of this class ``k``, ``sum_probability`` and
         ``sum_squared_error``, that of probability and outcome (each summand to 6e-8).
     """
     inner_edges = np.arange(1, N_BINS) / N_BINS
@@ -135,9 +177,9 @@ def class_uncertainty(pixels: Mapping[str, LitPixels]) -> pd.DataFrame:
         pixels: Of each method, by its name.
 
     Returns:
-        A row a ``method``, ``predictor`` and ``level``, the uncertainty to the nearest 1/1024,
-        where there are any: number of pixels ``n``, of them ``k`` whose most probable class is
-        wrong. The predictors are ``class_variance`` (where a method gives it) and
+        One row per ``method``, ``predictor`` and ``level``, the uncertainty to the nearest
+        1/1024, where there are any: number of pixels ``n``, of them ``k`` whose most probable
+        class is wrong. The predictors are ``class_variance`` (where a method gives it) and
         ``class_probability``: 1 less that of the most probable class.
     """
     columns = {"level": float, "n": int, "k": int}
@@ -184,3 +226,74 @@ def _fitting(array: np.ndarray, name: str, scene: int, shape: tuple[int, ...]) -
     if array.shape != shape:
         raise InputError(f"{name} of scene {scene} must have the shape {shape}, got {array.shape}.")
     return array
+
+
+class ClassReliabilityDisplay(PanelsDisplay):
+    """Reliability diagrams of the classes of pixels: one panel per class, one line per method.
+
+    Args:
+        table: What `Reliability.table` returns, with ``method`` and ``class``.
+        everyone: Names of all methods of the run, in whose order they get their colours; those of
+            the table if None.
+
+    Attributes:
+        figure_: The figure drawn in.
+        axes_: Axes of each class, by its name.
+        displays_: `ReliabilityDisplay` of each class, with its lines and steps.
+        legend_: The legend, or None.
+    """
+
+    def __init__(self, table: pd.DataFrame, everyone: Sequence[str] | None = None):
+        self.table = table
+        self.everyone = everyone
+
+    @property
+    def size_inches(self) -> tuple[float, float]:
+        """Width and height of a new figure that holds all panels [inch]."""
+        n_rows, n_columns = panel_grid(self.table["class"].nunique())
+        return 3.7 * n_columns + 0.3, 4.6 * n_rows + 0.4
+
+    def plot(
+        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
+    ) -> ClassReliabilityDisplay:
+        """Draw the lines.
+
+        Args:
+            figure: Figure to draw in; a new one if None.
+            methods: Names of the methods to draw; all if None.
+
+        Returns:
+            The display itself.
+
+        Raises:
+            InputError: for a method that is not known.
+        """
+        known = methods_of(self.table)
+        drawn = chosen_methods(methods, known)
+        classes = list(dict.fromkeys(self.table["class"]))
+        self.figure_ = new_figure(self.size_inches) if figure is None else figure
+        grid = self.figure_.subplots(*panel_grid(len(classes)), squeeze=False)
+        self.axes_: dict[str, Axes] = dict(zip(classes, grid.flat, strict=False))
+        self.displays_: dict[str, ReliabilityDisplay] = {}
+        for name, ax in self.axes_.items():
+            rows = self.table[self.table["class"] == name]
+            tables = {method: rows[rows["method"] == method] for method in known}
+            display = ReliabilityDisplay(tables, self.everyone).plot(ax, drawn)
+            if display.legend_ is not None:
+                display.legend_.remove()
+            self.displays_[name] = display
+            below = display.histogram_ax_
+            below.set(xlabel="", ylabel="Pixels")
+            ax.set_title(name.capitalize())
+            if name != classes[0]:
+                ax.set_ylabel("")
+                below.set_ylabel("")
+        self.legend_ = None
+        if classes:
+            # One of each for all panels, for which a layout makes room.
+            self.figure_.supxlabel("Predicted probability", fontsize="medium")
+            lines = self.displays_[classes[0]].errorbars_
+            self.legend_ = self.figure_.legend(
+                lines.values(), map(plain_label, lines), loc="outside upper center", ncols=4
+            )
+        return self

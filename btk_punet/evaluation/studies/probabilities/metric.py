@@ -1,4 +1,4 @@
-"""Of what is said with a probability of 0.8, do 8 in 10 come true? As a BTK metric."""
+"""Of what is predicted with a probability of 0.8, are 8 in 10 true? As a BTK metric."""
 
 import numpy as np
 import pandas as pd
@@ -7,6 +7,7 @@ from btk.match import Matching
 from btk.metrics.base import Metric
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.scoring.batch import tables_of_one
 from btk_punet.evaluation.statistics.counts import (
     count_transform,
     most_probable_counts,
@@ -15,23 +16,22 @@ from btk_punet.evaluation.statistics.counts import (
 from btk_punet.evaluation.statistics.fractions import Edges, check_edges
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
 from btk_punet.evaluation.statistics.reliability import N_BINS, Reliability
-from btk_punet.evaluation.studies.detection.metrics import tables_of_one
-from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities, says_p_blend
+from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities, has_p_blend
+from btk_punet.evaluation.studies.probabilities.calibration import QUANTITIES
 from btk_punet.evaluation.studies.probabilities.classes import lit_pixels
-
-QUANTITIES = ("p_detect", "p_blend", "count", *CLASS_NAMES)
 
 
 class Calibration(Metric):
-    """Reliability of probabilities: the fraction that comes true, beside what was said.
+    """Reliability of probabilities: the observed fraction beside the mean predicted probability.
 
     Called as ``metric(blend_batch, deblend_batch, matching=None)`` on the output of a deblender
-    that says the quantity; returns the expected calibration error of the batch (NaN of nothing).
+    that predicts the quantity; returns the expected calibration error of the batch (NaN without
+    any).
 
     Args:
         batch_size: Not used; BTK's metrics have it.
         edges: Edges of the bins, of equal width from 0 to 1; ten bins if None.
-        quantity: What is said with a probability:
+        quantity: What is predicted:
 
             - ``"p_detect"``, in the catalogs: that a detection is matched. Detections count in
               bounds only, as for the purity.
@@ -73,26 +73,26 @@ class Calibration(Metric):
         if self.quantity in CLASS_NAMES:
             pixels = lit_pixels(blend_batch, deblend_batch)
             number = CLASS_NAMES.index(self.quantity)
-            said, outcome = pixels.probability[:, number], pixels.true_class == number
+            probability, outcome = pixels.probability[:, number], pixels.true_class == number
         else:
             truth, found = tables_of_one(blend_batch, deblend_batch, matching)
             if self.quantity == "p_detect":
-                said, outcome = _p_detect(found)
+                probability, outcome = _p_detect(found)
             elif self.quantity == "p_blend":
-                said, outcome = _p_blend(blend_batch, deblend_batch, found)
+                probability, outcome = _p_blend(blend_batch, deblend_batch, found)
             else:
                 posteriors = _posteriors(blend_batch, deblend_batch)
                 counts = true_counts(truth, blend_batch.image_size, blend_batch.batch_size)
-                said, outcome = most_probable_counts(posteriors, counts)
+                probability, outcome = most_probable_counts(posteriors, counts)
                 data |= {"posteriors": posteriors, "counts": counts}
-        data["reliability"].add(said, outcome)
+        data["reliability"].add(probability, outcome)
         return data
 
     def _compute(self, data: dict) -> float:
         return data["reliability"].expected_calibration_error()
 
     def aggregate(self) -> pd.DataFrame:
-        """Return the table of `Reliability` over all batches: one row a bin of the probability."""
+        """Return the table of `Reliability` over all batches, one row per bin."""
         return self.reliability().table()
 
     def reliability(self) -> Reliability:
@@ -136,7 +136,7 @@ def _p_detect(found: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     if counted["p_detect"].isna().any():
         raise InputError(
             "Every detection must have a p_detect to be calibrated, got NaN or a catalog "
-            "without that column: the detector does not say how sure it is."
+            "without that column: the detector does not state how sure it is."
         )
     return counted["p_detect"].to_numpy(float), counted["matched"].to_numpy(bool)
 
@@ -144,10 +144,10 @@ def _p_detect(found: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def _p_blend(
     blend_batch: BlendBatch, deblend_batch: DeblendBatch, found: pd.DataFrame
 ) -> tuple[np.ndarray, np.ndarray]:
-    if not says_p_blend(deblend_batch):
+    if not has_p_blend(deblend_batch):
         raise InputError(
             "Every catalog must have a column p_blend to be calibrated, got "
-            f"{[t.colnames for t in deblend_batch.catalog_list[:1]]}: the detector does not say "
+            f"{[t.colnames for t in deblend_batch.catalog_list[:1]]}: the detector does not state "
             "what is blended."
         )
     (method,) = set(found["method"]) or {""}
@@ -164,7 +164,7 @@ def _posteriors(blend_batch: BlendBatch, deblend_batch: DeblendBatch) -> np.ndar
     ):
         raise InputError(
             "extra_data must hold a 'count_posterior' for each scene to be calibrated: the "
-            "detector does not say how many sources there are."
+            "detector does not state how many sources there are."
         )
     posteriors = [np.asarray(extra["count_posterior"], float) for extra in extra_data]
     return np.array(posteriors).reshape(len(posteriors), -1)

@@ -1,17 +1,23 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.scoring.scenes import is_real
+from btk_punet.evaluation.scoring.maps import scene_class_map
+from btk_punet.evaluation.statistics.fractions import fractions
 from btk_punet.evaluation.studies.probabilities.blend_identification import (
+    BLENDINATOR,
+    BLENDINATOR_PERCENT,
     FLAG_THRESHOLDS,
     BlendIdentification,
+    BlendIdentificationDisplay,
+    batch_blend_identification,
     blend_objects,
+    flag_table,
     missed_blends,
-    scene_class_map,
 )
-from tests.evaluation.conftest import SIZE, blend_batch, bright_scenes, deblend_batch, source_table
+from tests.evaluation.conftest import SIZE, bright_scenes, deblend_batch
 
 COLUMNS = ["quantity", "threshold", "n", "k", "value", "value_lo", "value_hi"]
 
@@ -44,7 +50,7 @@ POSITIONS = [
     [(30, 30), (32, 30)],
     [],
 ]
-# What is said of them: the true blend of scene 0 at 1.75, its false one at 1.5, the single source
+# What is made of them: the true blend of scene 0 at 1.75, its false one at 1.5, the single source
 # at 1.25, a spurious object at 0.5 and one that falls short of an object at 0.25; nothing of the
 # blend of scene 1; a spurious blend in scene 2 at 2.
 SAID = [
@@ -100,29 +106,6 @@ class TestMissedBlends:
         true_class[2, 1:7] = 2
         class_mean[2, [1, 2, 5, 6]] = 1.0
         assert missed_blends(class_mean, true_class.astype(int)).tolist() == [True]
-
-
-class TestSceneClassMap:
-    def test_squares(self):
-        batch = bright_scenes(POSITIONS)
-        assert [(scene_class_map(batch, i) == 2).sum() for i in range(3)] == [16, 15, 0]
-        assert [(scene_class_map(batch, i) == 1).sum() for i in range(3)] == [93, 20, 0]
-
-    def test_threshold(self):
-        batch = bright_scenes(POSITIONS)
-        assert not scene_class_map(batch, 0, k=1e6).any()
-
-    def test_noise_of_real_galaxies_belongs_to_nobody(self):
-        table = source_table([20.0], [20.0])
-        image = np.zeros((1, SIZE, SIZE))
-        image[0, 18:23, 18:23] = 100.0
-        image[0, 50, 50] = 100.0
-        batch = blend_batch([table], [image])
-        assert (scene_class_map(batch, 0) == 1).sum() == 26
-        table["GAL_FILENAME"] = "galaxy.fits"
-        real = blend_batch([table], [image])
-        assert is_real(real.catalog_list[0])
-        assert (scene_class_map(real, 0) == 1).sum() == 25
 
 
 class TestBlendIdentification:
@@ -212,3 +195,59 @@ class TestBlendIdentification:
             BlendIdentification(edges=[2.0, 1.0])
         with pytest.raises(InputError, match="k must be above 0"):
             BlendIdentification(k=0)
+
+
+def test_counts_of_a_batch_and_their_table():
+    batch = bright_scenes(POSITIONS)
+    plain = deblend_batch([batch.catalog_list[0][:0]] * 3)
+    assert batch_blend_identification(batch, {"plain": plain}) is None
+    counted = batch_blend_identification(batch, {"plain": plain, "maps": said(batch, SAID)})
+    assert len(counted) == 2 * len(FLAG_THRESHOLDS) + 1 and set(counted["method"]) == {"maps"}
+    # Two true blends, of which one has no object on it.
+    missed = counted.loc[counted["quantity"] == "missed", ["n", "k"]]
+    assert missed.to_numpy().tolist() == [[2, 1]]
+    table = flag_table(counted)
+    assert table.data is counted
+    shown = table.page.set_index("threshold")
+    assert len(shown) == len(FLAG_THRESHOLDS)
+    assert shown.loc[1.0, ["purity", "completeness"]].tolist() == [1 / 4, 1]
+
+
+def curves(n, right, n_blends):
+    """Return what `BlendIdentification` gives, for (flagged, of them right) at two thresholds."""
+    table = pd.concat([fractions(n, right), fractions([n_blends] * len(n), right)])
+    table.insert(0, "threshold", np.tile([1.0, 1.5], 2))
+    table.insert(0, "quantity", np.repeat(["purity", "completeness"], 2))
+    return table.reset_index(drop=True)
+
+
+def legend_texts(display):
+    return [text.get_text() for text in display.legend_.get_texts()]
+
+
+@pytest.mark.usefixtures("no_screen")
+class TestBlendIdentificationDisplay:
+    def test_blendinator_alone(self):
+        display = BlendIdentificationDisplay({}).plot()
+        points = 100 * display.blendinator_.get_xydata()
+        np.testing.assert_allclose(points, BLENDINATOR_PERCENT)
+        assert legend_texts(display) == [BLENDINATOR]
+
+    def test_empty_table(self):
+        empty = BlendIdentification()._count(np.zeros(0), np.zeros(0, bool), np.zeros(0, bool))
+        display = BlendIdentificationDisplay({"net": empty["table"]}).plot(Figure().subplots())
+        assert np.isnan(display.curves_["net"].get_xydata()).all()
+        display.figure_.canvas.draw()
+
+    def test_points(self):
+        tables = {"A": curves([10, 4], [6, 4], 8), "B": curves([5, 0], [5, 0], 8)}
+        display = BlendIdentificationDisplay(tables).plot(Figure().subplots())
+        assert display.curves_["A"].get_xydata().tolist() == [[0.6, 0.75], [1.0, 0.5]]
+        np.testing.assert_array_equal(
+            display.curves_["B"].get_xydata(), [[1.0, 0.625], [np.nan, 0.0]]
+        )
+        assert legend_texts(display) == ["A", "B", BLENDINATOR]
+        display.plot(Figure().subplots(), names=["B"])
+        assert list(display.curves_) == ["B"]
+        with pytest.raises(InputError, match=r"among \['A', 'B'\], got \['C'\]"):
+            display.plot(Figure().subplots(), names=["C"])

@@ -1,7 +1,7 @@
 import numpy as np
 
 from btk_punet.evaluation.scoring.batch import batch_tables
-from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities, says_p_blend
+from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities, has_p_blend
 from tests.evaluation.conftest import bright_scenes, deblend_batch
 from tests.evaluation.sayers import PAIR_AND_ONE, saying
 
@@ -16,10 +16,10 @@ def test_nothing():
     rows = rows_of(batch, {"m": saying(batch, p_blend=[])})
     assert len(rows) == 0
     assert {"p_blend", "overlapped", "magnitude"} <= set(rows.columns)
-    assert not says_p_blend(deblend_batch([]))
+    assert not has_p_blend(deblend_batch([]))
 
 
-def test_methods_that_do_not_say_it_are_left_out():
+def test_methods_without_p_blend_are_left_out():
     batch = bright_scenes([PAIR_AND_ONE])
     found = {
         "plain": saying(batch, [PAIR_AND_ONE]),

@@ -1,16 +1,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.statistics.pixels import PixelScores
+from btk_punet.evaluation.statistics.pixels import CLASS_NAMES, PixelScores
+from btk_punet.evaluation.statistics.reliability import Reliability
 from btk_punet.evaluation.studies.probabilities.classes import (
+    ClassReliabilityDisplay,
     class_probabilities,
     class_uncertainty,
     lit_pixels,
     merged_class_probabilities,
     merged_class_uncertainty,
 )
+from btk_punet.figures import PALETTE
 from tests.evaluation.conftest import bright_scenes
 from tests.evaluation.sayers import N_BLENDED, N_ISOLATED, PAIR_AND_ONE, SWAPPED, maps, saying
 
@@ -145,3 +149,46 @@ def test_no_maps():
         lit_pixels(batch, saying(batch))
     with pytest.raises(InputError, match="must hold 'class_probability'"):
         lit_pixels(batch, saying(batch, extra_data=[{}]))
+
+
+def reliability_table(methods=("a", "b"), n=50):
+    rng = np.random.default_rng(1)
+    parts = []
+    for method in methods:
+        for name in CLASS_NAMES:
+            reliability = Reliability()
+            p = rng.uniform(0, 1, n)
+            reliability.add(p, rng.random(n) < p)
+            parts.append(reliability.table().assign(**{"method": method, "class": name}))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.usefixtures("no_screen")
+class TestClassReliabilityDisplay:
+    @pytest.mark.parametrize("table", [reliability_table()[:0], reliability_table(n=0)])
+    def test_nothing(self, table):
+        display = ClassReliabilityDisplay(table).plot(Figure(layout="constrained"))
+        display.figure_.canvas.draw()
+        assert list(display.axes_) == list(dict.fromkeys(table["class"]))
+
+    def test_a_panel_a_class(self):
+        table = reliability_table()
+        display = ClassReliabilityDisplay(table).plot(Figure(layout="constrained"))
+        display.figure_.canvas.draw()
+        assert [ax.get_title() for ax in display.axes_.values()] == [
+            "Background",
+            "Isolated",
+            "Blended",
+        ]
+        rows = table[(table["class"] == "isolated") & (table["method"] == "b") & (table["n"] > 0)]
+        points = display.displays_["isolated"].errorbars_["b"].lines[0].get_xydata()
+        np.testing.assert_allclose(points, rows[["mean_probability", "value"]])
+
+    def test_colours_are_those_of_the_run(self):
+        display = ClassReliabilityDisplay(reliability_table(), everyone=["SEP", "a", "b"])
+        display.plot(methods=["b"])
+        lines = display.displays_["blended"].errorbars_
+        assert list(lines) == ["b"]
+        assert lines["b"].lines[0].get_color() == PALETTE[2]
+        with pytest.raises(InputError, match=r"among \['a', 'b'\], got \['SEP'\]"):
+            display.plot(methods=["SEP"])

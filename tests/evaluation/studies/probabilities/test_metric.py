@@ -93,7 +93,7 @@ class TestCalibration:
         with pytest.raises(InputError, match="equally far apart from 0 to 1"):
             Calibration(edges=edges)
 
-    def test_detector_that_does_not_say_how_sure_it_is(self):
+    def test_detector_that_does_not_state_how_sure_it_is(self):
         batch = bright_scenes([[(20, 20)]])
         found = deblend_batch([detection_table(batch, [20], [20])])
         with pytest.raises(InputError, match="must have a p_detect"):
@@ -178,7 +178,7 @@ class TestOtherQuantities:
             ("blended", "extra_data of 1 scenes, got none"),
         ],
     )
-    def test_detector_that_does_not_say_it(self, quantity, message):
+    def test_detector_that_does_not_state_it(self, quantity, message):
         batch = bright_scenes([[(20, 20)]])
         with pytest.raises(InputError, match=message):
             Calibration(quantity=quantity)(batch, saying(batch, [[(20, 20)]]))

@@ -1,4 +1,3 @@
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -6,17 +5,25 @@ import pytest
 from matplotlib.figure import Figure
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.studies.probabilities.binned_display import BinnedCalibrationDisplay
-from btk_punet.evaluation.studies.probabilities.calibration_tables import binned_reliability
+from btk_punet.evaluation.scoring.rules import Rules
+from btk_punet.evaluation.statistics.fractions import fractions
+from btk_punet.evaluation.studies.probabilities.binned import (
+    BinnedCalibrationDisplay,
+    binned_reliability,
+)
 from btk_punet.figures import PALETTE
+from tests.evaluation.conftest import bright_scenes
+from tests.evaluation.oracle import Oracle
+from tests.evaluation.sayers import PAIR_AND_ONE, RIGHT
+from tests.evaluation.studies.probabilities.collecting import (
+    all_predicted,
+    collected,
+    of_scenes,
+    tables_of,
+)
 
-
-@pytest.fixture(autouse=True)
-def no_screen():
-    with matplotlib.rc_context():
-        matplotlib.use("agg")
-        yield
-        plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_screen")
+BINS = ["lo", "hi", "n", "k", "mean_probability", "value"]
 
 
 def table(*names, by="neighbour_distance_arcsec", n=40):
@@ -31,10 +38,50 @@ def table(*names, by="neighbour_distance_arcsec", n=40):
     return pd.concat(parts, ignore_index=True)
 
 
+def test_blends_by_magnitude_and_distance():
+    # The pair is 0.2 arcsec apart; the single source 3.4 arcsec from it.
+    batch = bright_scenes([PAIR_AND_ONE])
+    tidy = collected(batch, {"m": all_predicted(batch, [0.9, 0.6, 0.25], RIGHT)})
+    tables = tables_of(tidy, ["m"])
+    some = tables["calibration_by_neighbour_distance"].data.query("n > 0")
+    assert set(some["quantity"]) == {"p_blend"}
+    assert some[BINS].to_numpy().tolist() == [[0, 0.3, 2, 2, 0.75, 1], [2, np.inf, 1, 0, 0.25, 0]]
+    np.testing.assert_allclose(some["expected_calibration_error"], [0.25, 0.25])
+    np.testing.assert_allclose(some["brier_score"], [(0.1**2 + 0.4**2) / 2, 0.25**2])
+    interval = fractions(np.array([2, 1]), np.array([2, 0]))[["value_lo", "value_hi"]]
+    np.testing.assert_array_equal(some[["value_lo", "value_hi"]], interval)
+    assert tables["calibration_by_magnitude"].data["n"].sum() == 3
+    table = tables["blend_calibration"].data.query("n > 0")
+    assert table["lo"].tolist() == [0.2, 0.6, 0.9]
+    # In bins of the user's own.
+    own = tables_of(tidy, ["m"], rules=Rules(distance_bins=(0, 1, 5)))
+    own = own["calibration_by_neighbour_distance"].data
+    assert own[["lo", "hi", "n"]].to_numpy().tolist() == [[0, 1, 2], [1, 5, 1]]
+
+
+def test_candidates_by_distance():
+    """To the nearest other candidate, whether or not it is above the threshold."""
+    tables = of_scenes([[(20, 20), (26, 20), (45, 45)]], {"oracle": Oracle((0.9, 0.3, 0.8))})
+    some = tables["calibration_by_neighbour_distance"].data.query("n > 0")
+    np.testing.assert_allclose(
+        some[BINS].astype(float), [[0.5, 0.8, 2, 2, 0.6, 1], [2, np.inf, 1, 1, 0.8, 1]]
+    )
+
+
+def test_detections_without_light_have_a_bin():
+    magnitude = [22.1, np.inf, 22.4, np.inf]
+    table = binned_reliability(magnitude, [0.5, 0.2, 0.7, 0.4], [1, 0, 1, 1], "magnitude")
+    some = table.query("n > 0")
+    np.testing.assert_allclose(
+        some[BINS], [[22, 22.5, 2, 2, 0.6, 1], [np.inf, np.inf, 2, 1, 0.3, 0.5]]
+    )
+    assert table.columns.tolist()[:5] == ["lo", "hi", "n", "k", "mean_probability"]
+
+
 TWO = [("a", "p_detect"), ("b", "p_detect"), ("b", "p_blend")]
 
 
-def test_no_rows():
+def test_no_rows_to_draw():
     display = BinnedCalibrationDisplay(table(("a", "p_blend"))[:0], "magnitude").plot(Figure())
     display.figure_.canvas.draw()
     assert display.axes_ == {} and display.legend_ is None
@@ -44,7 +91,7 @@ def test_bins_without_numbers():
     nothing = table(("a", "p_blend"), n=0)
     display = BinnedCalibrationDisplay(nothing, "neighbour_distance_arcsec").plot(Figure())
     display.figure_.canvas.draw()
-    assert np.isnan(display.said_["p_blend", "a"].get_xydata()[:, 1]).all()
+    assert np.isnan(display.predicted_["p_blend", "a"].get_xydata()[:, 1]).all()
 
 
 @pytest.mark.parametrize("by", ["magnitude", "neighbour_distance_arcsec"])
@@ -59,7 +106,7 @@ def test_points_are_those_of_the_table(by):
     bars = display.errorbars_["p_blend", "b"]
     np.testing.assert_array_equal(bars.lines[0].get_xydata()[:, 1], rows["value"])
     np.testing.assert_array_equal(
-        display.said_["p_blend", "b"].get_xydata()[:, 1], rows["mean_probability"]
+        display.predicted_["p_blend", "b"].get_xydata()[:, 1], rows["mean_probability"]
     )
     ends = [s[:, 1] for s in bars.lines[2][0].get_segments() if len(s)]
     some = rows[rows["n"] > 0]
@@ -67,7 +114,7 @@ def test_points_are_those_of_the_table(by):
     if by == "magnitude":  # of which the bin without light is not joined to the others
         assert len(display.axes_["p_blend"].lines[-1].get_xdata()) == 1
     names = [text.get_text() for text in display.legend_.get_texts()]
-    assert names == ["a", "b", "came true", "said"]
+    assert names == ["a", "b", "observed fraction", "mean predicted probability"]
 
 
 def test_colours_are_those_of_the_run():
@@ -77,7 +124,7 @@ def test_colours_are_those_of_the_run():
     display.plot(Figure(), methods=["b"])
     assert set(display.errorbars_) == {("p_detect", "b"), ("p_blend", "b")}
     assert display.errorbars_["p_blend", "b"].lines[0].get_color() == PALETTE[2]
-    assert display.said_["p_blend", "b"].get_color() == PALETTE[2]
+    assert display.predicted_["p_blend", "b"].get_color() == PALETTE[2]
 
 
 def test_what_is_not_known():
