@@ -111,13 +111,6 @@ class MaskPrecision:
         self._p_detect = np.zeros(0)
         self._outcomes = np.zeros((len(IOU_THRESHOLDS), 0), np.int8)
 
-    def add(
-        self, iou: np.ndarray, p_detect: np.ndarray, in_bounds: np.ndarray, counts: np.ndarray
-    ) -> None:
-        """Count one more scene; args and errors are those of `mask_outcomes`."""
-        outcomes = mask_outcomes(iou, p_detect, in_bounds, counts)
-        self.add_outcomes(outcomes, p_detect, int(np.sum(counts)))
-
     def add_outcomes(self, outcomes: np.ndarray, p_detect: np.ndarray, n_truth: int) -> None:
         """Count what `mask_outcomes` told of any number of scenes.
 

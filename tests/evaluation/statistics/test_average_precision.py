@@ -35,7 +35,7 @@ def added(*scenes):
     masks = MaskPrecision()
     for iou, p_detect in scenes:
         iou = np.array(iou, float).reshape(len(p_detect), -1)
-        masks.add(iou, p_detect, np.ones(len(iou), bool), np.ones(iou.shape[1], bool))
+        masks.add_outcomes(outcomes(iou, p_detect), p_detect, iou.shape[1])
     return masks
 
 
@@ -131,7 +131,7 @@ class TestMaskPrecision:
 
     def test_no_detection(self):
         masks = MaskPrecision()
-        masks.add(np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool), np.ones(2, bool))
+        masks.add_outcomes(outcomes(np.zeros((0, 2))), np.zeros(0), 2)
         assert masks.mean_average_precision() == 0
         assert masks.table()["completeness"].tolist() == [0.0] * 10
         assert masks.table()["purity"].isna().all()

@@ -45,15 +45,9 @@ _RULES = {
 }
 _READ_CASES = (
     "Circles are true sources that count, in full where every method found them, dashed where some "
-    "did and dotted where none did, and a coloured marker without a circle or dot is a false "
-    "detection."
+    "did and dotted where none did; a coloured marker without a circle or dot is a false detection."
 )
-_READ_MAPS = (
-    "Circles are true sources that count, in full where every method found them, dashed where some "
-    "did and dotted where none did; a coloured marker without a circle or dot is a false "
-    "detection; and a good class mean looks like the true classes, with variance only where it "
-    "does not."
-)
+_READ_MAPS = " A good class mean looks like the true classes, with variance only where it does not."
 
 
 class Gallery(Study):
@@ -96,10 +90,10 @@ class Gallery(Study):
                 for case in of_kind
             ]
             if displays:
-                read = _READ_MAPS if any(display.maps for display in displays) else _READ_CASES
-                yield Figure(
-                    f"scenes_{kind}", TITLES[kind], f"{_RULES[kind]} {read}", CasesDisplay(displays)
-                )
+                read = f"{_RULES[kind]} {_READ_CASES}"
+                if any(display.maps for display in displays):
+                    read += _READ_MAPS
+                yield Figure(f"scenes_{kind}", TITLES[kind], read, CasesDisplay(displays))
 
 
 def _class_maps(name: str, method: Deblender, batch: BlendBatch) -> list[ClassMaps]:

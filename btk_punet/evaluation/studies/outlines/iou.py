@@ -91,10 +91,11 @@ class OutlineDisplay(AxesDisplay):
         self.ax_ = new_axes(self.size_inches) if ax is None else ax
         self.figure_ = self.ax_.figure
         self.errorbars_: dict[str, Any] = {}
+        # Side by side within the bin, so that all error bars can be seen.
+        step = min(0.1, 0.8 / max(len(drawn), 1))
         for i, name in enumerate(drawn):
             rows = by_method[name]
-            # Side by side within the bin, so that all error bars can be seen.
-            x = np.arange(len(bins)) + (i - (len(drawn) - 1) / 2) * 0.1
+            x = np.arange(len(bins)) + (i - (len(drawn) - 1) / 2) * step
             self.errorbars_[name] = self.ax_.errorbar(
                 x, rows["value"], rows["error"],
                 markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **styles[name],

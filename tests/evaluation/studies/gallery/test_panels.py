@@ -152,10 +152,3 @@ class TestCasesDisplay:
         upper, lower = (case.scene.ax_.get_window_extent() for case in cases)
         assert upper.y0 > lower.y1
         assert display.legend_.get_window_extent().y1 < lower.y0
-
-
-def test_truth_of_other_methods_settles_the_colours():
-    truth = pd.concat([truth_rows(name, [True] * 3) for name in ("a", "b")])
-    shown = SceneDisplay.from_tables(np.zeros((40, 48)), truth, detection_rows("b", [10.0]), 1.0, 0)
-    display = CaseDisplay(shown, CLASSES).plot(Figure(layout="constrained"), ["b"])
-    assert display.scene.detections_["b"].get_color() == method_colours(["a", "b"])["b"]

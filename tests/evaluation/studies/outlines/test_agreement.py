@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.studies.outlines.agreement import (
     OUTCOME_COLUMNS,
@@ -106,17 +105,3 @@ def test_methods_do_not_mix():
     for name, table in tables_of(batch, {"b": found["b"]}).items():
         of_b = tables[name][tables[name]["method"] == "b"].reset_index(drop=True)
         pd.testing.assert_frame_equal(of_b, table)
-
-
-def test_threshold_of_the_footprint():
-    batch = bright_scenes([PAIR_AND_ONE])
-    tables = tables_of(batch, {"mine": outlined(batch, FOUND)}, k=1e6)
-    assert len(tables["source_outlines"]) == 0
-
-
-def test_outlines_of_another_batch():
-    one, two = bright_scenes([PAIR_AND_ONE]), bright_scenes([[], []])
-    found = outlined(one, FOUND)
-    truth, detections = batch_tables(one, {"mine": found}, with_limit=False)
-    with pytest.raises(InputError, match=r"segmentation must have the shape \(2, 30, 64, 64\)"):
-        batch_outlines(two, {"mine": found}, truth, detections)

@@ -21,7 +21,6 @@ from tests.evaluation.conftest import (
     SIZE,
     blend_batch,
     bright_scenes,
-    deblend_batch,
     detection_table,
     flux_per_pixel_of_snr,
     part_of,
@@ -266,18 +265,6 @@ class TestWorse:
         expected = fractions([2, 1, 1], [1, 0, 0])
         pd.testing.assert_frame_equal(table[expected.columns], expected)
 
-    def test_placed_worse(self):
-        # The light of the pair is centred at x = 21, a pixel from either.
-        for x, worse in [(22.999, 0), (23.001, 1)]:
-            table = numbers(self.of(self.FIRST, (x, 20, 0.9, box(20, 24, 18, 22))))
-            assert table["placed_worse"] == (2, worse)
-            assert table["outlined_worse"] == (2, 0)
-
-    def test_outlined_worse(self):
-        # Both together cover columns 18 to 23: IoU 20/35 with the second, which has 10/25.
-        table = numbers(self.of(self.FIRST, (22, 20, 0.9, box(22, 23, 18, 22))))
-        assert table == {"unmatched": (2, 0), "placed_worse": (2, 0), "outlined_worse": (2, 1)}
-
     def test_not_deblended(self):
         table = numbers(self.of((22.5, 20, 0.9, box(18, 24, 18, 22))))
         assert table == {"unmatched": (2, 1), "placed_worse": (1, 0), "outlined_worse": (1, 0)}
@@ -432,9 +419,3 @@ def test_reset(by_hand):
     metric.reset()
     with pytest.raises(InputError, match="Nothing to aggregate"):
         metric.class_report()
-
-
-def test_detections_without_outlines_are_not_a_segmentation():
-    batch = bright_scenes([[]])
-    with pytest.raises(InputError, match="got None"):
-        SegmentationReport()(batch, deblend_batch([detection_table(batch, [], [])]))
