@@ -23,7 +23,7 @@ def add(commands) -> None:
         description=(
             "Draw scenes, inject a source into each, and write with what probability detectors "
             "find it, by its magnitude, size and distance to the nearest detection: "
-            "selection.parquet (one row per injected source), tables (ECSV, CSV, LaTeX) and a plot. "
+            "selection.parquet (one row per injected source), tables (ECSV, CSV, LaTeX), a plot. "
             "The same command on the same folder continues a run that was stopped."
         ),
         formatter_class=HelpFormatter,
@@ -45,7 +45,7 @@ def add(commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     from btk_punet.evaluation.runs.selection import selection_function
-    from btk_punet.evaluation.studies.selection import selection_tables
+    from btk_punet.evaluation.studies.selection.function import selection_tables
 
     table = selection_function(
         options.output,

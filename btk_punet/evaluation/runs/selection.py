@@ -31,11 +31,11 @@ from btk_punet.evaluation.runs.workers import SharedMethods
 from btk_punet.evaluation.scoring.batch import TRUTH
 from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.evaluation.studies.base import Figure, Tidy
-from btk_punet.evaluation.studies.selection import (
+from btk_punet.evaluation.studies.selection.function import (
     SelectionDisplay,
-    batch_selection,
     selection_study_tables,
 )
+from btk_punet.evaluation.studies.selection.injection import batch_selection
 from btk_punet.options import documented
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.choices import (
@@ -157,7 +157,7 @@ def selection_function(
     batch_size = generator.batch_size
     found = run_all(output, run, work, methods, [SELECTION], batch_size, njobs, progress)
     table = found["selection"]
-    write_tables(selection_study_tables(table, rules), output / "tables")
+    write_tables(selection_study_tables(table, list(methods), rules), output / "tables")
     display = SelectionDisplay(table, rules)
     write_figures([Figure("selection", "Selection function", "", display)], output / "plots")
     finish(output, run)

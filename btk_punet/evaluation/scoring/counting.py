@@ -11,12 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from btk.blend_batch import BlendBatch, DeblendBatch
-from btk.match import Matching
 from btk.metrics.utils import effmat
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.statistics.fractions import (
     COMPLETENESS_BY,
     PURITY_BY,
@@ -31,9 +28,6 @@ from btk_punet.evaluation.statistics.fractions import (
 
 # A method that found every source above this `limit_snr`, and no other, is at the ceiling.
 CEILING_SNR = 5.0
-# Below this ``p_detect``, a candidate is next to certainly nothing: where candidates and the sweep
-# of a threshold begin.
-LOWEST_THRESHOLD = 0.02
 
 
 def completeness_table(
@@ -156,19 +150,6 @@ def column_fractions(counts: np.ndarray) -> np.ndarray:
     """Return a count matrix divided by the sums of its columns; NaN in a column without counts."""
     total = counts.sum(axis=0, keepdims=True)
     return np.where(total > 0, counts / np.maximum(total, 1), np.nan)
-
-
-def tables_of_one(
-    blend_batch: BlendBatch,
-    deblend_batch: DeblendBatch,
-    matching: Matching | None = None,
-    with_limit: bool = False,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the truth and detection tables of one method, matched here if no matching is given."""
-    matchings = None if matching is None else {"method": matching}
-    return batch_tables(
-        blend_batch, {"method": deblend_batch}, matchings=matchings, with_limit=with_limit
-    )
 
 
 def completeness_total(truth: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from btk_punet.evaluation.scoring.scenes import is_real, scene_truth
 from btk_punet.evaluation.scoring.spread import PosteriorSpread
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES, PixelScores
 from btk_punet.evaluation.statistics.reliability import Reliability
-from btk_punet.simulation.labels import class_map, overlap_count
+from btk_punet.simulation.labels import overlap_count
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import background_variance, reference_band
 

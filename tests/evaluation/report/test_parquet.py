@@ -1,4 +1,4 @@
-"""Parquet files: pandas reads the same table, and astropy its units and descriptions, up to FITS."""
+"""Parquet files: pandas reads the same table, astropy its units and descriptions."""
 
 import numpy as np
 import pandas as pd

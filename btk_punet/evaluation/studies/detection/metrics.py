@@ -6,6 +6,7 @@ from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.match import Matching
 from btk.metrics.base import Metric
 
+from btk_punet.evaluation.scoring.batch import tables_of_one
 from btk_punet.evaluation.scoring.counting import (
     column_fractions,
     completeness_table,
@@ -14,7 +15,6 @@ from btk_punet.evaluation.scoring.counting import (
     efficiency_table,
     purity_table,
     purity_total,
-    tables_of_one,
 )
 from btk_punet.evaluation.statistics.fractions import (
     COMPLETENESS_BY,

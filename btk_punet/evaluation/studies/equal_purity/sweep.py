@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.scoring.counting import LOWEST_THRESHOLD
+from btk_punet.evaluation.scoring.candidates import LOWEST_THRESHOLD
 from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.evaluation.statistics.fractions import fractions
 from btk_punet.simulation.snr import NEIGHBOUR_SNR

@@ -168,7 +168,11 @@ def test_figures_and_words(run, tables):
     ("p_detect", "kind", "words"),
     [
         ((0.95,), "gain", r"oracle can be believed: their calibration error is 0\.050\.$"),
-        ((0.45,), "price", r"cannot be taken at .* 30 candidates .* 45% on average and of which 100% "),
+        (
+            (0.45,),
+            "price",
+            r"cannot be taken at .* 30 candidates .* 45% on average and of which 100% ",
+        ),
     ],
 )
 def test_answer(p_detect, kind, words):
