@@ -15,7 +15,7 @@ from btk_punet.evaluation.studies.table import Layout, Table, all_described, sta
 
 # Bins with fewer detections are not spoken of.
 FEWEST_DETECTIONS = 30
-# So many methods are spoken of where none gives probabilities.
+# So many methods are spoken of at most.
 MOST_METHODS = 3
 
 _READ = "Higher is better; the grey numbers on top are those of the detections"
@@ -95,7 +95,7 @@ class FalseDetections(Study):
             chosen = list(of_method)
         said = [
             sentence
-            for method in chosen
+            for method in chosen[:MOST_METHODS]
             if (sentence := _price(method, of_method[method], tables)) is not None
         ]
         return {"price": " ".join(said)} if said else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # A matrix with more cells than this in a row has no numbers in its cells: nobody could read them.
 MAX_ANNOTATED = 13
+# Names with more letters are broken, so that they do not run into the next panel's.
+MAX_TITLE = 26
 
 
 class _MatrixDisplay(PanelsDisplay):
@@ -92,7 +95,7 @@ class _MatrixDisplay(PanelsDisplay):
             ax.set_xticks(np.arange(len(x_names))[::step], x_names[::step], fontsize="small")
             ax.set_yticks(np.arange(len(y_names))[::step], y_names[::step], fontsize="small")
             ax.tick_params(length=0, labelbottom=i + n_columns >= len(drawn))
-            ax.set_title(plain_label(name), fontsize="medium")
+            ax.set_title(plain_label(fill(name, MAX_TITLE)), fontsize="medium")
             ax.spines[:].set_visible(False)
         if drawn:
             self.figure_.supxlabel(self.labels[0], fontsize="medium")

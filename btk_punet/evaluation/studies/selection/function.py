@@ -115,7 +115,7 @@ def selection_study_tables(
         data["selection"],
         _COLUMNS,
         Layout(("magnitude_lo", "magnitude_hi"), ("value",), across=("lo", "hi"), split="method"),
-        caption=caption.format(f"true magnitude (rows) and {distance.words} in arcsec (columns)"),
+        caption=caption.format(f"true magnitude (rows) and {distance.words} (columns, in arcsec)"),
         quantity=distance,
         shown=filled_cells(data["selection"]),
     )
