@@ -11,7 +11,7 @@ from btk_punet.cli import main  # noqa: E402
 from btk_punet.deblending.deblender import ProbaUNetDeblender  # noqa: E402
 from btk_punet.deblending.recipe import DetectionRecipe, LogitLine  # noqa: E402
 from btk_punet.errors import InputError  # noqa: E402
-from btk_punet.evaluation.runs import fit_recipe as module  # noqa: E402
+from btk_punet.evaluation.runs import calibrate as module  # noqa: E402
 from btk_punet.evaluation.runs.benchmark import BENCHMARK_SETS, CATALOG_SEED  # noqa: E402
 from btk_punet.evaluation.runs.calibrate import fit_recipe  # noqa: E402
 from btk_punet.training.bank import TRAINING_SEED  # noqa: E402
