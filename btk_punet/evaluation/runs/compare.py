@@ -29,6 +29,7 @@ from btk_punet.evaluation.runs.options import Running, Scenes, check_numbers
 from btk_punet.evaluation.runs.words import home_of, scenes_in_words
 from btk_punet.evaluation.runs.workers import SharedMethods
 from btk_punet.evaluation.scoring.batch import DETECTIONS, TRUTH
+from btk_punet.evaluation.scoring.candidates import CANDIDATE_COLUMNS
 from btk_punet.evaluation.scoring.matched import MatchedBatch
 from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.evaluation.studies.base import Study, Tidy
@@ -45,6 +46,7 @@ Deblenders: TypeAlias = str | Deblender | Iterable[str | Deblender] | Mapping[st
 TIDY = (
     Tidy("truth", TRUTH, ("scene", "source")),
     Tidy("detections", DETECTIONS, ("scene", "detection")),
+    Tidy("candidates", CANDIDATE_COLUMNS, ("scene", "candidate")),
 )
 
 
@@ -203,7 +205,7 @@ def _of_batch(
     clock.running = "the matching"
     first = number * generator.batch_size
     batch = MatchedBatch.match(blend_batch, found, first, rules, methods)
-    tables = {"truth": batch.truth, "detections": batch.detections}
+    tables = batch.tables()
     for study in studies:
         clock.running = f"the study {study.anchor!r}"
         if study.runs_methods:

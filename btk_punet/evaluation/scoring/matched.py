@@ -10,6 +10,7 @@ from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.deblend import Deblender
 
 from btk_punet.evaluation.scoring.batch import batch_tables
+from btk_punet.evaluation.scoring.candidates import batch_candidates, extra_of_scenes
 from btk_punet.evaluation.scoring.rules import Rules
 
 
@@ -57,3 +58,21 @@ class MatchedBatch:
         return cls(
             blend_batch, deblend_batches, truth, detections, first_scene, rules, deblenders or {}
         )
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return what is kept of every batch, since several studies read it.
+
+        Returns:
+            ``truth``, ``detections`` and, if a method has any, ``candidates`` (see
+            `batch_candidates`).
+        """
+        tables = {"truth": self.truth, "detections": self.detections}
+        if extra_of_scenes(self.deblend_batches, "candidates"):
+            tables["candidates"] = batch_candidates(
+                self.blend_batch,
+                self.deblend_batches,
+                self.truth,
+                self.first_scene,
+                self.rules.radius_arcsec,
+            )
+        return tables

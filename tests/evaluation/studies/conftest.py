@@ -82,7 +82,7 @@ def run_of(studies, methods, scenes=SCENES, splits=(3,), order=1, rules=None):
         batch = gaussian_scenes(scenes[first:last])
         found = {name: method(batch) for name, method in methods.items()}
         matched = MatchedBatch.match(batch, found, first, rules, methods)
-        kept = {"truth": matched.truth, "detections": matched.detections}
+        kept = matched.tables()
         for study in studies:
             kept |= study.collect(matched)
         for name, table in kept.items():

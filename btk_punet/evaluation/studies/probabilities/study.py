@@ -9,8 +9,6 @@ import pandas as pd
 
 from btk_punet.evaluation.plotting.reliability import ReliabilityDisplay
 from btk_punet.evaluation.scoring.candidates import (
-    CANDIDATE_COLUMNS,
-    batch_candidates,
     extra_of_scenes,
 )
 from btk_punet.evaluation.scoring.matched import MatchedBatch
@@ -57,7 +55,6 @@ class Probabilities(Study):
     title = "Can the probabilities be trusted?"
     lead = "Of everything that is given a probability of 0.8, eight in ten should be true."
     collects = (
-        Tidy("candidates", CANDIDATE_COLUMNS, ("scene", "candidate")),
         Tidy("counts", sort_by=("scene",)),
         Tidy("blend_probabilities", BLEND_COLUMNS, ("scene", "detection")),
         Tidy("blend_identification", FLAG_COLUMNS, merge=merged_counts),
@@ -78,17 +75,13 @@ class Probabilities(Study):
 
         Returns:
             Those of these tables of which any method has something; each has a docstring of its
-            own: ``candidates`` (`batch_candidates`), ``counts`` (`batch_counts`),
+            own: ``counts`` (`batch_counts`),
             ``blend_probabilities`` (`blend_probabilities`), ``blend_identification``
             (`batch_blend_identification`), ``class_probabilities`` and ``class_uncertainty``
             (functions of these names).
         """
         scenes, found, first = batch.blend_batch, batch.deblend_batches, batch.first_scene
         tables: dict[str, pd.DataFrame | None] = {}
-        if extra_of_scenes(found, "candidates"):
-            tables["candidates"] = batch_candidates(
-                scenes, found, batch.truth, first, batch.rules.radius_arcsec
-            )
         tables["counts"] = batch_counts(scenes, found, batch.truth, first)
         if any(map(has_p_blend, found.values())):
             rows = blend_probabilities(scenes, found, batch.detections, first)
