@@ -60,7 +60,7 @@ class Telling(Perfect):
 
 
 SCENES = [APART, CLOSE, FAINT_CLOSE, FAINT_ASIDE, THREE, [], APART]
-METHODS = {"peaks": Peaks(), "tells_all": Telling(50), "a$b$ & c<d": Perfect(), "none": Hopeless()}
+METHODS = {"peaks": Peaks(), "tells_all": Telling(), "a$b$ & c<d": Perfect(), "none": Hopeless()}
 
 
 def run_of(studies, methods, scenes=SCENES, splits=(3,), order=1, rules=None):
