@@ -7,7 +7,7 @@ something to say to; all are optional, for BTK's and users' classes as for this 
 - ``fingerprint()``: the parameters that decide on its results, for ``run.json``.
 - ``versions()``: the packages and programs that its results depend on.
 - ``detection_band(survey)``: the index of the band in which it works.
-- ``availability(survey)``, a class method: why it cannot run here, or nothing.
+- ``availability(survey)``, a class method: why a comparison leaves it out, or nothing.
 
 They are asked through the functions of the same names, which know what to do without them.
 """
@@ -61,7 +61,10 @@ class DetectingDeblender(Deblender):
 
     @classmethod
     def availability(cls, survey: Survey) -> str:
-        """Return why the class cannot run here, with its defaults, on a survey; empty if it can."""
+        """Return the sentence that tells why a comparison leaves the class out; empty if it runs.
+
+        That is, with its defaults, on this machine and on images of a survey.
+        """
         return ""
 
     def warm_up(self, blend_batch: BlendBatch) -> None:
@@ -103,16 +106,16 @@ class DetectingDeblender(Deblender):
 
 
 def availability(kind: type[Deblender], survey: Survey) -> str:
-    """Return why a class of deblenders cannot run on a survey here; empty if it can.
+    """Return the sentence that tells why a comparison leaves a class out; empty if it runs.
 
-    A class without the hook can.
+    A class without the hook runs.
 
     Raises:
         InputTypeError: if the hook returns no text.
     """
     answer = kind.availability(survey) if _has_hook(kind, "availability") else ""
     if not isinstance(answer, str):
-        raise _wrong_answer(kind, "availability", "a text, which is empty if it can run", answer)
+        raise _wrong_answer(kind, "availability", "a text, which is empty if it runs", answer)
     return answer
 
 
@@ -161,18 +164,26 @@ def versions(deblender: Deblender) -> dict[str, str]:
 def detection_band(deblender: Deblender, survey: Survey) -> int | None:
     """Return the index of the band in which a deblender works.
 
-    For one without the hook this is its ``use_band``, as BTK's classes call it; None if it has
-    none.
+    For one without the hook this is its ``use_band``, as BTK's classes call it; None if that is
+    no index.
 
     Raises:
+        InputError: if the survey has no such band.
         InputTypeError: if the hook returns no integer.
     """
-    if not _has_hook(deblender, "detection_band"):
-        return getattr(deblender, "use_band", None)
-    answer = deblender.detection_band(survey)
-    if isinstance(answer, bool) or not isinstance(answer, numbers.Integral):
-        raise _wrong_answer(type(deblender), "detection_band", "the index of a band", answer)
-    return int(answer)
+    has_hook = _has_hook(deblender, "detection_band")
+    band = deblender.detection_band(survey) if has_hook else getattr(deblender, "use_band", None)
+    if isinstance(band, bool) or not isinstance(band, numbers.Integral):
+        if has_hook:
+            raise _wrong_answer(type(deblender), "detection_band", "the index of a band", band)
+        return None
+    if not 0 <= band < len(survey.available_filters):
+        raise InputError(
+            f"{type(deblender).__name__} works in the band of index {band}, and {survey.name} has "
+            f"{len(survey.available_filters)} ({', '.join(survey.available_filters)}). Give it the "
+            "index of one of them."
+        )
+    return int(band)
 
 
 def class_path(deblender: Deblender) -> str:

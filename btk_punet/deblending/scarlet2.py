@@ -20,6 +20,7 @@ import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
 from btk.deblend import Deblender
+from btk.survey import Survey
 
 from btk_punet.deblending import base
 from btk_punet.deblending.base import (
@@ -136,6 +137,13 @@ class Scarlet2Deblender(DetectingDeblender):
                 'pip install "btk_punet[scarlet2]".'
             )
 
+    @classmethod
+    def availability(cls, survey: Survey) -> str:
+        """Return that scarlet2 is not installed; empty if it is."""
+        if cls.is_available():
+            return ""
+        return 'scarlet2 is left out: it is not installed (pip install "btk_punet[scarlet2]").'
+
     @staticmethod
     def is_available() -> bool:
         """Return whether scarlet2 is installed."""
@@ -227,7 +235,7 @@ class Scarlet2Deblender(DetectingDeblender):
         segmentation = np.zeros((*shape[:2], *shape[3:]), bool)
         model = self._model(blend_batch)
         catalogs, counts, n_failed, n_outside = [], [], 0, 0
-        for ii, peaks in enumerate(self._find_peaks(blend_batch, band, only)):
+        for ii, peaks in enumerate(self._find_peaks(blend_batch, only)):
             places, flags = _places(peaks, blend_batch.wcs)
             height, width = images.shape[2:]
             edge = np.array([height, width]) / 2
@@ -261,13 +269,13 @@ class Scarlet2Deblender(DetectingDeblender):
             )
         return catalogs, segmentation, all_models
 
-    def _find_peaks(self, blend_batch: BlendBatch, band: int, only: int | None) -> list[Table]:
+    def _find_peaks(self, blend_batch: BlendBatch, only: int | None) -> list[Table]:
         """Return the catalog of the peaks of each image."""
         if isinstance(self.peaks, str) and self.peaks == "truth":
             catalogs = blend_batch.catalog_list
             return catalogs if only is None else [catalogs[only]]
         finder = (
-            SepDeblender(self.max_n_sources, use_band=band)
+            SepDeblender(self.max_n_sources)
             if isinstance(self.peaks, str)
             else self.peaks
         )
