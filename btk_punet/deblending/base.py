@@ -173,15 +173,15 @@ def detection_band(deblender: Deblender, survey: Survey) -> int | None:
     """
     has_hook = _has_hook(deblender, "detection_band")
     band = deblender.detection_band(survey) if has_hook else getattr(deblender, "use_band", None)
-    if isinstance(band, bool) or not isinstance(band, numbers.Integral):
+    if isinstance(band, bool) or not isinstance(band, int | np.integer):
         if has_hook:
             raise _wrong_answer(type(deblender), "detection_band", "the index of a band", band)
         return None
-    if not 0 <= band < len(survey.available_filters):
+    bands = survey.available_filters
+    if not 0 <= band < len(bands):
         raise InputError(
             f"{type(deblender).__name__} works in the band of index {band}, and {survey.name} has "
-            f"{len(survey.available_filters)} ({', '.join(survey.available_filters)}). Give it the "
-            "index of one of them."
+            f"{len(bands)} ({', '.join(bands)}). Give it the index of one of them."
         )
     return int(band)
 

@@ -188,7 +188,8 @@ class IsophotalDeblender(DetectingDeblender):
         """Run the program.
 
         Args:
-            images: Finite images `(n, H, W)` without background [electron], float32 or float64, in C order.
+            images: Finite images `(n, H, W)` without background [electron], float32 or float64,
+                in C order.
             sigma: Standard deviation of the background of a pixel [electron].
         """
 

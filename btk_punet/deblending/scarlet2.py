@@ -274,11 +274,7 @@ class Scarlet2Deblender(DetectingDeblender):
         if isinstance(self.peaks, str) and self.peaks == "truth":
             catalogs = blend_batch.catalog_list
             return catalogs if only is None else [catalogs[only]]
-        finder = (
-            SepDeblender(self.max_n_sources)
-            if isinstance(self.peaks, str)
-            else self.peaks
-        )
+        finder = SepDeblender(self.max_n_sources) if isinstance(self.peaks, str) else self.peaks
         if only is not None:
             return [finder.deblend(only, blend_batch).catalog]
         # Some of BTK's classes stop at a batch without images.

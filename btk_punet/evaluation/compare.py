@@ -136,7 +136,7 @@ def compare(
         notes.extend(left_out)
     if max_n_sources is None:
         max_n_sources = 2 * generator.max_number + 10
-    methods = choose_deblenders(deblenders, max_n_sources)
+    methods = choose_deblenders(deblenders, max_n_sources, only_survey)
 
     parameters = describe_scenes(generator, n_blends, radius_arcsec) | {"outcomes": outcomes}
     run = {
