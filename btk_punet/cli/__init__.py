@@ -17,13 +17,16 @@ _COMMANDS = (compare, uniformity, selection, train, evaluate, calibrate)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = _parser().parse_args(arguments)
+    # For deblenders of one's own; last, so that no file of this folder hides a package.
+    if "" not in sys.path:
+        sys.path.append("")
     try:
         return options.run(options)
     except (BtkPunetError, OSError) as error:
         print(f"btk-punet: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("btk-punet: stopped; the same command goes on from here.", file=sys.stderr)
+        print("btk-punet: stopped; the same command resumes from here.", file=sys.stderr)
         return 130
 
 

@@ -53,7 +53,7 @@ def add(commands) -> None:
         "--outcomes",
         action=argparse.BooleanOptionalAction,
         help=(
-            "whether to tell what becomes of blends, for which every detector runs once more on "
+            "whether to find out what becomes of blends, for which every detector runs again on "
             "each source of a blend alone (default: yes; with --benchmark, no)"
         ),
     )

@@ -21,8 +21,8 @@ def add(commands) -> None:
         description=(
             "Draw scenes, inject a source into each, and write with what probability detectors "
             "find it, by its magnitude, size and distance to the nearest detection: "
-            "selection.parquet (a row an injected source), tables (ECSV, CSV, LaTeX) and a plot. "
-            "The same command on the same folder continues a run that was stopped."
+            "selection.parquet (one row per injected source), tables (ECSV, CSV, LaTeX) and a "
+            "plot. The same command on the same folder continues a run that was stopped."
         ),
         formatter_class=HelpFormatter,
     )
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     )
     by_magnitude = selection_tables(table)["selection_by_magnitude"]
     print(by_magnitude.to_string(index=False, float_format="{:.3f}".format))
-    print(f"\nA row an injected source: {options.output / 'selection.parquet'}")
+    print(f"\nOne row per injected source: {options.output / 'selection.parquet'}")
     print(f"Tables: {options.output / 'tables'}")
     print(f"Plot: {options.output / 'plots' / 'selection.png'}")
     return 0

@@ -111,11 +111,11 @@ def availability(kind: type[Deblender], survey: Survey) -> str:
     A class without the hook runs.
 
     Raises:
-        InputTypeError: if the hook returns no text.
+        InputTypeError: if the hook returns no string.
     """
     answer = kind.availability(survey) if _has_hook(kind, "availability") else ""
     if not isinstance(answer, str):
-        raise _wrong_answer(kind, "availability", "a text, which is empty if it runs", answer)
+        raise _wrong_answer(kind, "availability", "a string, which is empty if it runs", answer)
     return answer
 
 
@@ -147,7 +147,7 @@ def versions(deblender: Deblender) -> dict[str, str]:
     For one without the hook this is the installed package that its class comes from, if any.
 
     Raises:
-        InputTypeError: if the hook returns no dict of texts.
+        InputTypeError: if the hook returns no dict of strings.
     """
     if not _has_hook(deblender, "versions"):
         package = type(deblender).__module__.partition(".")[0]
@@ -157,7 +157,7 @@ def versions(deblender: Deblender) -> dict[str, str]:
             return {}
     answer = deblender.versions()
     if not isinstance(answer, Mapping) or not all(isinstance(v, str) for v in answer.values()):
-        raise _wrong_answer(type(deblender), "versions", "a dict of names and texts", answer)
+        raise _wrong_answer(type(deblender), "versions", "a dict of names and strings", answer)
     return dict(answer)
 
 
@@ -211,6 +211,19 @@ def _wrong_answer(kind: type, hook: str, expected: str, answer: object) -> Input
 
 def _public_attributes(thing: object) -> dict[str, object]:
     return {name: value for name, value in vars(thing).items() if not name.startswith("_")}
+
+
+def check_name(name: object) -> None:
+    """Raise InputError or InputTypeError unless ``name`` can name a method in tables and plots."""
+    if not isinstance(name, str):
+        raise InputTypeError(
+            f"The name of a deblender must be a string, got {name!r} ({type(name).__name__})."
+        )
+    if not name.strip() or not name.isprintable():
+        raise InputError(
+            f"The name of a deblender must be one line of visible text, got {name!r}. Give a dict "
+            "of name and deblender."
+        )
 
 
 def check_integer(name: str, value: object, lowest: int) -> None:

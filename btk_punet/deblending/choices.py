@@ -14,7 +14,7 @@ from typing import Any
 from btk.deblend import Deblender
 from btk.survey import Survey
 
-from btk_punet.deblending.base import availability, detection_band
+from btk_punet.deblending.base import availability, check_name, detection_band
 from btk_punet.deblending.registry import DEBLENDERS, DEFAULTS, NEEDED_PACKAGES
 from btk_punet.deblending.settings import read_settings
 from btk_punet.errors import (
@@ -72,7 +72,7 @@ def choose_deblenders(
 
     Raises:
         InputError: for an unknown name or setting, the same name twice, or no deblender.
-        InputTypeError: for something that is not a BTK deblender, or a name that is not a text.
+        InputTypeError: for something that is not a BTK deblender, or a name that is not a string.
     """
     if isinstance(choice, Mapping):
         named = list(choice.items())
@@ -82,7 +82,7 @@ def choose_deblenders(
         named = [(str(choice), choice)]
     chosen = {}
     for name, item in named:
-        _check_name(name)
+        check_name(name)
         if name in chosen:
             raise InputError(
                 f"The deblender {name!r} is given twice. To run two of the same class, give a dict "
@@ -104,7 +104,7 @@ def choose_deblenders(
 
 
 def parse_deblender(text: str, max_n_sources: int, survey: Survey) -> Deblender:
-    """Return the deblender that a text names.
+    """Return the deblender that a string names.
 
     Args:
         text: ``NAME`` or ``NAME:KEY=VALUE,...``, where the name is one of `DEBLENDERS` or
@@ -161,7 +161,7 @@ def parse_deblender(text: str, max_n_sources: int, survey: Survey) -> Deblender:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Return the name (one of `DEBLENDERS`, or ``module:Class``) and the settings of a text."""
+    """Return the name (one of `DEBLENDERS`, or ``module:Class``) and the settings of a string."""
     name, _, settings = text.partition(":")
     if name in DEBLENDERS:
         return name, settings
@@ -218,18 +218,6 @@ def _class_of(path: str) -> type[Deblender]:
 
 def _is_deblender(value: object) -> bool:
     return inspect.isclass(value) and issubclass(value, Deblender)
-
-
-def _check_name(name: object) -> None:
-    if not isinstance(name, str):
-        raise InputTypeError(
-            f"The name of a deblender must be a text, got {name!r} ({type(name).__name__})."
-        )
-    if not name.strip() or not name.isprintable():
-        raise InputError(
-            f"The name of a deblender must be one line of visible text, got {name!r}. Give a dict "
-            "of name and deblender."
-        )
 
 
 def _warn_of_another_band(name: str, deblender: Deblender, survey: Survey) -> None:

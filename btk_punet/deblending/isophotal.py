@@ -66,7 +66,7 @@ class IsophotalDeblender(DetectingDeblender):
     These methods give no probability, so there is no `p_detect`. The segmentation is bool,
     `(max_n_sources, H, W)` an image, in the order of the catalog; footprints do not overlap.
     More detections than `max_n_sources` raise no error, as they do in BTK's classes: the
-    brightest are kept, with the flag TRUNCATED, and one `BtkPunetWarning` is given a call.
+    brightest are kept, with the flag TRUNCATED, and there is one `BtkPunetWarning` per call.
 
     Args:
         max_n_sources: Largest number of detections to return for an image.

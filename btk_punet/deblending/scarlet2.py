@@ -51,18 +51,18 @@ class Scarlet2Deblender(DetectingDeblender):
     """scarlet2 (Melchior et al., github.com/pmelchior/scarlet2); version 0.5.1 was tested.
 
     scarlet2 detects nothing: it models what another method found. The sources of a scene are
-    fitted together, in all bands, each by a Sersic profile with one shape and a flux a band, seen
-    through the survey's PSF, with the survey's background variance as noise. The centre may move
-    from the peak by `max_shift`. The fit is scarlet2's (Adam, on its parameters and constraints),
-    with steps that shrink to nothing over `max_iter`; it runs on JAX, is compiled once for each
-    shape of image, PSF and number of sources rounded up to 4, 8, 16, ... (seconds), and then takes
-    about 0.2 s of a core for a stamp of 64 pixels with the default `max_iter`, to which the time is
-    proportional. ``njobs`` is not used: JAX cannot be forked.
+    fitted together, in all bands, each by a Sersic profile with one shape and one flux per band,
+    seen through the survey's PSF, with the survey's background variance as noise. The centre may
+    move from the peak by `max_shift`. The fit is scarlet2's (Adam, on its parameters and
+    constraints), with steps that shrink to nothing over `max_iter`; it runs on JAX, is compiled
+    once for each shape of image, PSF and number of sources rounded up to 4, 8, 16, ... (seconds),
+    and then takes about 0.2 s of a core for a stamp of 64 pixels with the default `max_iter`, to
+    which the time is proportional. ``njobs`` is not used: JAX cannot be forked.
 
     Pixels without a usable value (NaN, infinite, beyond 1e25 electrons) have no weight. Peaks
     outside of the image are left out, with a `BtkPunetWarning`. Where the fit of a scene breaks
     down, its sources stay at their peaks, with flux 0 and the noise of the whole image as its
-    error, without pixels, with the flag FIT_FAILED, and one warning is given a call.
+    error, without pixels, with the flag FIT_FAILED, and there is one warning per call.
 
     The catalog of an image has a row for each source, the brightest first:
 
@@ -84,7 +84,7 @@ class Scarlet2Deblender(DetectingDeblender):
 
     Args:
         max_n_sources: Largest number of sources to return for an image; of more, the first in the
-            catalog of the peaks are kept, with the flag TRUNCATED and one warning a call.
+            catalog of the peaks are kept, with the flag TRUNCATED and one warning per call.
         peaks: Where the sources are: ``"sep"`` for `SepDeblender` on the reference band;
             ``"truth"`` for the true catalog, to test the modelling alone; or any BTK deblender.
         max_iter: Number of steps of the fit.

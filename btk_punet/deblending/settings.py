@@ -1,4 +1,4 @@
-"""Settings in a text, ``thresh=1.5,minarea=3``, read as the signature of a class has them."""
+"""Settings in a string, ``thresh=1.5,minarea=3``, read as the signature of a class has them."""
 
 import inspect
 import re
@@ -12,9 +12,9 @@ def read_settings(name: str, kind: type, text: str) -> dict[str, Value]:
     """Return the settings of a class by their names.
 
     What a parameter's annotation allows decides how its value is read: ``int``, ``float`` or
-    ``bool`` as a number, ``true`` or ``false``; ``str`` as a text without a comma; of both, a text
-    where it is no number. Where the annotation tells neither, the type of the default does, and
-    without that, both are allowed.
+    ``bool`` as a number, ``true`` or ``false``; ``str`` as a string without a comma; if both,
+    a string where it is not a number. Where the annotation tells neither, the type of the default
+    does; without a default, both are allowed.
 
     Args:
         name: What the class is called in errors.
@@ -46,7 +46,7 @@ def read_settings(name: str, kind: type, text: str) -> dict[str, Value]:
 
 
 def _read(text: str, parameter: inspect.Parameter | None, setting: str) -> Value:
-    numbers, texts = _allowed(parameter)
+    numbers, strings = _allowed(parameter)
     if numbers:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
@@ -55,20 +55,20 @@ def _read(text: str, parameter: inspect.Parameter | None, setting: str) -> Value
                 return kind(text)
             except ValueError:
                 continue
-    if texts:
+    if strings:
         return text
     raise InputError(f"Expected a number, true or false in {setting!r}, as in 'thresh=1.5'.")
 
 
 def _allowed(parameter: inspect.Parameter | None) -> tuple[bool, bool]:
-    """Return whether a parameter takes numbers (or true and false), and whether texts."""
+    """Return whether a parameter takes numbers (or true and false), and whether strings."""
     if parameter is None:
         return True, True
     annotation, default = parameter.annotation, parameter.default
-    # A text itself, under `from __future__ import annotations`.
+    # A string itself, under `from __future__ import annotations`.
     written = "" if annotation is parameter.empty else inspect.formatannotation(annotation)
     words = set(re.findall(r"\w+", written))
-    numbers, texts = bool(words & {"int", "float", "bool"}), "str" in words
-    if numbers or texts:
-        return numbers, texts
+    numbers, strings = bool(words & {"int", "float", "bool"}), "str" in words
+    if numbers or strings:
+        return numbers, strings
     return not isinstance(default, str), not isinstance(default, bool | int | float)

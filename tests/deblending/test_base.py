@@ -90,10 +90,10 @@ def test_the_package_of_a_class_without_hooks_is_what_it_depends_on(monkeypatch)
 @pytest.mark.parametrize(
     ("hook", "answer", "message"),
     [
-        ("availability", False, "must return a text, which is empty if it runs, got False"),
+        ("availability", False, "must return a string, which is empty if it runs, got False"),
         ("fingerprint", ["depth"], "must return a dict of parameters, got ['depth']"),
-        ("versions", "2.1", "must return a dict of names and texts, got '2.1'"),
-        ("versions", {"program": 2.1}, "must return a dict of names and texts, got {'program"),
+        ("versions", "2.1", "must return a dict of names and strings, got '2.1'"),
+        ("versions", {"program": 2.1}, "must return a dict of names and strings, got {'program"),
         ("detection_band", "r", "must return the index of a band, got 'r'"),
     ],
 )

@@ -242,8 +242,8 @@ def test_bad_class_of_a_user(my_module, choice, error, message):
         ("", InputError, "must be one line of visible text, got ''"),
         (" ", InputError, "must be one line of visible text, got ' '"),
         ("two\nlines", InputError, "must be one line of visible text"),
-        (b"sep", InputTypeError, "must be a text, got b'sep' .bytes"),
-        (3, InputTypeError, "must be a text, got 3 .int"),
+        (b"sep", InputTypeError, "must be a string, got b'sep' .bytes"),
+        (3, InputTypeError, "must be a string, got 3 .int"),
     ],
 )
 def test_what_cannot_be_a_name(name, error, message):
