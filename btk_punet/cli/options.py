@@ -68,7 +68,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a run is run."""
     parser.add_argument("--jobs", "-j", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument(
-        "--overwrite", action="store_true", help="throw away another run in the output folder"
+        "--overwrite", action="store_true", help="discard another run in the output folder"
     )
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
 

@@ -64,7 +64,7 @@ class IsophotalDeblender(DetectingDeblender):
     - `flags`: bits of `DetectionFlag`.
 
     These methods give no probability, so there is no `p_detect`. The segmentation is bool,
-    `(max_n_sources, H, W)` an image, in the order of the catalog; footprints do not overlap.
+    `(max_n_sources, H, W)` per image, in the order of the catalog; footprints do not overlap.
     More detections than `max_n_sources` raise no error, as they do in BTK's classes: the
     brightest are kept, with the flag TRUNCATED, and there is one `BtkPunetWarning` per call.
 
@@ -205,7 +205,7 @@ class IsophotalDeblender(DetectingDeblender):
         if not 0 < variance < np.inf:
             raise InputError(
                 f"The background of band {band.name} must be positive to set a threshold, got "
-                f"{variance} electrons a pixel. Check the survey's sky_brightness."
+                f"{variance} electrons per pixel. Check the survey's sky_brightness."
             )
         sigma = float(np.sqrt(variance))
 

@@ -37,7 +37,7 @@ MOST_DRAWING_FAILURES = 5
 class MeasureGenerator:
     """Yields blends and what deblenders make of them, and saves both.
 
-    The kin of BTK's ``DeblendGenerator``, which was called ``MeasureGenerator`` before BTK 1.0::
+    The counterpart of BTK's ``DeblendGenerator``, which was called ``MeasureGenerator`` before BTK 1.0::
 
         measured = MeasureGenerator([SepDeblender(20), other], generator, save_path="run")
         blend_batch, deblended = next(measured)
@@ -63,7 +63,7 @@ class MeasureGenerator:
             one. ``"warn"``: give a `BtkPunetWarning` with the same text and continue, without that
             method in the dict of that batch, or without that batch (five of these in a row raise
             after all).
-        overwrite: Whether batches that `save_path` holds may be thrown away. Without it, none
+        overwrite: Whether batches that `save_path` holds may be discarded. Without it, none
             may be there with the number of the first batch or a later one; with it, these are
             removed when the first batch is saved.
 
@@ -246,7 +246,7 @@ class MeasureGenerator:
         if isinstance(generator, DrawBlendsGenerator):
             sampling = generator.blend_generator.sampling_function
             return (
-                f"To draw it again, make the same {type(generator).__name__} anew (seed "
+                f"To draw it again, make the same {type(generator).__name__} again (seed "
                 f"{generator.seedseq.entropy}, seed of the sampling function {_seed(sampling)}) "
                 f"and take its batch {number}, counted from 0: BTK draws batches from one stream."
             )
@@ -282,7 +282,7 @@ def _check_free(folder: Path, existing: list[Path]) -> None:
         raise RunExistsError(
             f"'{folder}' holds {len(existing)} batch(es) of another run that may be overwritten "
             f"({existing[0].name}). Choose another save_path, read them with "
-            "MeasureGenerator.load, or give overwrite=True to throw them away."
+            "MeasureGenerator.load, or give overwrite=True to discard them."
         )
 
 

@@ -26,8 +26,12 @@ class PhotutilsDeblender(IsophotalDeblender):
     The image is smoothed with SExtractor's default 3x3 filter, and the threshold is in the
     survey's noise, as in `SepDeblender` and `SourceExtractorDeblender`. Two things differ. A blend
     is split by a watershed, so that every pixel belongs to the peak that it drains to; and there
-    is no cleaning, which takes away what a bright neighbour's wings explain. Positions are
-    barycentres of the smoothed image, as photutils' `SourceCatalog` gives them.
+    is no cleaning, which removes detections that the wings of a brighter neighbour explain.
+    Positions are barycentres of the smoothed image, as photutils' `SourceCatalog` gives them.
+
+    The defaults are therefore stricter. On 200 groups (``btk-punet compare -n 200 --seed 102``)
+    they reach a completeness of 0.69 at a purity of 0.98, and those of `SepDeblender` 0.69 at 0.81
+    here, and 0.72 at 1.00 there. They were chosen among 14 settings on other scenes (seed 101).
 
     Catalog, segmentation and errors are those of `IsophotalDeblender`, as are all parameters but:
 
@@ -42,6 +46,17 @@ class PhotutilsDeblender(IsophotalDeblender):
     Raises:
         InputError: A parameter is out of its range.
     """
+
+    def __init__(
+        self,
+        max_n_sources: int,
+        thresh: float = 2.0,
+        minarea: int = 5,
+        deblend_cont: float = 0.005,
+        deblend_nthresh: int = 64,
+        use_band: int | str | None = None,
+    ) -> None:
+        super().__init__(max_n_sources, thresh, minarea, deblend_cont, deblend_nthresh, use_band)
 
     def versions(self) -> dict[str, str]:
         """Return the version of photutils."""

@@ -78,9 +78,9 @@ class Scarlet2Deblender(DetectingDeblender):
     - ``flags``: bits of `DetectionFlag`.
 
     There is no probability, and so no ``p_detect``. The segmentation is bool, ``(max_n_sources,
-    H, W)`` an image, in the order of the catalog: where a source's model, in the reference band,
+    H, W)`` per image, in the order of the catalog: where a source's model, in the reference band,
     exceeds `k` sigma of the background. Footprints overlap. ``deblended_images`` are the models
-    [electron], float32 ``(max_n_sources, bands, H, W)`` an image, with the PSF.
+    [electron], float32 ``(max_n_sources, bands, H, W)`` per image, with the PSF.
 
     Args:
         max_n_sources: Largest number of sources to return for an image; of more, the first in the

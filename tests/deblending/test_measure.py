@@ -521,7 +521,7 @@ def test_the_seed_of_btks_generator(catalog):
     measured = MeasureGenerator(FailsOn({1}), generator)
     next(measured)
     message = (
-        r"make the same CatsimGenerator anew \(seed 9, seed of the sampling function 5\) and take "
+        r"make the same CatsimGenerator again \(seed 9, seed of the sampling function 5\) and take "
         "its batch 1, counted from 0"
     )
     with pytest.raises(BatchFailedError, match=message):
