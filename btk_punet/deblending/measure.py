@@ -37,7 +37,7 @@ MOST_DRAWING_FAILURES = 5
 class MeasureGenerator:
     """Yields blends and what deblenders make of them, and saves both.
 
-    The counterpart of BTK's ``DeblendGenerator``, which was called ``MeasureGenerator`` before BTK 1.0::
+    Like BTK's ``DeblendGenerator``, which was called ``MeasureGenerator`` before BTK 1.0::
 
         measured = MeasureGenerator([SepDeblender(20), other], generator, save_path="run")
         blend_batch, deblended = next(measured)
