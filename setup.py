@@ -51,6 +51,8 @@ setup(
         "joblib>=1.3",
         "matplotlib>=3.8",
         "pandas>=2.2",
+        # 3 for Python 3.11 and later; 3.10 has 2.0 at most.
+        "photutils>=2.0.2,<4",
         "pyarrow>=15",
         # BTK 1.0.9 needs spatial.distance_matrix, which SciPy 1.20 will not have.
         "scipy>=1.13,<1.20",

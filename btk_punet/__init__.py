@@ -32,6 +32,7 @@ _HOME = {
     "MeasureGenerator": "deblending.measure",
     "SepDeblender": "deblending.sep",
     "SourceExtractorDeblender": "deblending.source_extractor",
+    "PhotutilsDeblender": "deblending.photutils",
     "Scarlet2Deblender": "deblending.scarlet2",
     "limit_snr": "evaluation.scoring.limit",
     "Matcher": "evaluation.scoring.matching",

@@ -20,6 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(given)
     options.command = shlex.join(["btk-punet", *given])
+    # For deblenders of one's own; last, so that no file of this folder hides a package.
+    if "" not in sys.path:
+        sys.path.append("")
     try:
         return options.run(options)
     except (BtkPunetError, OSError) as error:

@@ -11,8 +11,8 @@ def add(commands) -> None:
         "calibrate",
         help="fit the probabilities of a network's detections",
         description=(
-            "Draw Euclid-like scenes, let a network find the sources in them, and fit how its "
-            "probabilities and position errors are to be read. The result is written beside the "
+            "Draw Euclid-like scenes, let a network find the sources in them, and calibrate its "
+            "probabilities and position errors on them. The result is written next to the "
             "weights (detection.json, or detection_structured.json), where ProbaUNetDeblender "
             "finds it."
         ),
@@ -25,7 +25,7 @@ def add(commands) -> None:
         "--galaxies",
         choices=("smooth", "structured"),
         default="smooth",
-        help="of which galaxies the scenes are: smooth profiles, or with clumps, arms and patches",
+        help="galaxies of the scenes: smooth profiles, or profiles with clumps, arms and patches",
     )
     parser.add_argument("--n-samples", type=int, default=16, help="samples of each image")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")

@@ -56,8 +56,8 @@ def add(commands) -> None:
         "--outcomes",
         action=argparse.BooleanOptionalAction,
         help=(
-            "whether to find out what becomes of blends, for which every detector runs once more "
-            "on each source of a blend alone (default: yes; with --benchmark, no)"
+            "whether to find out what becomes of blends, for which every detector runs again on "
+            "each source of a blend alone (default: yes; with --benchmark, no)"
         ),
     )
     parser.add_argument(

@@ -34,11 +34,16 @@ def add(commands) -> None:
         type=Path,
         help="folder of real galaxies in GalSim's format, for the set 'real'",
     )
-    parser.add_argument("--n-blends", "-n", type=int, help="fewer scenes than the set has")
+    parser.add_argument(
+        "--n-blends",
+        "-n",
+        type=int,
+        help="number of scenes (default: all of the set, which is also the most)",
+    )
     parser.add_argument("--n-samples", type=int, default=16, help="samples of each image")
     parser.add_argument("--seed", type=int, default=0, help="of the samples")
     parser.add_argument(
-        "--overwrite", action="store_true", help="write over another evaluation in the folder"
+        "--overwrite", action="store_true", help="overwrite another evaluation in the output folder"
     )
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
 

@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from btk_punet.deblending.registry import DEBLENDERS
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Tells the defaults of options in their help, but for those that have none to tell."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, argparse.SUPPRESS) or isinstance(action.default, bool):
+        # A flag takes no value, so that it has no default that could be given.
+        if action.default in (None, argparse.SUPPRESS) or action.nargs == 0:
             return action.help
         return super()._get_help_string(action)
 
@@ -29,9 +32,9 @@ def add_deblenders(parser: argparse.ArgumentParser, default: str) -> None:
         nargs="+",
         metavar="NAME[:KEY=VALUE,...]",
         help=(
-            "sep, source-extractor, photutils, probaunet, scarlet2, btk-peak-local-max, "
-            "btk-sep-single-band, btk-sep-multi-band, btk-scarlet, or a class of your own as "
-            "package.module:Class; with settings, as in sep:thresh=1.5,minarea=3 or "
+            f"{', '.join(DEBLENDERS)}, or MODULE:CLASS for a class of your own (a subclass of "
+            "btk.deblend.Deblender, installed or in this folder, as in my_package.detectors:Mine); "
+            "with settings, as in sep:thresh=1.5,minarea=3 or my_module:Mine:depth=2 or "
             "probaunet:weights=FOLDER,threshold=0.3,density_ratio=0.5,galaxies=structured "
             "(weights: a preset's name, or a folder, ./FOLDER if it has a preset's name; "
             "density_ratio: how many times as dense sources lie as in its training; galaxies: "
@@ -74,7 +77,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a run is run."""
     parser.add_argument("--jobs", "-j", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument(
-        "--overwrite", action="store_true", help="throw away another run in the output folder"
+        "--overwrite", action="store_true", help="discard another run in the output folder"
     )
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
 

@@ -23,8 +23,8 @@ def add(commands) -> None:
         description=(
             "Draw scenes, inject a source into each, and write with what probability detectors "
             "find it, by its magnitude, size and distance to the nearest detection: "
-            "selection.parquet (one row per injected source), tables (ECSV, CSV, LaTeX), a plot. "
-            "The same command on the same folder continues a run that was stopped."
+            "selection.parquet (one row per injected source), tables (ECSV, CSV, LaTeX) and a "
+            "plot. The same command on the same folder continues a run that was stopped."
         ),
         formatter_class=HelpFormatter,
     )

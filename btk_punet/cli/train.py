@@ -9,12 +9,12 @@ def add(commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "train",
-        help="train a network of your own, or the preset anew",
+        help="train a network of your own, or the preset again",
         description=(
-            "Train a ProbaUNet on blends drawn as it learns. Checkpoints are written every minute "
+            "Train a ProbaUNet on blends drawn on the fly. Checkpoints are written every minute "
             "or so: the same command on the same folder continues a run that was stopped. The "
-            "weights come to lie in OUTPUT/model, the curves in OUTPUT/losses.png, and a sheet of "
-            "predictions in OUTPUT/predictions.png."
+            "weights are written to OUTPUT/model, the curves to OUTPUT/losses.png, and a sheet of "
+            "predictions to OUTPUT/predictions.png."
         ),
     )
     parser.set_defaults(run=run)
@@ -22,16 +22,16 @@ def add(commands) -> None:
         "--output", "-o", type=Path, default=Path("training"), help="folder (default: training)"
     )
     parser.add_argument(
-        "--preset", default="euclid-vis", help="whose choices to take (default: euclid-vis)"
+        "--preset", default="euclid-vis", help="preset whose choices are used (default: euclid-vis)"
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="JSON file of choices, in place of a preset"
+        "--config", type=Path, metavar="FILE", help="JSON file of choices, instead of a preset"
     )
     changes = parser.add_argument_group("choices to change")
     changes.add_argument("--n-stamps", "-n", type=int, help="stamps to see before the end")
     changes.add_argument("--batch-size", type=int, help="stamps in a step")
     changes.add_argument("--stamp-size", type=int, help="side of a stamp [pixel]")
-    changes.add_argument("--learning-rate", type=float, help="of Adam, at its largest")
+    changes.add_argument("--learning-rate", type=float, help="peak learning rate of Adam")
     changes.add_argument("--n-galaxies", type=int, help="galaxies drawn for Euclid's stamps")
     changes.add_argument(
         "--precision",
@@ -50,7 +50,7 @@ def add(commands) -> None:
         "--jobs", "-j", type=int, default=os.cpu_count() or 1, help="processes that draw galaxies"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="throw away another run in the output folder"
+        "--overwrite", action="store_true", help="discard another run in the output folder"
     )
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
 

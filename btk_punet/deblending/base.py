@@ -7,7 +7,7 @@ something to say to; all are optional, for BTK's and users' classes as for this 
 - ``fingerprint()``: the parameters that decide on its results, for ``run.json``.
 - ``versions()``: the packages and programs that its results depend on.
 - ``detection_band(survey)``: the index of the band in which it works.
-- ``availability(survey)``, a class method: why it cannot run here, or nothing.
+- ``availability(survey)``, a class method: why a comparison leaves it out, or nothing.
 - ``home_advantage(generator)``: how like the scenes of its training those of a run are.
 
 They are asked through the functions of the same names, which know what to do without them.
@@ -67,7 +67,10 @@ class DetectingDeblender(Deblender):
 
     @classmethod
     def availability(cls, survey: Survey) -> str:
-        """Return why the class cannot run here, with its defaults, on a survey; empty if it can."""
+        """Return the sentence that tells why a comparison leaves the class out; empty if it runs.
+
+        That is, with its defaults, on this machine and on images of a survey.
+        """
         return ""
 
     def warm_up(self, blend_batch: BlendBatch) -> None:
@@ -109,16 +112,16 @@ class DetectingDeblender(Deblender):
 
 
 def availability(kind: type[Deblender], survey: Survey) -> str:
-    """Return why a class of deblenders cannot run on a survey here; empty if it can.
+    """Return the sentence that tells why a comparison leaves a class out; empty if it runs.
 
-    A class without the hook can.
+    A class without the hook runs.
 
     Raises:
-        InputTypeError: if the hook returns no text.
+        InputTypeError: if the hook returns no string.
     """
     answer = kind.availability(survey) if _has_hook(kind, "availability") else ""
     if not isinstance(answer, str):
-        raise _wrong_answer(kind, "availability", "a text, which is empty if it can run", answer)
+        raise _wrong_answer(kind, "availability", "a string, which is empty if it runs", answer)
     return answer
 
 
@@ -150,7 +153,7 @@ def versions(deblender: Deblender) -> dict[str, str]:
     For one without the hook this is the installed package that its class comes from, if any.
 
     Raises:
-        InputTypeError: if the hook returns no dict of texts.
+        InputTypeError: if the hook returns no dict of strings.
     """
     if not _has_hook(deblender, "versions"):
         package = type(deblender).__module__.partition(".")[0]
@@ -160,25 +163,33 @@ def versions(deblender: Deblender) -> dict[str, str]:
             return {}
     answer = deblender.versions()
     if not isinstance(answer, Mapping) or not all(isinstance(v, str) for v in answer.values()):
-        raise _wrong_answer(type(deblender), "versions", "a dict of names and texts", answer)
+        raise _wrong_answer(type(deblender), "versions", "a dict of names and strings", answer)
     return dict(answer)
 
 
 def detection_band(deblender: Deblender, survey: Survey) -> int | None:
     """Return the index of the band in which a deblender works.
 
-    For one without the hook this is its ``use_band``, as BTK's classes call it; None if it has
-    none.
+    For one without the hook this is its ``use_band``, as BTK's classes call it; None if that is
+    no index.
 
     Raises:
+        InputError: if the survey has no such band.
         InputTypeError: if the hook returns no integer.
     """
-    if not _has_hook(deblender, "detection_band"):
-        return getattr(deblender, "use_band", None)
-    answer = deblender.detection_band(survey)
-    if isinstance(answer, bool) or not isinstance(answer, numbers.Integral):
-        raise _wrong_answer(type(deblender), "detection_band", "the index of a band", answer)
-    return int(answer)
+    has_hook = _has_hook(deblender, "detection_band")
+    band = deblender.detection_band(survey) if has_hook else getattr(deblender, "use_band", None)
+    if isinstance(band, bool) or not isinstance(band, int | np.integer):
+        if has_hook:
+            raise _wrong_answer(type(deblender), "detection_band", "the index of a band", band)
+        return None
+    bands = survey.available_filters
+    if not 0 <= band < len(bands):
+        raise InputError(
+            f"{type(deblender).__name__} works in the band of index {band}, and {survey.name} has "
+            f"{len(bands)} ({', '.join(bands)}). Give it the index of one of them."
+        )
+    return int(band)
 
 
 def home_advantage(deblender: Deblender, generator: SceneGenerator) -> str:
@@ -223,6 +234,19 @@ def _wrong_answer(kind: type, hook: str, expected: str, answer: object) -> Input
 
 def _public_attributes(thing: object) -> dict[str, object]:
     return {name: value for name, value in vars(thing).items() if not name.startswith("_")}
+
+
+def check_name(name: object) -> None:
+    """Raise InputError or InputTypeError unless ``name`` can name a method in tables and plots."""
+    if not isinstance(name, str):
+        raise InputTypeError(
+            f"The name of a deblender must be a string, got {name!r} ({type(name).__name__})."
+        )
+    if not name.strip() or not name.isprintable():
+        raise InputError(
+            f"The name of a deblender must be one line of visible text, got {name!r}. Give a dict "
+            "of name and deblender."
+        )
 
 
 def check_integer(name: str, value: object, lowest: int) -> None:

@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
+from btk.survey import Survey
 
 from btk_punet.deblending import instances
 from btk_punet.deblending.base import (
@@ -29,7 +30,7 @@ from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, recipe_file, reweighted
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
-from btk_punet.model.weights import weights_fingerprint
+from btk_punet.model.weights import installed_presets, weights_fingerprint
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.survey import (
     background_variance,
@@ -39,6 +40,8 @@ from btk_punet.simulation.survey import (
 if TYPE_CHECKING:
     from btk_punet.model.proba_unet import ProbaUNet
     from btk_punet.simulation.scenes import SceneGenerator
+
+_PRESET, _PRESET_BANDS = "euclid-vis", ["IE"]
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
 LEAST_CANDIDATE = 0.02
@@ -102,7 +105,7 @@ class ProbaUNetDeblender(DetectingDeblender):
     def __init__(
         self,
         max_n_sources: int,
-        weights: str | Path | ProbaUNet = "euclid-vis",
+        weights: str | Path | ProbaUNet = _PRESET,
         n_samples: int = 16,
         threshold: float = 0.5,
         seed: int = 0,
@@ -148,6 +151,23 @@ class ProbaUNetDeblender(DetectingDeblender):
             network.set_weights(weights)
             state["weights"] = network
         self.__dict__.update(state)
+
+    @classmethod
+    def availability(cls, survey: Survey) -> str:
+        """Return why the preset cannot be used on a survey; empty if it can."""
+        bands = list(survey.available_filters)
+        if bands != _PRESET_BANDS:
+            return (
+                f"ProbaUNet is left out: its preset is for the one band {_PRESET_BANDS[0]}, and "
+                f"this survey has {', '.join(bands)}. Train a network on it (btk-punet train "
+                "--survey) and name that: probaunet:weights=FOLDER."
+            )
+        if _PRESET not in installed_presets():
+            return (
+                f"ProbaUNet is left out: the weights of its preset {_PRESET!r} are not installed. "
+                "Train a network (btk-punet train) and name it: probaunet:weights=FOLDER."
+            )
+        return ""
 
     def warm_up(self, blend_batch: BlendBatch) -> None:
         """Load the network, and have it compiled for images of this size."""

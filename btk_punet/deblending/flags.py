@@ -10,7 +10,7 @@ class DetectionFlag(enum.IntFlag):
     """
 
     TRUNCATED = 1
-    """The image held more detections than `max_n_sources`; the faintest were left out."""
+    """The image held more detections than `max_n_sources`; this is one of those kept."""
 
     BAD_PIXEL = 2
     """The footprint covers or touches (8 neighbours) a pixel without a usable value."""

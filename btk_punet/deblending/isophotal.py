@@ -1,8 +1,8 @@
-"""What SEP and SExtractor share: detection above a threshold, and the catalog that comes of it.
+"""What SEP, SExtractor and photutils share: detection above a threshold, and its catalog.
 
-Both smooth the image, take the connected pixels above a threshold, split them at saddles and
+All smooth the image, take the connected pixels above a threshold, split them at saddles and
 measure each piece. `IsophotalDeblender` holds what follows from that idea and not from the
-program: noise, unusable pixels, the catalog, the flags.
+program: band, noise, unusable pixels, the catalog, the flags.
 """
 
 import numbers
@@ -13,6 +13,8 @@ import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
 from btk.multiprocess import multiprocess
+from btk.survey import Survey
+from scipy import ndimage
 
 from btk_punet.deblending.base import (
     DetectingDeblender,
@@ -23,14 +25,17 @@ from btk_punet.deblending.base import (
 )
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.errors import InputError
-from btk_punet.simulation.survey import background_variance, magnitude
+from btk_punet.simulation.survey import background_variance, magnitude, reference_band
+
+# SExtractor's default filter, and SEP's.
+SMOOTHING = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])
 
 
 class Extraction(NamedTuple):
     """What a program finds in one image.
 
     Attributes:
-        sources: Structured array, one row a source, with at least the fields `x`, `y` [pixel,
+        sources: Structured array, one row per source, with at least the fields `x`, `y` [pixel,
             0-based], `errx2`, `erry2` [pixel^2] and `flux` [electron].
         labels: Integer image `(H, W)`; `i + 1` marks the pixels of row `i`, 0 the background.
     """
@@ -59,9 +64,9 @@ class IsophotalDeblender(DetectingDeblender):
     - `flags`: bits of `DetectionFlag`.
 
     These methods give no probability, so there is no `p_detect`. The segmentation is bool,
-    `(max_n_sources, H, W)` an image, in the order of the catalog; footprints do not overlap.
+    `(max_n_sources, H, W)` per image, in the order of the catalog; footprints do not overlap.
     More detections than `max_n_sources` raise no error, as they do in BTK's classes: the
-    brightest are kept, with the flag TRUNCATED, and one `BtkPunetWarning` is given a call.
+    brightest are kept, with the flag TRUNCATED, and there is one `BtkPunetWarning` per call.
 
     Args:
         max_n_sources: Largest number of detections to return for an image.
@@ -70,7 +75,8 @@ class IsophotalDeblender(DetectingDeblender):
         deblend_cont: Smallest share of a blend's flux that a branch needs to be a source of its
             own: 0 splits at every saddle, 1 never.
         deblend_nthresh: Number of levels at which a blend is searched for branches.
-        use_band: Index of the band, in the order of the survey's filters.
+        use_band: Name of the band, or its index in the order of the survey's filters; by default
+            the survey's reference band (I_E, else i or r, else the first).
 
     Raises:
         InputError: A parameter is out of its range.
@@ -83,7 +89,7 @@ class IsophotalDeblender(DetectingDeblender):
         minarea: int = 5,
         deblend_cont: float = 5e-4,
         deblend_nthresh: int = 64,
-        use_band: int = 0,
+        use_band: int | str | None = None,
     ) -> None:
         super().__init__(max_n_sources)
         self.thresh = thresh
@@ -94,7 +100,8 @@ class IsophotalDeblender(DetectingDeblender):
         check_integer("max_n_sources", max_n_sources, lowest=1)
         check_integer("minarea", minarea, lowest=1)
         check_integer("deblend_nthresh", deblend_nthresh, lowest=1)
-        check_integer("use_band", use_band, lowest=0)
+        if not isinstance(use_band, str | None):
+            check_integer("use_band", use_band, lowest=0)
         if not (_is_real(thresh) and 0 < thresh < np.inf):
             raise InputError(
                 f"thresh must be a positive number of background sigmas, got {thresh!r}. "
@@ -105,6 +112,28 @@ class IsophotalDeblender(DetectingDeblender):
                 f"deblend_cont must lie in [0, 1], got {deblend_cont!r}. Use 0.005 for "
                 "SExtractor's default, less to split more, 1 to split nothing."
             )
+
+    def detection_band(self, survey: Survey) -> int:
+        """Return the index of the band of a survey that is `use_band`.
+
+        Raises:
+            InputError: The survey has no such band.
+        """
+        bands = list(survey.available_filters)
+        if self.use_band is None:
+            return reference_band(survey)
+        if isinstance(self.use_band, int | np.integer):
+            if self.use_band < len(bands):
+                return int(self.use_band)
+            expected = f"below {len(bands)}, the number of bands of {survey.name}"
+        elif self.use_band in bands:
+            return bands.index(self.use_band)
+        else:
+            expected = f"the name of a band of {survey.name}"
+        raise InputError(
+            f"use_band must be {expected}, got {self.use_band!r}. The bands are "
+            f"{', '.join(bands)}; leave it out to take {bands[reference_band(survey)]}."
+        )
 
     def deblend(self, ii: int, blend_batch: BlendBatch) -> DeblendExample:
         """Detect and measure the sources of one image.
@@ -159,7 +188,8 @@ class IsophotalDeblender(DetectingDeblender):
         """Run the program.
 
         Args:
-            images: Finite images `(n, H, W)` without background [electron], float32 or float64.
+            images: Finite images `(n, H, W)` without background [electron], float32 or float64,
+                in C order.
             sigma: Standard deviation of the background of a pixel [electron].
         """
 
@@ -169,24 +199,20 @@ class IsophotalDeblender(DetectingDeblender):
         """Return the catalogs and the segmentation of some images of a batch."""
         self._check_batch(blend_batch)
         check_integer("njobs", njobs, lowest=1)
-        filters = blend_batch.survey.available_filters
-        if self.use_band >= len(filters):
-            raise InputError(
-                f"use_band must be below {len(filters)}, the number of bands of this batch, got "
-                f"{self.use_band}. The bands are {', '.join(filters)}."
-            )
-        band = blend_batch.survey.get_filter(filters[self.use_band])
+        index = self.detection_band(blend_batch.survey)
+        band = blend_batch.survey.get_filter(blend_batch.survey.available_filters[index])
         variance = background_variance(blend_batch.survey, band)
         if not 0 < variance < np.inf:
             raise InputError(
                 f"The background of band {band.name} must be positive to set a threshold, got "
-                f"{variance} electrons a pixel. Check the survey's sky_brightness."
+                f"{variance} electrons per pixel. Check the survey's sky_brightness."
             )
         sigma = float(np.sqrt(variance))
 
-        images = np.asarray(blend_batch.blend_images)[which, self.use_band]
-        if images.dtype not in (np.float32, np.float64):
-            images = images.astype(float)
+        images = np.asarray(blend_batch.blend_images)[which, index]
+        # The programs take these two alone, in the byte and memory order of this machine.
+        precision = np.float32 if images.dtype == np.float32 else np.float64
+        images = np.ascontiguousarray(images, precision)
         bad = ~usable_pixels(images)
         extractions = self._extract_parallel(np.where(bad, 0, images), sigma, njobs)
 
@@ -246,6 +272,41 @@ def _measure(
     catalog["n_pixels"] = n_pixels
     catalog["flags"] = footprint_flags(np.nonzero(footprints), len(footprints), ~bad)
     return catalog
+
+
+def position_variances(
+    image: np.ndarray, labels: np.ndarray, x: np.ndarray, y: np.ndarray, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances of the barycentres in x and y [pixel^2], `(n,)` each.
+
+    They are ERRX2_IMAGE and ERRY2_IMAGE by SExtractor's formula, but with the survey's noise:
+    SExtractor itself takes the scatter of the image, sources included, whatever weights it is
+    given.
+
+    Args:
+        image: Image `(H, W)` [electron].
+        labels: Integer image `(H, W)`; `i + 1` marks the pixels of source `i`.
+        x: Barycentres along the columns `(n,)` [pixel].
+        y: Barycentres along the rows `(n,)` [pixel].
+        sigma: Standard deviation of the background of a pixel [electron].
+    """
+    of_source = np.arange(len(x)) + 1
+    smooth = ndimage.convolve(image, SMOOTHING / SMOOTHING.sum(), mode="constant")
+    noise = sigma**2 + np.maximum(smooth, 0)
+    flux2 = ndimage.sum_labels(smooth, labels, of_source) ** 2
+    # A footprint one pixel wide has no moment, but its pixels have a width.
+    least = ndimage.sum_labels(noise, labels, of_source) / 12
+    variances = []
+    for pixel, centre in zip(np.indices(image.shape)[::-1], (x, y), strict=True):
+        offset = pixel - np.concatenate([[0], centre])[labels]
+        moment = ndimage.sum_labels(noise * offset**2, labels, of_source)
+        # A source all of whose pixels went to others has neither; NaN then says so.
+        variances.append(
+            np.divide(
+                np.maximum(moment, least), flux2, out=np.full(len(x), np.nan), where=flux2 > 0
+            )
+        )
+    return variances[0], variances[1]
 
 
 def _is_real(value: object) -> bool:

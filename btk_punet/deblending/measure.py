@@ -11,6 +11,7 @@ from btk.blend_batch import BlendBatch, DeblendBatch, MultiResolutionBlendBatch
 from btk.deblend import Deblender
 from btk.draw_blends import DrawBlendsGenerator
 
+from btk_punet.deblending.base import check_name
 from btk_punet.deblending.storage import (
     MeasuredBatch,
     MeasuredBatches,
@@ -29,14 +30,14 @@ from btk_punet.simulation.scenes import SceneGenerator
 
 Deblenders: TypeAlias = Deblender | Sequence[Deblender] | Mapping[str, Deblender]
 
-# So many batches in a row that cannot be drawn end a run that goes on after failures.
+# So many batches in a row that cannot be drawn end a run that continues after failures.
 MOST_DRAWING_FAILURES = 5
 
 
 class MeasureGenerator:
     """Yields blends and what deblenders make of them, and saves both.
 
-    The kin of BTK's ``DeblendGenerator``, which was called ``MeasureGenerator`` before BTK 1.0::
+    Like BTK's ``DeblendGenerator``, which was called ``MeasureGenerator`` before BTK 1.0::
 
         measured = MeasureGenerator([SepDeblender(20), other], generator, save_path="run")
         blend_batch, deblended = next(measured)
@@ -48,21 +49,21 @@ class MeasureGenerator:
     catalogs, segmentation, deblended images and ``extra_data`` (uncertainty maps) of each method.
     The number is that of the generator's batch for a `SceneGenerator` (``EuclidGenerator``,
     ``RealGalaxyGenerator``), and counts from 0 for others. A run that was stopped before batch 8
-    goes on with a generator made with ``first_batch=8`` and the same `save_path`.
+    resumes with a generator made with ``first_batch=8`` and the same `save_path`.
 
     Args:
         deblenders: A BTK deblender, several, or a dict of name and deblender. Without a dict the
             name is that of the class, with ``_0``, ``_1``... where several share it.
         draw_blend_generator: A BTK generator of one survey, or any iterable of ``BlendBatch``.
         njobs: Processes that each deblender may use, passed to its ``batch_call``.
-        verbose: Whether to print a line a batch.
+        verbose: Whether to print one line per batch.
         save_path: Folder to save the batches in; None saves nothing.
         on_error: What to do where drawing a batch, or a method, fails. ``"raise"``: raise
-            `BatchFailedError`; the batches before are saved, and ``next`` goes on with the next
-            one. ``"warn"``: give a `BtkPunetWarning` with the same text and go on, without that
+            `BatchFailedError`; the batches before are saved, and ``next`` continues with the next
+            one. ``"warn"``: give a `BtkPunetWarning` with the same text and continue, without that
             method in the dict of that batch, or without that batch (five of these in a row raise
             after all).
-        overwrite: Whether batches that `save_path` holds may be thrown away. Without it, none
+        overwrite: Whether batches that `save_path` holds may be discarded. Without it, none
             may be there with the number of the first batch or a later one; with it, these are
             removed when the first batch is saved.
 
@@ -129,13 +130,13 @@ class MeasureGenerator:
         folder = Path(path)
         if not folder.is_dir():
             raise InputError(
-                f"'{folder}' is no folder: expected the save_path of a MeasureGenerator."
+                f"'{folder}' is not a folder: expected the save_path of a MeasureGenerator."
             )
         paths = batch_files(folder)
         if not paths:
             raise InputError(
                 f"'{folder}' holds no batch_000000.h5 or the like: expected the save_path of a "
-                "MeasureGenerator that has measured a batch at least."
+                "MeasureGenerator that has measured at least one batch."
             )
         return MeasuredBatches(paths)
 
@@ -245,7 +246,7 @@ class MeasureGenerator:
         if isinstance(generator, DrawBlendsGenerator):
             sampling = generator.blend_generator.sampling_function
             return (
-                f"To draw it again, make the same {type(generator).__name__} anew (seed "
+                f"To draw it again, make the same {type(generator).__name__} again (seed "
                 f"{generator.seedseq.entropy}, seed of the sampling function {_seed(sampling)}) "
                 f"and take its batch {number}, counted from 0: BTK draws batches from one stream."
             )
@@ -281,7 +282,7 @@ def _check_free(folder: Path, existing: list[Path]) -> None:
         raise RunExistsError(
             f"'{folder}' holds {len(existing)} batch(es) of another run that may be overwritten "
             f"({existing[0].name}). Choose another save_path, read them with "
-            "MeasureGenerator.load, or give overwrite=True to throw them away."
+            "MeasureGenerator.load, or give overwrite=True to discard them."
         )
 
 
@@ -325,8 +326,7 @@ def _named(deblenders: Deblenders) -> dict[str, Deblender]:
     if not named:
         raise InputError("No deblender given: expected for example SepDeblender(20).")
     for name, deblender in named.items():
-        if not isinstance(name, str):
-            raise InputTypeError(f"The names of deblenders must be strings, got {name!r}.")
+        check_name(name)
         if isinstance(deblender, type):
             raise InputTypeError(
                 f"Expected an instance, got the class {deblender.__name__}: give "

@@ -23,7 +23,7 @@ def band_variances(survey: Survey, purpose: str) -> np.ndarray:
     if not ((variance > 0) & (variance < np.inf)).all():
         raise InputError(
             f"The background of each band must be positive to {purpose}, got "
-            f"{dict(zip(names, variance.tolist(), strict=True))} electrons a pixel. Check the "
+            f"{dict(zip(names, variance.tolist(), strict=True))} electrons per pixel. Check the "
             "survey's sky_brightness."
         )
     return variance

@@ -20,6 +20,7 @@ import numpy as np
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
 from btk.deblend import Deblender
+from btk.survey import Survey
 
 from btk_punet.deblending import base
 from btk_punet.deblending.base import (
@@ -50,18 +51,18 @@ class Scarlet2Deblender(DetectingDeblender):
     """scarlet2 (Melchior et al., github.com/pmelchior/scarlet2); version 0.5.1 was tested.
 
     scarlet2 detects nothing: it models what another method found. The sources of a scene are
-    fitted together, in all bands, each by a Sersic profile with one shape and a flux a band, seen
-    through the survey's PSF, with the survey's background variance as noise. The centre may move
-    from the peak by `max_shift`. The fit is scarlet2's (Adam, on its parameters and constraints),
-    with steps that shrink to nothing over `max_iter`; it runs on JAX, is compiled once for each
-    shape of image, PSF and number of sources rounded up to 4, 8, 16, ... (seconds), and then takes
-    about 0.2 s of a core for a stamp of 64 pixels with the default `max_iter`, to which the time is
-    proportional. ``njobs`` is not used: JAX cannot be forked.
+    fitted together, in all bands, each by a Sersic profile with one shape and one flux per band,
+    seen through the survey's PSF, with the survey's background variance as noise. The centre may
+    move from the peak by `max_shift`. The fit is scarlet2's (Adam, on its parameters and
+    constraints), with steps that shrink to nothing over `max_iter`; it runs on JAX, is compiled
+    once for each shape of image, PSF and number of sources rounded up to 4, 8, 16, ... (seconds),
+    and then takes about 0.2 s of a core for a stamp of 64 pixels with the default `max_iter`, to
+    which the time is proportional. ``njobs`` is not used: JAX cannot be forked.
 
     Pixels without a usable value (NaN, infinite, beyond 1e25 electrons) have no weight. Peaks
     outside of the image are left out, with a `BtkPunetWarning`. Where the fit of a scene breaks
     down, its sources stay at their peaks, with flux 0 and the noise of the whole image as its
-    error, without pixels, with the flag FIT_FAILED, and one warning is given a call.
+    error, without pixels, with the flag FIT_FAILED, and there is one warning per call.
 
     The catalog of an image has a row for each source, the brightest first:
 
@@ -77,13 +78,13 @@ class Scarlet2Deblender(DetectingDeblender):
     - ``flags``: bits of `DetectionFlag`.
 
     There is no probability, and so no ``p_detect``. The segmentation is bool, ``(max_n_sources,
-    H, W)`` an image, in the order of the catalog: where a source's model, in the reference band,
+    H, W)`` per image, in the order of the catalog: where a source's model, in the reference band,
     exceeds `k` sigma of the background. Footprints overlap. ``deblended_images`` are the models
-    [electron], float32 ``(max_n_sources, bands, H, W)`` an image, with the PSF.
+    [electron], float32 ``(max_n_sources, bands, H, W)`` per image, with the PSF.
 
     Args:
         max_n_sources: Largest number of sources to return for an image; of more, the first in the
-            catalog of the peaks are kept, with the flag TRUNCATED and one warning a call.
+            catalog of the peaks are kept, with the flag TRUNCATED and one warning per call.
         peaks: Where the sources are: ``"sep"`` for `SepDeblender` on the reference band;
             ``"truth"`` for the true catalog, to test the modelling alone; or any BTK deblender.
         max_iter: Number of steps of the fit.
@@ -135,6 +136,13 @@ class Scarlet2Deblender(DetectingDeblender):
                 "Scarlet2Deblender needs the package scarlet2, which is not installed: "
                 'pip install "btk_punet[scarlet2]".'
             )
+
+    @classmethod
+    def availability(cls, survey: Survey) -> str:
+        """Return that scarlet2 is not installed; empty if it is."""
+        if cls.is_available():
+            return ""
+        return 'scarlet2 is left out: it is not installed (pip install "btk_punet[scarlet2]").'
 
     @staticmethod
     def is_available() -> bool:
@@ -227,7 +235,7 @@ class Scarlet2Deblender(DetectingDeblender):
         segmentation = np.zeros((*shape[:2], *shape[3:]), bool)
         model = self._model(blend_batch)
         catalogs, counts, n_failed, n_outside = [], [], 0, 0
-        for ii, peaks in enumerate(self._find_peaks(blend_batch, band, only)):
+        for ii, peaks in enumerate(self._find_peaks(blend_batch, only)):
             places, flags = _places(peaks, blend_batch.wcs)
             height, width = images.shape[2:]
             edge = np.array([height, width]) / 2
@@ -261,16 +269,12 @@ class Scarlet2Deblender(DetectingDeblender):
             )
         return catalogs, segmentation, all_models
 
-    def _find_peaks(self, blend_batch: BlendBatch, band: int, only: int | None) -> list[Table]:
+    def _find_peaks(self, blend_batch: BlendBatch, only: int | None) -> list[Table]:
         """Return the catalog of the peaks of each image."""
         if isinstance(self.peaks, str) and self.peaks == "truth":
             catalogs = blend_batch.catalog_list
             return catalogs if only is None else [catalogs[only]]
-        finder = (
-            SepDeblender(self.max_n_sources, use_band=band)
-            if isinstance(self.peaks, str)
-            else self.peaks
-        )
+        finder = SepDeblender(self.max_n_sources) if isinstance(self.peaks, str) else self.peaks
         if only is not None:
             return [finder.deblend(only, blend_batch).catalog]
         # Some of BTK's classes stop at a batch without images.

@@ -1,6 +1,6 @@
 """The fit of one scene by scarlet2: arrays in, arrays out, compiled once for many scenes.
 
-`scarlet2.fit` compiles anew at every call, which takes far longer than the fit. Here the scene of
+`scarlet2.fit` compiles again at every call, which takes far longer than the fit. Here the scene of
 scarlet2 holds one source, JAX maps it over all sources, and the loop over the steps is compiled
 with it: for a shape of image, a PSF and a number of sources (rounded up to 4, 8, 16, ...) once.
 Profile, rendering, likelihood, constraints and optimiser are scarlet2's.

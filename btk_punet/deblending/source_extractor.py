@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from scipy import ndimage
+from btk.survey import Survey
 
-from btk_punet.deblending.isophotal import Extraction, IsophotalDeblender
+from btk_punet.deblending.isophotal import (
+    SMOOTHING,
+    Extraction,
+    IsophotalDeblender,
+    position_variances,
+)
 from btk_punet.errors import InputError, MissingProgramError, ProgramFailedError
 
 # Debian's name first, then the name in the program's own releases and on conda-forge.
 _PROGRAM_NAMES = ("source-extractor", "sex")
-
-# The program's default filter, and SEP's.
-_FILTER = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])
 
 _COLUMNS = ("NUMBER", "X_IMAGE", "Y_IMAGE", "FLUX_ISO")
 
@@ -43,7 +45,7 @@ class SourceExtractorDeblender(IsophotalDeblender):
         minarea: Smallest number of pixels of a source.
         deblend_cont: SExtractor's DEBLEND_MINCONT.
         deblend_nthresh: SExtractor's DEBLEND_NTHRESH, at most 64.
-        use_band: Index of the band.
+        use_band: Name or index of the band; by default the survey's reference band.
         binary: Name or path of the program; by default `source-extractor` or `sex`, whichever is
             found on the PATH.
 
@@ -59,7 +61,7 @@ class SourceExtractorDeblender(IsophotalDeblender):
         minarea: int = 5,
         deblend_cont: float = 5e-4,
         deblend_nthresh: int = 64,
-        use_band: int = 0,
+        use_band: int | str | None = None,
         binary: str | None = None,
     ) -> None:
         super().__init__(max_n_sources, thresh, minarea, deblend_cont, deblend_nthresh, use_band)
@@ -70,6 +72,16 @@ class SourceExtractorDeblender(IsophotalDeblender):
                 f"{deblend_nthresh}. Use SepDeblender for more."
             )
         self._find()  # now, and not hours later in the first batch
+
+    @classmethod
+    def availability(cls, survey: Survey) -> str:
+        """Return that the program is not installed; empty if it is."""
+        if cls.is_available():
+            return ""
+        return (
+            f"SExtractor is left out: the program {_PROGRAM_NAMES[0]} is not installed "
+            f"(apt-get install {_PROGRAM_NAMES[0]})."
+        )
 
     @staticmethod
     def is_available() -> bool:
@@ -112,7 +124,7 @@ class SourceExtractorDeblender(IsophotalDeblender):
         shape = images.shape[1:]
         with tempfile.TemporaryDirectory(prefix="btk_punet_") as folder:
             path = Path(folder)
-            lines = ["CONV NORM", *(" ".join(map(str, row)) for row in _FILTER)]
+            lines = ["CONV NORM", *(" ".join(map(str, row)) for row in SMOOTHING)]
             (path / "filter.conv").write_text("\n".join(lines) + "\n")
             (path / "columns.param").write_text("\n".join(_COLUMNS) + "\n")
             (path / "config.sex").write_text(self._configuration(shape, sigma))
@@ -167,45 +179,11 @@ def _extract_one(program: str, folder: Path, image: np.ndarray, sigma: float) ->
     rows = rows[np.argsort(rows["NUMBER"])]  # the labels: row i is marked i + 1
     x, y = rows["X_IMAGE"] - 1.0, rows["Y_IMAGE"] - 1.0  # FITS counts from 1
     columns = {"x": x, "y": y, "flux": rows["FLUX_ISO"]}
-    columns["errx2"], columns["erry2"] = _position_variances(image, labels, x, y, sigma)
+    columns["errx2"], columns["erry2"] = position_variances(image, labels, x, y, sigma)
     sources = np.zeros(len(rows), dtype=[(name, float) for name in columns])
     for name, values in columns.items():
         sources[name] = values
     return Extraction(sources, labels)
-
-
-def _position_variances(
-    image: np.ndarray, labels: np.ndarray, x: np.ndarray, y: np.ndarray, sigma: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the variances of the barycentres in x and y [pixel^2], `(n,)` each.
-
-    They are ERRX2_IMAGE and ERRY2_IMAGE by SExtractor's formula, but with the survey's noise. The
-    program itself takes the scatter of the image, sources included, whatever weights it is given.
-
-    Args:
-        image: Image `(H, W)` [electron].
-        labels: Integer image `(H, W)`; `i + 1` marks the pixels of source `i`.
-        x: Barycentres along the columns `(n,)` [pixel].
-        y: Barycentres along the rows `(n,)` [pixel].
-        sigma: Standard deviation of the background of a pixel [electron].
-    """
-    of_source = np.arange(len(x)) + 1
-    smooth = ndimage.convolve(image, _FILTER / _FILTER.sum(), mode="constant")
-    noise = sigma**2 + np.maximum(smooth, 0)
-    flux2 = ndimage.sum_labels(smooth, labels, of_source) ** 2
-    # A footprint one pixel wide has no moment, but its pixels have a width.
-    least = ndimage.sum_labels(noise, labels, of_source) / 12
-    variances = []
-    for pixel, centre in zip(np.indices(image.shape)[::-1], (x, y), strict=True):
-        offset = pixel - np.concatenate([[0], centre])[labels]
-        moment = ndimage.sum_labels(noise * offset**2, labels, of_source)
-        # A source all of whose pixels went to others has neither; NaN then says so.
-        variances.append(
-            np.divide(
-                np.maximum(moment, least), flux2, out=np.full(len(x), np.nan), where=flux2 > 0
-            )
-        )
-    return variances[0], variances[1]
 
 
 def _call(command: list[str], folder: Path | None = None) -> str:

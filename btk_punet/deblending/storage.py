@@ -1,4 +1,4 @@
-"""Blend batches and what deblenders made of them as HDF5 files, one a batch, read back equal.
+"""Blend batches and what deblenders made of them as HDF5 files, one per batch, read back equal.
 
 BTK's own ``save`` drops ``extra_data`` and the survey's parameters, and keeps a PSF only as an
 image of the stamp. A file here holds all of a batch:
@@ -145,7 +145,7 @@ def read_batch(path: str | Path) -> MeasuredBatch:
         raise
     except Exception as error:  # h5py has many kinds for a damaged file
         raise InputError(
-            f"'{path}' is damaged, or is no file of MeasureGenerator ({type(error).__name__}: "
+            f"'{path}' is damaged, or is not a file of MeasureGenerator ({type(error).__name__}: "
             f"{error}). Remove it, and draw and save that batch again."
         ) from error
 

@@ -7,11 +7,18 @@ r"""The Probabilistic U-Net (Kohl et al. 2018, arXiv:1806.05034), with a global 
 Encoder, decoder and prior run once an image; a further sample costs the head only.
 """
 
+# ruff: noqa: E402
+
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
+
+from btk_punet.model.quiet import quietly_imported
+
+# Before the modules below import it: Keras loads TensorFlow, which writes a log at its start.
+keras = quietly_imported("keras")
+
 from keras import ops
 
 from btk_punet.errors import InputError, InputTypeError

@@ -5,6 +5,7 @@ from pathlib import Path
 from btk.catalog import Catalog, CatsimCatalog, CosmosCatalog
 from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey, get_surveys
+from surveycodex import available_surveys
 
 from btk_punet.errors import CatalogError, InputError, InputTypeError
 from btk_punet.simulation.catalog import EuclidCatalog, read_table
@@ -92,10 +93,12 @@ def choose_survey(choice: str | Survey, n_exposures: int, read_noise: float, psf
         return choice
     if choice == "euclid":
         return get_euclid_survey(n_exposures, read_noise, psf)
-    try:
-        return get_surveys(choice)
-    except ValueError as error:
-        raise InputError(f"Unknown survey {choice!r}: expected 'euclid', or {error}") from error
+    if choice not in available_surveys:
+        raise InputError(
+            f"Unknown survey {choice!r}: expected 'euclid', or one of BTK's: "
+            f"{', '.join(sorted(available_surveys))}."
+        )
+    return get_surveys(choice)
 
 
 def choose_sampling(

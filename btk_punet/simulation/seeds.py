@@ -1,4 +1,4 @@
-"""Random streams of a sampling function, set anew for each scene."""
+"""Random streams of a sampling function, seeded afresh for each scene."""
 
 import copy
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ def alone_snr(isolated: np.ndarray, background: float | np.ndarray) -> np.ndarra
         background: Variance without the sources [electron^2], a number or shape (H, W).
 
     Returns:
-        One value a source, shape (n,).
+        One value per source, shape (n,).
 
     Raises:
         InputError: for arrays of the wrong shape, or a background that is not above 0.

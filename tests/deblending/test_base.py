@@ -16,7 +16,7 @@ from btk_punet import (
     get_euclid_survey,
 )
 from btk_punet.deblending import base
-from btk_punet.errors import InputTypeError
+from btk_punet.errors import InputError, InputTypeError
 
 from .conftest import make_batch, needs_scarlet2, needs_source_extractor
 
@@ -90,10 +90,10 @@ def test_the_package_of_a_class_without_hooks_is_what_it_depends_on(monkeypatch)
 @pytest.mark.parametrize(
     ("hook", "answer", "message"),
     [
-        ("availability", False, "must return a text, which is empty if it can run, got False"),
+        ("availability", False, "must return a string, which is empty if it runs, got False"),
         ("fingerprint", ["depth"], "must return a dict of parameters, got ['depth']"),
-        ("versions", "2.1", "must return a dict of names and texts, got '2.1'"),
-        ("versions", {"program": 2.1}, "must return a dict of names and texts, got {'program"),
+        ("versions", "2.1", "must return a dict of names and strings, got '2.1'"),
+        ("versions", {"program": 2.1}, "must return a dict of names and strings, got {'program"),
         ("detection_band", "r", "must return the index of a band, got 'r'"),
     ],
 )
@@ -111,7 +111,9 @@ def test_wrong_answer(monkeypatch, hook, answer, message):
 def test_classes_of_btk():
     single = SepSingleBand(10, use_band=2)
     assert base.versions(single) == {}
-    assert base.detection_band(single, get_euclid_survey()) == 2
+    assert base.detection_band(single, btk.survey.get_surveys("LSST")) == 2
+    with pytest.raises(InputError, match="SepSingleBand works in the band of index 2, and Euclid"):
+        base.detection_band(single, get_euclid_survey())
     assert base.detection_band(SepMultiBand(10), get_euclid_survey()) is None
     assert base.class_path(single) == "btk.deblend.SepSingleBand"
     assert base.fingerprint(single)["thresh"] == 1.5

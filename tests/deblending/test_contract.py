@@ -9,6 +9,7 @@ from btk.deblend import PeakLocalMax, Scarlet, SepMultiBand, SepSingleBand
 from scipy.ndimage import binary_dilation
 
 from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.photutils import PhotutilsDeblender
 from btk_punet.deblending.scarlet2 import Scarlet2Deblender
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
@@ -33,6 +34,7 @@ ISOPHOTAL = [
         id="SourceExtractorDeblender",
         marks=needs_source_extractor,
     ),
+    pytest.param(lambda: PhotutilsDeblender(MAX_N_SOURCES), id="PhotutilsDeblender"),
 ]
 # Those that give probabilities: the most probable come first, and footprints may overlap.
 PROBABILISTIC = [pytest.param(ProbaUNetDeblender, id="ProbaUNetDeblender")]

@@ -219,7 +219,7 @@ def test_no_deblender(none):
         (SepDeblender, r"got the class SepDeblender: give SepDeblender\(...\)"),
         ("sep", "Expected instances of btk.deblend.Deblender, got str"),
         ([SepDeblender(5), 3], "Expected instances of btk.deblend.Deblender, got int"),
-        ({1: SepDeblender(5)}, "names of deblenders must be strings, got 1"),
+        ({1: SepDeblender(5)}, "name of a deblender must be a string, got 1 .int"),
     ],
 )
 def test_deblenders_of_another_type(deblenders, message):
@@ -352,12 +352,12 @@ def test_loaded_batches_can_be_measured_again(tmp_path):
 
 
 def test_load_where_nothing_is(tmp_path):
-    with pytest.raises(InputError, match="is no folder: expected the save_path"):
+    with pytest.raises(InputError, match="is not a folder: expected the save_path"):
         MeasureGenerator.load(tmp_path / "missing")
     (tmp_path / "blend_0.hdf5").touch()
     with pytest.raises(InputError, match="holds no batch_000000.h5 or the like"):
         MeasureGenerator.load(tmp_path)
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         MeasureGenerator.load(tmp_path / "blend_0.hdf5")
 
 
@@ -521,7 +521,7 @@ def test_the_seed_of_btks_generator(catalog):
     measured = MeasureGenerator(FailsOn({1}), generator)
     next(measured)
     message = (
-        r"make the same CatsimGenerator anew \(seed 9, seed of the sampling function 5\) and take "
+        r"make the same CatsimGenerator again \(seed 9, seed of the sampling function 5\) and take "
         "its batch 1, counted from 0"
     )
     with pytest.raises(BatchFailedError, match=message):

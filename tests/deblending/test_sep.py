@@ -1,4 +1,4 @@
-"""SEP, and what it shares with SExtractor."""
+"""SEP, and what it shares with SExtractor and photutils."""
 
 import warnings
 
@@ -9,6 +9,7 @@ import sep
 from btk.deblend import DeblendGenerator
 
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.photutils import PhotutilsDeblender
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
@@ -23,7 +24,12 @@ from .conftest import (
 )
 
 each_program = pytest.mark.parametrize(
-    "program", [SepDeblender, pytest.param(SourceExtractorDeblender, marks=needs_source_extractor)]
+    "program",
+    [
+        SepDeblender,
+        pytest.param(SourceExtractorDeblender, marks=needs_source_extractor),
+        PhotutilsDeblender,
+    ],
 )
 
 
@@ -165,19 +171,26 @@ def test_crowded_field(program):
 
 
 @each_program
-def test_other_band_and_survey(program):
+def test_the_band(program):
     survey = btk.survey.get_surveys("LSST")
+    assert survey.available_filters == ["u", "g", "r", "i", "z", "y"]
     images = np.zeros((1, 6, 41, 41))
-    images[0, 3] = gaussian(20.0, 12.0, 1e6, size=41)
+    for band in range(6):
+        images[0, band] = gaussian(8.0 + 4 * band, 12.0, 1e6, size=41)
     batch = make_batch(images, survey)
-    name = survey.available_filters[3]
-    (catalog,) = program(5, use_band=3)(batch).catalog_list
-    np.testing.assert_allclose(catalog["x_peak"], 20.0, atol=0.02)
-    assert f"mag_{name}" in catalog.colnames
-    (catalog,) = program(5)(batch).catalog_list
-    assert len(catalog) == 0
-    with pytest.raises(InputError, match="use_band must be below 6.*got 6"):
-        program(5, use_band=6)(batch)
+    # By default that of the reference band, in which truth is measured.
+    for use_band, index in [(None, 3), (0, 0), (np.int64(4), 4), ("y", 5)]:
+        deblender = program(5, use_band=use_band)
+        assert deblender.detection_band(survey) == index
+        (catalog,) = deblender(batch).catalog_list
+        np.testing.assert_allclose(catalog["x_peak"], 8.0 + 4 * index, atol=0.02)
+        assert f"mag_{survey.available_filters[index]}" in catalog.colnames
+    for use_band, message in [
+        (6, "use_band must be below 6, the number of bands of LSST, got 6"),
+        ("IE", "use_band must be the name of a band of LSST, got 'IE'"),
+    ]:
+        with pytest.raises(InputError, match=f"{message}. The bands are u, .*to take i"):
+            program(5, use_band=use_band)(batch)
 
 
 def test_negative_flux_has_no_magnitude():
@@ -192,11 +205,16 @@ def test_negative_flux_has_no_magnitude():
     np.testing.assert_array_equal(np.isnan(catalog["mag_IE"]), negative)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4", np.int32])
-def test_any_number_type(dtype):
-    images = random_scenes(1, seed=4).round().astype(dtype)
-    (catalog,) = SepDeblender(50)(make_batch(images)).catalog_list
-    (expected,) = SepDeblender(50)(make_batch(images.astype(np.float32))).catalog_list
+@each_program
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4", ">f8", np.int32])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_any_number_type_and_layout(program, dtype, order):
+    images = np.minimum(random_scenes(1, seed=4).round(), 2048)  # whole in half precision
+    given = np.array(images[:, None], dtype, order=order)
+    given.flags.writeable = False
+    (catalog,) = program(50)(make_batch(given)).catalog_list
+    (expected,) = program(50)(make_batch(images)).catalog_list
+    assert len(catalog) > 0
     np.testing.assert_allclose(catalog["x_peak"], expected["x_peak"], rtol=1e-6)
 
 
@@ -261,6 +279,7 @@ def test_other_errors_of_sep_come_through(monkeypatch):
         ({"deblend_cont": -0.1}, r"deblend_cont must lie in \[0, 1\], got -0.1"),
         ({"deblend_cont": 1.1}, r"deblend_cont must lie in \[0, 1\], got 1.1"),
         ({"deblend_nthresh": 0}, "deblend_nthresh must be an integer of at least 1, got 0"),
+        ({"use_band": 1.0}, "use_band must be an integer of at least 0, got 1.0"),
         ({"use_band": -1}, "use_band must be an integer of at least 0, got -1"),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from btk_punet.deblending import source_extractor
+from btk_punet.deblending.isophotal import position_variances
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
 from btk_punet.errors import InputError, MissingProgramError, ProgramFailedError
@@ -133,8 +134,6 @@ def test_source_without_pixels_of_its_own_has_finite_errors():
     image = np.zeros((8, 8), np.float32)
     image[2:4, 2:4] = 100.0
     labels = (image > 0).astype(int)  # of the two sources only the first has pixels
-    in_x, in_y = source_extractor._position_variances(
-        image, labels, np.array([2.5, 6]), np.array([2.5, 6]), SIGMA
-    )
+    in_x, in_y = position_variances(image, labels, np.array([2.5, 6]), np.array([2.5, 6]), SIGMA)
     assert np.isfinite([in_x[0], in_y[0]]).all()
     assert np.isnan([in_x[1], in_y[1]]).all()

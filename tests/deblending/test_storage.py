@@ -172,7 +172,7 @@ def test_files_of_that_name_elsewhere_are_let_be(tmp_path, blend_batch, monkeypa
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(InputError, match="is damaged, or is no file.*No such file"):
+    with pytest.raises(InputError, match="is damaged, or is not a file.*No such file"):
         read_batch(tmp_path / "batch_000000.h5")
 
 
@@ -182,7 +182,9 @@ def test_cut_off_file(tmp_path, blend_batch, kept):
     write_batch(path, blend_batch, {"method": make_deblended()})
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content) if kept < 1 else kept)])
-    with pytest.raises(InputError, match="is damaged, or is no file of MeasureGenerator .OSError"):
+    with pytest.raises(
+        InputError, match="is damaged, or is not a file of MeasureGenerator .OSError"
+    ):
         read_batch(path)
 
 

@@ -1,6 +1,7 @@
 """What a module writes to the process's standard error while it is loaded."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -45,3 +46,16 @@ def test_errors_are_raised_and_standard_error_is_back(monkeypatch, capfd):
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         quietly_imported("no_such_module")
     assert written_to(b"what comes after", capfd) == "what comes after"
+
+
+def test_a_network_is_loaded_and_sampled_in_silence():
+    code = (
+        "import numpy as np; from btk_punet import ProbaUNet; "
+        "network = ProbaUNet(channels=(4, 4), latent_channels=1, head_channels=4); "
+        "network.sample(np.zeros((1, 16, 16, 1)), 1, 0)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop(LOG_LEVEL, None)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")

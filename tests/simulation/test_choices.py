@@ -53,7 +53,9 @@ def test_catalog_for_another_survey_needs_no_euclid_magnitude(tmp_path, catalog)
 
 
 def test_unknown_names(survey, catalog):
-    with pytest.raises(InputError, match="Unknown survey 'Roamn'"):
+    with pytest.raises(
+        InputError, match="Unknown survey 'Roamn': expected 'euclid', or one of BTK's: .*LSST"
+    ):
         choose_survey("Roamn", 1, 0.0, 0.16)
     with pytest.raises(InputError, match="Unknown sampling 'group'.*'groups', 'pairs', 'fields'"):
         choose_sampling("group", catalog, survey)

@@ -134,7 +134,7 @@ def compare(
         notes.extend(left_out)
     if max_n_sources is None:
         max_n_sources = 2 * generator.max_number + 10
-    methods = choose_deblenders(deblenders, max_n_sources)
+    methods = choose_deblenders(deblenders, max_n_sources, only_survey)
     if "drawing" in methods:
         raise InputError("'drawing' is what the time of drawing is called: rename the method.")
     asked = chosen_studies(studies)

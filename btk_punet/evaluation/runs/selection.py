@@ -138,7 +138,7 @@ def selection_function(
         deblenders, notes = default_deblenders(only_survey)
     if max_n_sources is None:
         max_n_sources = 2 * generator.max_number + 10
-    methods = choose_deblenders(deblenders, max_n_sources)
+    methods = choose_deblenders(deblenders, max_n_sources, only_survey)
     injected = describe_scenes(sources, n_blends, rules)
     run = {
         "status": "running",
