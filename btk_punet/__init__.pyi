@@ -1,0 +1,81 @@
+"""Public names and their homes: read by btk_punet/__init__.py, and by type checkers."""
+
+from .deblending.deblender import ProbaUNetDeblender as ProbaUNetDeblender
+from .deblending.flags import DetectionFlag as DetectionFlag
+from .deblending.measure import MeasureGenerator as MeasureGenerator
+from .deblending.recipe import reweighted as reweighted
+from .deblending.scarlet2 import Scarlet2Deblender as Scarlet2Deblender
+from .deblending.sep import SepDeblender as SepDeblender
+from .deblending.source_extractor import SourceExtractorDeblender as SourceExtractorDeblender
+from .errors import BtkPunetError as BtkPunetError
+from .errors import BtkPunetWarning as BtkPunetWarning
+from .evaluation.benchmark import BENCHMARK_SETS as BENCHMARK_SETS
+from .evaluation.benchmark import benchmark_set as benchmark_set
+from .evaluation.benchmark import compare_benchmark as compare_benchmark
+from .evaluation.binned_calibration_display import (
+    BinnedCalibrationDisplay as BinnedCalibrationDisplay,
+)
+from .evaluation.blend_identification import BlendIdentification as BlendIdentification
+from .evaluation.calibration import Reliability as Reliability
+from .evaluation.calibration_display import ReliabilityDisplay as ReliabilityDisplay
+from .evaluation.calibration_metric import Calibration as Calibration
+from .evaluation.cases_display import CaseDisplay as CaseDisplay
+from .evaluation.cases_display import CasesDisplay as CasesDisplay
+from .evaluation.cases_display import ClassMaps as ClassMaps
+from .evaluation.ceiling_share import ceiling_share_table as ceiling_share_table
+from .evaluation.class_displays import ClassReliabilityDisplay as ClassReliabilityDisplay
+from .evaluation.class_displays import ErrorPredictionDisplay as ErrorPredictionDisplay
+from .evaluation.compare import compare as compare
+from .evaluation.comparison import Comparison as Comparison
+from .evaluation.confusion_display import ConfusionDisplay as ConfusionDisplay
+from .evaluation.count_calibration import count_transform as count_transform
+from .evaluation.display import FractionDisplay as FractionDisplay
+from .evaluation.equal_purity import completeness_at_purity as completeness_at_purity
+from .evaluation.equal_purity import equal_purity_margins as equal_purity_margins
+from .evaluation.evaluate import Evaluation as Evaluation
+from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.limit import limit_snr as limit_snr
+from .evaluation.matching import Matcher as Matcher
+from .evaluation.matrix_display import CountMatrixDisplay as CountMatrixDisplay
+from .evaluation.matrix_display import EfficiencyDisplay as EfficiencyDisplay
+from .evaluation.metrics import Completeness as Completeness
+from .evaluation.metrics import DetectionEfficiency as DetectionEfficiency
+from .evaluation.metrics import Purity as Purity
+from .evaluation.outcomes import BlendOutcomes as BlendOutcomes
+from .evaluation.outcomes_display import OutcomesDisplay as OutcomesDisplay
+from .evaluation.pixels import PixelScores as PixelScores
+from .evaluation.positions import position_table as position_table
+from .evaluation.positions_display import PositionDisplay as PositionDisplay
+from .evaluation.purity_display import BlendIdentificationDisplay as BlendIdentificationDisplay
+from .evaluation.purity_display import PurityCompletenessDisplay as PurityCompletenessDisplay
+from .evaluation.purity_sweep import purity_completeness_curve as purity_completeness_curve
+from .evaluation.scene_display import SceneDisplay as SceneDisplay
+from .evaluation.segmentation import SegmentationReport as SegmentationReport
+from .evaluation.segmentation_display import MaskPrecisionDisplay as MaskPrecisionDisplay
+from .evaluation.segmentation_display import OutlineDisplay as OutlineDisplay
+from .evaluation.selection import inject as inject
+from .evaluation.selection import selection_table as selection_table
+from .evaluation.selection import selection_tables as selection_tables
+from .evaluation.selection_display import SelectionDisplay as SelectionDisplay
+from .evaluation.selection_run import selection_function as selection_function
+from .evaluation.tables import batch_tables as batch_tables
+from .evaluation.uniformity import uniformity as uniformity
+from .evaluation.uniformity_display import UniformityDisplay as UniformityDisplay
+from .model.proba_unet import ProbaUNet as ProbaUNet
+from .simulation.catalog import EuclidCatalog as EuclidCatalog
+from .simulation.generator import EuclidGenerator as EuclidGenerator
+from .simulation.generator import RealGalaxyGenerator as RealGalaxyGenerator
+from .simulation.images import image_batch as image_batch
+from .simulation.labels import class_map as class_map
+from .simulation.labels import overlap_count as overlap_count
+from .simulation.sampling import EuclidFieldSampling as EuclidFieldSampling
+from .simulation.sampling import EuclidGroupSampling as EuclidGroupSampling
+from .simulation.sampling import EuclidInjectionSampling as EuclidInjectionSampling
+from .simulation.sampling import EuclidPairSampling as EuclidPairSampling
+from .simulation.snr import alone_snr as alone_snr
+from .simulation.survey import get_euclid_survey as get_euclid_survey
+from .training.config import TrainingConfig as TrainingConfig
+from .training.generator import StructuredEuclidGenerator as StructuredEuclidGenerator
+from .training.train import train as train
+
+__version__: str
