@@ -179,7 +179,8 @@ def calibration() -> plt.Figure:
             EuclidCatalog.simulate(20_000, seed=1), EuclidGroupSampling(), SURVEY, batch_size=50,
             seed=5,
         )  # fmt: skip
-        deblender, metric = ProbaUNetDeblender(25, galaxies=galaxies), Calibration()
+        deblender = ProbaUNetDeblender(25, galaxies=galaxies, threshold=0.02)
+        metric = Calibration()
         for number in range(12):
             blends = generator.draw_batch(number)
             metric(blends, deblender(blends))
@@ -231,7 +232,9 @@ def main() -> None:
         if name not in known:
             parser.error(f"unknown figure {name!r}; known are {', '.join(known)}")
         with plt.style.context("default"):
-            known[name]().savefig(FOLDER / f"{name}.png", dpi=100, metadata={"Software": None})
+            known[name]().savefig(
+                FOLDER / f"{name}.png", dpi=100, bbox_inches="tight", metadata={"Software": None}
+            )
         plt.close("all")
         print(FOLDER / f"{name}.png")
 

@@ -1,7 +1,14 @@
 """What a user writes: checked by mypy --strict in test_package.py, and never run."""
 
-from btk_punet import Completeness, EuclidCatalog, EuclidGenerator, EuclidGroupSampling
-from btk_punet import SepDeblender, compare, get_euclid_survey
+from btk_punet import (
+    Completeness,
+    EuclidCatalog,
+    EuclidGenerator,
+    EuclidGroupSampling,
+    SepDeblender,
+    compare,
+    get_euclid_survey,
+)
 
 survey = get_euclid_survey(n_exposures=4, psf=0.18)
 catalog = EuclidCatalog.simulate(20_000, seed=1)
