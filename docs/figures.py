@@ -179,7 +179,7 @@ def calibration() -> plt.Figure:
             EuclidCatalog.simulate(20_000, seed=1), EuclidGroupSampling(), SURVEY, batch_size=50,
             seed=5,
         )  # fmt: skip
-        deblender = ProbaUNetDeblender(25, galaxies=galaxies, threshold=0.02)
+        deblender = ProbaUNetDeblender(60, galaxies=galaxies, threshold=0.02)
         metric = Calibration()
         for number in range(12):
             blends = generator.draw_batch(number)
