@@ -14,7 +14,6 @@ from astropy.table import Table
 from surveycodex.utilities import mean_sky_level
 
 from btk_punet import (
-    Calibration,
     Comparison,
     EuclidCatalog,
     EuclidGenerator,
@@ -175,17 +174,23 @@ def calibration() -> plt.Figure:
     ]  # fmt: skip
     tables = {}
     for name, kind, galaxies in settings:
-        generator = kind(
-            EuclidCatalog.simulate(20_000, seed=1), EuclidGroupSampling(), SURVEY, batch_size=50,
-            seed=5,
-        )  # fmt: skip
-        deblender = ProbaUNetDeblender(60, galaxies=galaxies, threshold=0.02)
-        metric = Calibration()
-        for number in range(12):
-            blends = generator.draw_batch(number)
-            metric(blends, deblender(blends))
-        error = metric.reliability().expected_calibration_error()
-        tables[f"{name}: error {error:.3f}"] = metric.aggregate()
+        run = compare(
+            Path(tempfile.mkdtemp()) / "calibration",
+            {"ProbaUNet": ProbaUNetDeblender(25, galaxies=galaxies)},
+            generator=kind(
+                EuclidCatalog.simulate(20_000, seed=1),
+                EuclidGroupSampling(),
+                SURVEY,
+                batch_size=50,
+                seed=5,
+            ),
+            n_blends=600,
+            outcomes=False,
+            report=False,
+            njobs=2,
+        )
+        error = run.tables["probability_scores"]["expected_calibration_error"].item()
+        tables[f"{name}: error {error:.3f}"] = run.tables["calibration"]
     figure, ax = plt.subplots(figsize=(5.6, 6), layout="constrained")
     ReliabilityDisplay(tables).plot(ax)
     ax.set_title("p_detect in 600 groups of galaxies")
