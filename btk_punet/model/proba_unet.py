@@ -10,7 +10,9 @@ Encoder, decoder and prior run once an image; a further sample costs the head on
 # ruff: noqa: E402
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +74,13 @@ class ProbaUNet(Network):
 
     # -- arrays in, arrays out -----------------------------------------------------------------
 
-    def sample(self, images, n_samples=1, seed=0, mask=None):
+    def sample(
+        self,
+        images: np.ndarray,
+        n_samples: int = 1,
+        seed: int = 0,
+        mask: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
         """Draw class and centre maps that the images allow.
 
         The latent's noise is drawn from ``seed`` and from the usable pixels of each image, so an
@@ -104,7 +112,13 @@ class ProbaUNet(Network):
             classes[:, some, few], centres[some, few] = maps
         return {"class": np.moveaxis(classes, 0, -1), "centre": centres}
 
-    def iter_samples(self, images, n_samples=1, seed=0, mask=None):
+    def iter_samples(
+        self,
+        images: np.ndarray,
+        n_samples: int = 1,
+        seed: int = 0,
+        mask: np.ndarray | None = None,
+    ) -> Iterator[tuple[slice, slice, dict[str, np.ndarray]]]:
         """Yield the samples of `sample` piece by piece, so that memory does not grow with them.
 
         Arguments are those of `sample`.
@@ -119,7 +133,14 @@ class ProbaUNet(Network):
         for some, few, (classes, centres) in self._run(images, usable, n_samples, seed):
             yield some, few, {"class": classes, "centre": centres}
 
-    def reconstruct(self, images, classes, centres, mask=None, seed=None):
+    def reconstruct(
+        self,
+        images: np.ndarray,
+        classes: np.ndarray,
+        centres: np.ndarray,
+        mask: np.ndarray | None = None,
+        seed: int | None = None,
+    ) -> dict[str, np.ndarray]:
         """Return the maps that the posterior makes of images whose truth is known.
 
         Args:
@@ -141,14 +162,20 @@ class ProbaUNet(Network):
             classes_[:, :, few], centres_[:, few] = maps
         return {"class": np.moveaxis(classes_[:, 0], 0, -1), "centre": centres_[0]}
 
-    def prior(self, images, mask=None):
+    def prior(self, images: np.ndarray, mask: np.ndarray | None = None) -> Any:
         """Return the latent's distribution given the images, batch shape ``(b, g, m)``."""
         images, usable = checked_images(images, mask, self.n_bands)
         if not len(images):
             return self._no_gaussians(usable)
         return gaussian(*self._run_trunk(images, usable)[1])
 
-    def posterior(self, images, classes, centres, mask=None):
+    def posterior(
+        self,
+        images: np.ndarray,
+        classes: np.ndarray,
+        centres: np.ndarray,
+        mask: np.ndarray | None = None,
+    ) -> Any:
         """Return the latent's distribution given images and truth, batch shape ``(b, g, m)``."""
         images, usable = checked_images(images, mask, self.n_bands)
         truth = checked_truth(classes, centres, usable)
@@ -161,7 +188,13 @@ class ProbaUNet(Network):
         nothing = np.zeros((0, *self.latent_shape(*usable.shape[1:])), "float32")
         return gaussian(nothing, nothing)
 
-    def kl(self, images, classes, centres, mask=None):
+    def kl(
+        self,
+        images: np.ndarray,
+        classes: np.ndarray,
+        centres: np.ndarray,
+        mask: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return KL(posterior || prior) of each image, ``(b,)``, in nats.
 
         Summed over the latent's dimensions and cells. Arguments as in `reconstruct`.
@@ -170,7 +203,15 @@ class ProbaUNet(Network):
         cells = posterior.kl_divergence(self.prior(images, mask))
         return ops.convert_to_numpy(cells).sum(axis=(1, 2))
 
-    def elbo(self, images, classes, centres, mask=None, n_samples=1, seed=0):
+    def elbo(
+        self,
+        images: np.ndarray,
+        classes: np.ndarray,
+        centres: np.ndarray,
+        mask: np.ndarray | None = None,
+        n_samples: int = 1,
+        seed: int = 0,
+    ) -> np.ndarray:
         """Return the evidence lower bound of each image's truth, ``(b,)``, in nats.
 
         Mean over samples of the posterior of the log probability of the class and centre maps,
@@ -223,7 +264,7 @@ class ProbaUNet(Network):
 
     # -- to and from files ---------------------------------------------------------------------
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the model as a folder that holds ``config.json`` and ``model.weights.h5``."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
@@ -231,7 +272,7 @@ class ProbaUNet(Network):
         (folder / CONFIG_FILE).write_text(json.dumps(self.get_config(), indent=2) + "\n")
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> "ProbaUNet":
         """Return the model that `save` wrote to this folder.
 
         Raises:
@@ -249,7 +290,7 @@ class ProbaUNet(Network):
         return model
 
     @classmethod
-    def from_preset(cls, name):
+    def from_preset(cls, name: str) -> "ProbaUNet":
         """Return a model that comes with btk_punet, by its name.
 
         Raises:

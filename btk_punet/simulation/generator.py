@@ -3,10 +3,12 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import galsim
 import numpy as np
 from astropy.table import Table
+from btk.catalog import Catalog
 from btk.draw_blends import CosmosGenerator
 from btk.survey import Filter, Survey
 
@@ -26,7 +28,7 @@ class EuclidGenerator(SceneGenerator):
 
     compatible_catalogs = ("EuclidCatalog", "CatsimCatalog")
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         # The PSF and its renderer, for each survey and filter.
         self._renderers: dict[tuple[str, str], tuple[galsim.GSObject, StampRenderer]] = {}
         super().__init__(*args, **kwargs)
@@ -113,7 +115,7 @@ class RealGalaxyGenerator(SceneGenerator, CosmosGenerator):
     and ``noise_pad_size``.
     """
 
-    def __init__(self, catalog, *args, **kwargs):
+    def __init__(self, catalog: Catalog, *args: Any, **kwargs: Any) -> None:
         # The half-done rename in BTK's CosmosCatalog leaves a column that differs from another
         # by case alone, which HDF5 tables, and so BlendBatch.save, do not take.
         catalog = copy.copy(catalog)
