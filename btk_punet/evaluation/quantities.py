@@ -205,8 +205,6 @@ CONDITIONS = {
     )
 }  # fmt: skip
 
-# Short names of the quantities of sources, for the names of tables.
-SHORT = {q.key: q.name for q in OF_SOURCES.values()}
 
 METHOD = Column("method", "name of the method", heading="Method")
 FRACTION = (

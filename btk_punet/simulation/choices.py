@@ -10,19 +10,10 @@ from surveycodex import available_surveys
 from btk_punet.errors import CatalogError, InputError, InputTypeError
 from btk_punet.simulation.catalog import EuclidCatalog, read_table
 from btk_punet.simulation.generator import EuclidGenerator, RealGalaxyGenerator
-from btk_punet.simulation.sampling import (
-    EuclidFieldSampling,
-    EuclidGroupSampling,
-    EuclidPairSampling,
-)
+from btk_punet.simulation.sampling import SAMPLINGS
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import get_euclid_survey, reference_band
 
-SAMPLINGS = {
-    "groups": EuclidGroupSampling,
-    "pairs": EuclidPairSampling,
-    "fields": EuclidFieldSampling,
-}
 # The population from which a run draws, with replacement, when no catalog is given.
 SIMULATED_GALAXIES = 50_000
 

@@ -276,3 +276,11 @@ class EuclidInjectionSampling(EuclidSampling):
         step = ((magnitude - self.min_mag) / self.STEP_MAG).astype(int)
         weights = 1.0 / np.bincount(step)[step]
         return weights / weights.sum()
+
+
+# Those that can be chosen by name; a new one takes its class and a line here.
+SAMPLINGS = {
+    "groups": EuclidGroupSampling,
+    "pairs": EuclidPairSampling,
+    "fields": EuclidFieldSampling,
+}

@@ -26,9 +26,8 @@ class Scenes:
 
     sampling: str | SamplingFunction = option(
         "groups",
-        "how galaxies are placed: ``groups``, ``pairs``, ``fields``; in Python also a BTK sampling "
-        "function",
-        choices=("groups", "pairs", "fields"),
+        "how galaxies are placed: a name of `SAMPLINGS`, such as ``groups``, ``pairs`` or "
+        "``fields``; in Python also a BTK sampling function",
     )
     catalog: str | Path | Catalog = option(
         "simulate",
