@@ -48,11 +48,6 @@ def why_left_out(name: str, survey: Survey) -> str:
     return availability(_class_of(DEBLENDERS[name]), survey)
 
 
-def why_no_probaunet(survey: Survey) -> str:
-    """Return why the preset of `ProbaUNetDeblender` cannot be used on a survey; empty if it can."""
-    return why_left_out("probaunet", survey)
-
-
 def choose_deblenders(
     choice: str | Deblender | Iterable[str | Deblender] | Mapping[str, str | Deblender],
     max_n_sources: int,

@@ -13,7 +13,7 @@ import pandas as pd
 from btk.sampling_functions import SamplingFunction
 from tqdm.auto import tqdm
 
-from btk_punet.deblending.choices import why_no_probaunet
+from btk_punet.deblending.choices import why_left_out
 from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import panel_grid
@@ -284,7 +284,7 @@ def _default_methods() -> tuple[dict[str, str], list[str]]:
         )
         for thresh, minarea, deblend_cont in SEP_SETTINGS
     }
-    why_not = why_no_probaunet(get_euclid_survey())
+    why_not = why_left_out("probaunet", get_euclid_survey())
     if why_not:
         return methods, [why_not]
     return methods | {"ProbaUNet": "probaunet"}, []

@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 
 import joblib
-import keras
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -159,6 +158,8 @@ def evaluate(
 
 
 def _network_versions() -> dict[str, str]:
+    import keras  # here and not above: by now it is loaded, quietly
+
     backend = keras.backend.backend()
     return {"keras": keras.__version__, backend: import_module(backend).__version__}
 
