@@ -39,15 +39,12 @@ def scene_truth(
     n_sources = len(catalog)
     x = np.asarray(catalog["x_peak"], float)
     y = np.asarray(catalog["y_peak"], float)
-    isolated = blend_batch.isolated_images[scene][:n_sources]
 
     alone, limit = np.zeros(n_sources), np.zeros(n_sources)
     clean = []
     for index, name in enumerate(survey.available_filters):
         background = background_variance(survey, survey.get_filter(name))
-        images = isolated[:, index]
-        if is_real(catalog):
-            images = clean_real_galaxies(images, x, y, np.sqrt(background))
+        images = clean_isolated(blend_batch, scene, index)
         alone += alone_snr(images, background) ** 2
         if with_limit:
             limit += limit_snr(images, x, y, background) ** 2
@@ -79,6 +76,29 @@ def scene_truth(
             "counts": in_bounds & (alone > min_snr),
         }
     )
+
+
+def clean_isolated(blend_batch: BlendBatch, scene: int, band: int) -> np.ndarray:
+    """Return the images of the sources of a scene, each alone, without noise of their own.
+
+    Real galaxies, whose images hold noise, are cut to the connected parts at their centres (see
+    `clean_real_galaxies`).
+
+    Args:
+        blend_batch: The scenes.
+        scene: Number of the scene in the batch.
+        band: Index of the band.
+
+    Returns:
+        Images [electron], shape (n, H, W).
+    """
+    catalog, survey = blend_batch.catalog_list[scene], blend_batch.survey
+    images = blend_batch.isolated_images[scene, : len(catalog), band]
+    if not is_real(catalog):
+        return images
+    background = background_variance(survey, survey.get_filter(survey.available_filters[band]))
+    x, y = (np.asarray(catalog[name], float) for name in ("x_peak", "y_peak"))
+    return clean_real_galaxies(images, x, y, np.sqrt(background))
 
 
 def scene_detections(
