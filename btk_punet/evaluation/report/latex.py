@@ -55,8 +55,8 @@ def escape_latex(text: str) -> str:
 def _caption(table: Table, grid: Grid) -> str:
     text = table.caption or f"{table.title}."
     kinds = {cell.column.interval for _, cells in grid.rows for cell in cells} - {""}
-    for kind in sorted(kinds):
-        text += f" The intervals are {kind}s."
+    if kinds:
+        text += f" The intervals are {' and '.join(f'{kind}s' for kind in sorted(kinds))}."
     return escape_latex(text)
 
 

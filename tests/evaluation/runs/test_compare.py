@@ -33,7 +33,7 @@ from btk_punet.errors import (
     InputTypeError,
     RunExistsError,
 )
-from btk_punet.evaluation.studies.probabilities import batch as probabilities
+from btk_punet.evaluation.studies.probabilities.study import Probabilities
 from btk_punet.model import weights
 from tests.evaluation.oracle import Oracle
 
@@ -450,7 +450,7 @@ class TestBlends:
 
     def test_load(self, run):
         loaded = Comparison.load(run.folder)
-        pd.testing.assert_frame_equal(loaded.regions, run.regions)
+        pd.testing.assert_frame_equal(loaded.collected.tidy["regions"], run.collected.tidy["regions"])
         assert list(loaded.outlines) == list(run.outlines)
         for name, table in run.tables.items():
             pd.testing.assert_frame_equal(loaded.tables[name], table)
@@ -458,7 +458,7 @@ class TestBlends:
     def test_without_outcomes(self, run, tmp_path, catalog):
         plain = small_run(tmp_path / "run", catalog, outcomes=False)
         assert {path.name for path in plain.folder.glob("*.parquet")} == {*TABLES, *OUTLINES}
-        assert plain.regions is None
+        assert plain.collected.tidy["regions"] is None
         left = {name for name in run.tables if name.startswith("outcome")}
         assert set(run.tables) - set(plain.tables) == left
         pd.testing.assert_frame_equal(plain.truth, run.truth)
@@ -470,7 +470,7 @@ class TestBlends:
         for table in both.outlines.values():
             assert set(table["method"]) == {"sep"}
         assert both.tables["segmentation_scores"]["method"].tolist() == ["sep"]
-        assert set(both.regions["method"]) == {"oracle", "sep"}
+        assert set(both.collected.tidy["regions"]["method"]) == {"oracle", "sep"}
         alone = {"oracle": Oracle()}
         one = small_run(tmp_path / "one", catalog, n_blends=2, deblenders=alone, report=True)
         assert one.outlines == {}
@@ -494,7 +494,7 @@ class TestBlends:
         ):
             small_run(tmp_path / "run", catalog, deblenders=fails)
         result = small_run(tmp_path / "run", catalog, deblenders=fails, outcomes=False)
-        assert result.regions is None and len(set(result.truth["scene"])) == 6
+        assert result.collected.tidy["regions"] is None and len(set(result.truth["scene"])) == 6
 
 
 class SlowAlone(SepDeblender):
@@ -556,7 +556,7 @@ def unet_run(tmp_path_factory, catalog, tiny_weights):
 class TestProbabilities:
     def test_files(self, unet_run):
         names = {path.name for path in unet_run.folder.glob("*.parquet")}
-        more = {f"{name}.parquet" for name in probabilities.TABLES}
+        more = {f"{name}.parquet" for name in ["candidates", *(t.name for t in Probabilities.collects)]}
         assert names == {*TABLES, *ON_BLENDS, *more} == set(unet_run.run["files"])
         tables = {path.stem for path in (unet_run.folder / "tables").glob("*.csv")}
         assert tables == set(unet_run.tables)
@@ -578,7 +578,7 @@ class TestProbabilities:
         assert plots >= {"purity_completeness", "calibration", "blend_identification"}
 
     def test_candidates_hold_the_detections(self, unet_run):
-        candidates = unet_run.probabilities["candidates"]
+        candidates = unet_run.collected.tidy["candidates"]
         assert set(candidates["method"]) == {"unet"}
         assert (candidates["p_detect"] >= 0.02).all()
         assert (candidates["p_detect"] < 0.03).any()
@@ -591,7 +591,7 @@ class TestProbabilities:
         )
 
     def test_counts_are_those_of_the_truth(self, unet_run):
-        counts = unet_run.probabilities["counts"]
+        counts = unet_run.collected.tidy["counts"]
         assert counts["scene"].tolist() == list(range(6))
         of_unet = unet_run.truth[unet_run.truth["method"] == "unet"]
         seen = of_unet[(of_unet["alone_snr"] > 2) & of_unet["x"].between(-0.5, 63.5)]
@@ -642,8 +642,8 @@ class TestProbabilities:
         network = ProbaUNet.load(tiny_weights)
         folder = tmp_path / "run"
         first = probabilistic_run(folder, catalog, network, n_blends=2)
-        expected = unet_run.probabilities["candidates"].query("scene < 2")
-        pd.testing.assert_frame_equal(first.probabilities["candidates"], expected)
+        expected = unet_run.collected.tidy["candidates"].query("scene < 2")
+        pd.testing.assert_frame_equal(first.collected.tidy["candidates"], expected)
         # The same network, loaded once more, is another object with another name.
         before = (folder / "run.json").stat().st_mtime_ns
         probabilistic_run(folder, catalog, ProbaUNet.load(tiny_weights), n_blends=2)
@@ -662,6 +662,6 @@ class TestProbabilities:
         oracle_run(folder, catalog, n_blends=2)
         # Without one of its tables it is run again.
         (folder / "candidates.parquet").unlink()
-        assert len(oracle_run(folder, catalog, n_blends=2).probabilities["candidates"]) > 0
+        assert len(oracle_run(folder, catalog, n_blends=2).collected.tidy["candidates"]) > 0
         small_run(folder, catalog, n_blends=2, overwrite=True)
         assert {path.name for path in folder.glob("*.parquet")} == {*TABLES, *ON_BLENDS}

@@ -3,13 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from btk_punet.evaluation.runs.uniformity_display import UniformityDisplay
 from matplotlib.figure import Figure
 
 from btk_punet import EuclidCatalog
 from btk_punet.errors import InputError
 from btk_punet.evaluation.runs import uniformity as module
-from btk_punet.evaluation.runs.uniformity import uniformity
+from btk_punet.evaluation.runs.uniformity import UniformityDisplay, uniformity
 
 
 @pytest.fixture(scope="module")
