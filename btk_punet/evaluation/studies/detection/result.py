@@ -74,7 +74,7 @@ class Result(Study):
             "Completeness and purity of each method",
             data,
             _COLUMNS,
-            Layout(("method",), tuple(cells)),
+            Layout(("method",), tuple(cells), report_only=("ms_per_blend",)),
             caption=(
                 "Completeness (recall) and purity (precision) over all sources and detections."
                 + f" {CEILING_CAPTION}" * known
