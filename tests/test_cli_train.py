@@ -116,4 +116,4 @@ def test_stopped_by_the_user(monkeypatch, capsys):
 
     monkeypatch.setattr(training, "train", stop)
     assert main(["train"]) == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "the same command resumes from here" in capsys.readouterr().err

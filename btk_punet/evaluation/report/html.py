@@ -115,8 +115,8 @@ def _answers(
         for name, text in section.study.answers(collected, section.tables).items():
             if name not in found:
                 raise InputError(
-                    f"{type(section.study).__name__}.answers must speak of some of {list(ANSWERS)}, "
-                    f"got {name!r}."
+                    f"{type(section.study).__name__}.answers must speak of some of "
+                    f"{list(ANSWERS)}, got {name!r}."
                 )
             found[name].append(text)
     if run.get("home"):

@@ -28,9 +28,7 @@ def test_scenes_of_euclid(catalog):
         "1,200 scenes of 6.4 x 6.4 arcsec (64 x 64 pixels of 0.1 arcsec), seed 7"
     )
     assert words["Galaxies"] == "drawn from the 500 of the catalog EuclidCatalog"
-    assert words["Survey"] == (
-        "Euclid_VIS, 4 exposures with read noise of 4.4 electrons each"
-    )
+    assert words["Survey"] == ("Euclid_VIS, 4 exposures with read noise of 4.4 electrons each")
     # sqrt(4 (155.57 + 4.4^2)) = 26.45 electrons
     assert words["Band IE"] == (
         "PSF of 0.16 arcsec (FWHM before the pixel), background noise of 26.5 electrons per pixel"
