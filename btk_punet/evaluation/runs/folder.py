@@ -174,7 +174,9 @@ def describe_scenes(generator: SceneGenerator, n_blends: int, rules: Rules) -> d
 
 def _edges(edges: Sequence[float] | None) -> list[float | str] | None:
     """Return bin edges as JSON can hold them, which knows no infinity."""
-    return edges and [edge if np.isfinite(edge) else str(edge) for edge in edges]
+    if edges is None:
+        return None
+    return [edge if np.isfinite(edge) else str(edge) for edge in edges]
 
 
 def describe_deblender(deblender: Deblender) -> dict:

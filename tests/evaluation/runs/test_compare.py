@@ -235,12 +235,12 @@ def test_load_of_no_run(tmp_path, plain):
 
 
 def test_bins_and_other_rules_reach_everything(tmp_path, catalog):
-    rules = {"mag_bins": [20, 23, 26], "distance_bins": [0, 1, np.inf], "min_snr": 10}
+    rules = {"mag_bins": [20, 23, 26], "distance_bins": [0, 1, np.inf], "min_snr": 35}
     result = small_run(
         tmp_path / "run", catalog, "sep", radius_arcsec=0.1, studies=[Result, Found], **rules
     )
     saved = Comparison.load(tmp_path / "run", studies=[Result, Found])
-    written = {"mag_bins": [20, 23, 26], "distance_bins": [0, 1, "inf"], "min_snr": 10}
+    written = {"mag_bins": [20, 23, 26], "distance_bins": [0, 1, "inf"], "min_snr": 35}
     assert saved.run["parameters"].items() >= (written | {"radius_arcsec": 0.1}).items()
     assert saved.collected.rules == result.collected.rules
     for comparison in (result, saved):
@@ -252,8 +252,8 @@ def test_bins_and_other_rules_reach_everything(tmp_path, catalog):
         efficiency = comparison.tables["efficiency"]
         assert set(efficiency["magnitude_lo"]) == {20, 23} and set(efficiency["lo"]) == {0, 1}
     truth = result.truth[result.truth["in_bounds"]]
-    assert (truth["counts"] == (truth["alone_snr"] > 10)).all()
-    assert truth["alone_snr"].between(5, 10).any()
+    assert (truth["counts"] == (truth["alone_snr"] > 35)).all()
+    assert truth["alone_snr"].between(5, 35).any()
     assert result.truth["match_distance_arcsec"].max() < 0.1
 
 
