@@ -27,8 +27,11 @@ def test_compare_writes_a_report_and_prints_the_headline(tmp_path, capsys):
     assert status == 0
     assert "completeness" in printed and "purity" in printed and "ceiling" in printed
     assert str(folder / "report.html") in printed
-    assert (folder / "report.html").is_file()
     assert (folder / "regions.parquet").is_file()
+    page = (folder / "report.html").read_text()
+    command = f"btk-punet compare -o {folder} -n 4 -j 1 -q -d sep"
+    assert f"<pre><code>{command}</code></pre>" in page
+    assert "4 scenes of 6.4 x 6.4 arcsec (64 x 64 pixels of 0.1 arcsec), seed 0" in page
 
 
 def test_error_is_one_line_without_traceback(tmp_path, capsys):
@@ -72,9 +75,48 @@ def test_catalog_file(tmp_path, capsys):
     assert "'no.fits' does not exist" in capsys.readouterr().err
 
 
+def test_rules_of_counting_and_command(tmp_path, capsys):
+    """What is given on the command line is what the run says of itself."""
+    folder = tmp_path / "a folder"
+    options = ["-o", str(folder), "-n", "1", "-j", "1", "-q", "-d", "sep", "--no-report"]
+    options += ["--no-outcomes", "--match-radius", "0.2", "--min-snr", "8", "--mag-bins", "20"]
+    options += ["23", "26", "--distance-bins", "0", "1", "inf", "--n-exposures", "1"]
+    assert main(["compare", *options]) == 0
+    assert f"Tables: {folder / 'tables'}" in capsys.readouterr().out
+    run = json.loads((folder / "run.json").read_text())
+    rules = {"radius_arcsec": 0.2, "min_snr": 8.0, "mag_bins": [20.0, 23.0, 26.0]}
+    assert run["parameters"].items() >= (rules | {"distance_bins": [0.0, 1.0, "inf"]}).items()
+    assert run["parameters"]["survey"]["n_exposures"] == 1
+    assert run["command"].startswith(f"btk-punet compare -o '{folder}' -n 1 -j 1")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--benchmark", "groups", "--seed", "5"], "--seed would be ignored, because the scenes"),
+        (
+            ["--benchmark", "groups", "--read-noise", "0", "--psf", "0.2", "-n", "2"],
+            "--read-noise, --psf would be ignored",
+        ),
+        # A value that is the default is ignored all the same.
+        (["--benchmark", "groups", "--seed", "0"], "--seed would be ignored"),
+        (["--cosmos-dir", "galaxies"], "--cosmos-dir would be ignored: it belongs to --benchmark"),
+        (["--benchmark", "grops"], "Unknown benchmark set 'grops'"),
+        (["--match-radius", "0"], "The matching radius must be above 0 arcsec, got 0.0"),
+        (["--mag-bins", "25", "20"], "edges must be two or more increasing numbers"),
+        (["-n", "0"], "n_blends must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path, capsys, options, message):
+    assert main(["compare", "-o", str(tmp_path / "run"), "-q", *options]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed and printed.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_real_galaxies(tmp_path, cosmos_dir, capsys):
     options = ["-n", "2", "-j", "1", "-q", "-d", "sep", "--catalog", f"cosmos:{cosmos_dir}"]
-    options += ["--no-report"]
+    options += ["--no-report", "--no-outcomes"]
     assert main(["compare", "-o", str(tmp_path / "run"), *options]) == 0
     assert "RealGalaxyGenerator" in (tmp_path / "run" / "run.json").read_text()
 

@@ -47,16 +47,17 @@ def run(options: argparse.Namespace) -> int:
     from btk_punet.evaluation.runs.selection import selection_function
     from btk_punet.evaluation.studies.selection.function import selection_tables
 
+    rules = given_options(options, Rules)
     table = selection_function(
         options.output,
         options.deblenders,
         min_mag=options.min_mag,
         max_mag=options.max_mag,
         **given_options(options, Scenes),
-        **given_options(options, Rules),
+        **rules,
         **running_arguments(options),
     )
-    by_magnitude = selection_tables(table)["selection_by_magnitude"]
+    by_magnitude = selection_tables(table, rules=Rules(**rules))["selection_by_magnitude"]
     print(by_magnitude.to_string(index=False, float_format="{:.3f}".format))
     print(f"\nOne row per injected source: {options.output / 'selection.parquet'}")
     print(f"Tables: {options.output / 'tables'}")

@@ -4,10 +4,8 @@ import numpy as np
 
 from btk_punet.errors import InputError
 from btk_punet.simulation.labels import check_isolated, check_map
-
-# Sources above the first count in completeness. Those above the second can be matched, are
-# neighbours, and are marked in training; fainter ones can hardly be found.
-COUNTS_SNR, NEIGHBOUR_SNR = 5.0, 2.0
+from btk_punet.simulation.thresholds import COUNTS_SNR as COUNTS_SNR
+from btk_punet.simulation.thresholds import NEIGHBOUR_SNR as NEIGHBOUR_SNR
 
 # Rows and columns of the pixels that hold the light of one source.
 Box = tuple[slice, slice]

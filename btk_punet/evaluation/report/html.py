@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment, PackageLoader
 
+from btk_punet.errors import InputError
 from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.report.grid import Cell, Grid, bin_text, grids, is_nothing
 from btk_punet.evaluation.studies.base import Collected, Definition, Figure, Study
@@ -112,6 +113,11 @@ def _answers(
     found: dict[str, list[str]] = {name: [] for name in ANSWERS}
     for section in sections:
         for name, text in section.study.answers(collected, section.tables).items():
+            if name not in found:
+                raise InputError(
+                    f"{type(section.study).__name__}.answers must speak of some of "
+                    f"{list(ANSWERS)}, got {name!r}."
+                )
             found[name].append(text)
     if run.get("home"):
         found["home"].append(run["home"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,12 @@ def latex_table(table: Table) -> str:
 
     Empty for one that is not written so, or is too wide for a page.
     """
-    if table.layout is None or not table.layout.in_latex:
+    layout = table.layout
+    if layout is None or not layout.in_latex:
         return ""
+    if layout.report_only:
+        cells = tuple(name for name in layout.cells if name not in layout.report_only)
+        table = replace(table, layout=replace(layout, cells=cells))
     parts = [grid for grid in grids(table) if _width(grid) <= MOST_COLUMNS]
     texts = []
     for number, grid in enumerate(parts, 1):
@@ -55,8 +60,8 @@ def escape_latex(text: str) -> str:
 def _caption(table: Table, grid: Grid) -> str:
     text = table.caption or f"{table.title}."
     kinds = {cell.column.interval for _, cells in grid.rows for cell in cells} - {""}
-    for kind in sorted(kinds):
-        text += f" The intervals are {kind}s."
+    if kinds:
+        text += f" The intervals are {' and '.join(f'{kind}s' for kind in sorted(kinds))}."
     return escape_latex(text)
 
 

@@ -339,7 +339,7 @@ def _margins(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _draw_sets(by_distance: dict[str, pd.DataFrame], path: Path) -> None:
-    """Draw the completeness by neighbour distance, a panel a set."""
+    """Draw the completeness by neighbour distance, one panel per set."""
     n_rows, n_columns = panel_grid(len(by_distance))
 
     def draw(figure) -> None:

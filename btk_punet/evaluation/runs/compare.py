@@ -17,7 +17,7 @@ from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.errors import InputError
 from btk_punet.evaluation.report.files import write_figures, write_tables
 from btk_punet.evaluation.report.html import REPORT_FILE, Section, write_report
-from btk_punet.evaluation.runs.comparison import Comparison, chosen_studies
+from btk_punet.evaluation.runs.comparison import TIDY, Comparison, chosen_studies
 from btk_punet.evaluation.runs.engine import Clock, finish, run_all
 from btk_punet.evaluation.runs.folder import (
     describe_deblender,
@@ -28,11 +28,9 @@ from btk_punet.evaluation.runs.folder import (
 from btk_punet.evaluation.runs.options import Running, Scenes, check_numbers
 from btk_punet.evaluation.runs.words import home_of, scenes_in_words
 from btk_punet.evaluation.runs.workers import SharedMethods
-from btk_punet.evaluation.scoring.batch import DETECTIONS, TRUTH
-from btk_punet.evaluation.scoring.candidates import CANDIDATE_COLUMNS
 from btk_punet.evaluation.scoring.matched import MatchedBatch
 from btk_punet.evaluation.scoring.rules import Rules
-from btk_punet.evaluation.studies.base import Study, Tidy
+from btk_punet.evaluation.studies.base import Study
 from btk_punet.options import documented
 from btk_punet.simulation.choices import survey_of
 from btk_punet.simulation.survey import pixel_scale_arcsec
@@ -41,13 +39,6 @@ if TYPE_CHECKING:
     from btk_punet.simulation.scenes import SceneGenerator
 
 Deblenders: TypeAlias = str | Deblender | Iterable[str | Deblender] | Mapping[str, str | Deblender]
-
-# What every comparison collects, whatever the studies.
-TIDY = (
-    Tidy("truth", TRUTH, ("scene", "source")),
-    Tidy("detections", DETECTIONS, ("scene", "detection")),
-    Tidy("candidates", CANDIDATE_COLUMNS, ("scene", "candidate")),
-)
 
 
 @documented(Scenes, Rules, Running)
@@ -138,12 +129,12 @@ def compare(
     if "drawing" in methods:
         raise InputError("'drawing' is what the time of drawing is called: rename the method.")
     asked = chosen_studies(studies)
-    # With outcomes=False, the studies that run the methods again are left out.
-    asked = [study for study in asked if outcomes or not study.runs_methods]
-
     parameters = describe_scenes(generator, n_blends, rules) | {"outcomes": outcomes}
     if studies is not None:
         parameters["studies"] = [study.anchor for study in asked]
+    # With outcomes=False, the studies that run the methods again are left out.
+    asked = [study for study in asked if outcomes or not study.runs_methods]
+
     run = {
         "status": "running",
         "parameters": parameters,
@@ -219,6 +210,12 @@ def _of_batch(
             raise InputError(
                 f"{type(study).__name__}.collect returned a table {unknown[0]!r} that is not among "
                 "its `collects`: add a Tidy of that name."
+            )
+        nameless = sorted(name for name, table in kept.items() if "method" not in table)
+        if nameless:
+            raise InputError(
+                f"{type(study).__name__}.collect returned a table {nameless[0]!r} without a column "
+                "'method', the name of the method that a row is about: add it."
             )
         tables |= kept
     return tables

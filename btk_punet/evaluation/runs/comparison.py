@@ -11,10 +11,20 @@ import pandas as pd
 
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.runs.folder import NEEDED_TABLES, read_run
+from btk_punet.evaluation.scoring.batch import DETECTIONS, TRUTH
+from btk_punet.evaluation.scoring.candidates import CANDIDATE_COLUMNS
 from btk_punet.evaluation.scoring.rules import Rules
-from btk_punet.evaluation.studies.base import Collected, Study
+from btk_punet.evaluation.studies.base import Collected, Study, Tidy
+from btk_punet.evaluation.studies.detection.result import headline_of
 from btk_punet.evaluation.studies.registry import STUDIES
 from btk_punet.evaluation.studies.table import Table
+
+# What every comparison collects, whatever the studies.
+TIDY = (
+    Tidy("truth", TRUTH, ("scene", "source")),
+    Tidy("detections", DETECTIONS, ("scene", "detection")),
+    Tidy("candidates", CANDIDATE_COLUMNS, ("scene", "candidate")),
+)
 
 
 @dataclass
@@ -122,7 +132,7 @@ class Comparison:
         }
 
     def __str__(self) -> str:
-        head = self.tables["headline"]
+        head = headline_of(self.collected)
         shown = pd.DataFrame({"method": head["method"]})
         for name in ("completeness", "purity", "ceiling"):
             shown[name] = [
@@ -140,7 +150,8 @@ def chosen_studies(studies: Iterable[Study | type[Study]] | None) -> list[Study]
 
     Raises:
         InputTypeError: for something that is no study.
-        InputError: if two have the same anchor, or collect tables of the same name.
+        InputError: if one has no anchor or title, two have the same anchor or collect tables of the
+            same name, or one collects a table that every run has.
     """
     chosen: list[Study] = []
     for study in STUDIES if studies is None else studies:
@@ -159,4 +170,11 @@ def chosen_studies(studies: Iterable[Study | type[Study]] | None) -> list[Study]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise InputError(f"Two studies have the same {what} {twice[0]!r}: rename one.")
+    for study in chosen:
+        taken = sorted({tidy.name for tidy in TIDY} & {tidy.name for tidy in study.collects})
+        if taken:
+            raise InputError(
+                f"{type(study).__name__} collects a tidy table {taken[0]!r}, and every run has one "
+                "of that name: rename it."
+            )
     return chosen

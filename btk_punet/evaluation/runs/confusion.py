@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ConfusionDisplay:
-    """Confusion matrix: a row a true class, a column a predicted one.
+    """Confusion matrix: one row per true class, one column per predicted one.
 
     Each cell holds the fraction of its row and, smaller, the number; the recalls are on the
     diagonal. The cells of a class without true pixels are left blank.

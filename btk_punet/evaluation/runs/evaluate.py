@@ -49,9 +49,9 @@ class Evaluation:
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that are written, by name.
 
-        ``classes``: the classification report; ``confusion_matrix``; ``reliability``: a row a bin
-        and ``map`` (the three classes where p(background) < 0.9, and ``centre``);
-        ``summary``: a row a figure.
+        ``classes``: the classification report; ``confusion_matrix``; ``reliability``: one row per
+        bin and ``map`` (the three classes where p(background) < 0.9, and ``centre``);
+        ``summary``: one row per figure.
         """
         reliability = [
             table.assign(map=name) for name, table in self.scores.reliability_tables().items()

@@ -4,7 +4,7 @@ import json
 import platform
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import galsim
@@ -32,7 +32,7 @@ _PACKAGES = (
     "surveycodex",
 )
 
-# What a run leaves in its folder besides its Parquet files; the batches go when it is finished.
+# What a run leaves in its folder besides its Parquet files; a finished one leaves no batches.
 _FOLDERS = ("batches", "tables", "plots")
 # The tables that every comparison has.
 NEEDED_TABLES = ("truth.parquet", "detections.parquet")
@@ -96,8 +96,8 @@ def _differences(before: dict, run: dict, finished: bool) -> list[str]:
     Args:
         before: The run that is there.
         run: The run that is wanted.
-        finished: Whether the run that is there is finished: one that is not may go on without the
-            outcomes of blends, as where these make it fail.
+        finished: Whether the run that is there is finished: one that is not may resume without
+            the outcomes of blends, as where these make it fail.
     """
     parts = ("parameters", "methods")
     there, here = ({part: of.get(part) or {} for part in parts} for of in (before, run))
@@ -167,9 +167,16 @@ def describe_scenes(generator: SceneGenerator, n_blends: int, rules: Rules) -> d
         "batch_size": generator.batch_size,
         "radius_arcsec": rules.radius_arcsec,
         "min_snr": rules.min_snr,
-        "mag_bins": rules.mag_bins and list(rules.mag_bins),
-        "distance_bins": rules.distance_bins and list(rules.distance_bins),
+        "mag_bins": _edges(rules.mag_bins),
+        "distance_bins": _edges(rules.distance_bins),
     }
+
+
+def _edges(edges: Sequence[float] | None) -> list[float | str] | None:
+    """Return bin edges as JSON can hold them, which knows no infinity."""
+    if edges is None:
+        return None
+    return [edge if np.isfinite(edge) else str(edge) for edge in edges]
 
 
 def describe_deblender(deblender: Deblender) -> dict:

@@ -158,7 +158,7 @@ def _generator(catalog: EuclidCatalog, quantity: str, value: float, seed: int) -
 
 
 class UniformityDisplay(PanelsDisplay):
-    """Completeness (above) and purity (below) against each condition, a column a quantity.
+    """Completeness (above) and purity (below) against each condition, one column per quantity.
 
     The dashed line is the information ceiling under each condition, and what is above it is lost
     with the information. How far a method is below it is the method's own loss.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.quantities import Quantity, check_edges
 from btk_punet.options import option
-from btk_punet.simulation.snr import COUNTS_SNR, NEIGHBOUR_SNR
+from btk_punet.simulation.thresholds import COUNTS_SNR, NEIGHBOUR_SNR
+
+if TYPE_CHECKING:
+    from btk_punet.evaluation.quantities import Quantity
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,14 @@ class Rules:
             raise InputError(
                 f"The matching radius must be above 0 arcsec, got {self.radius_arcsec}."
             )
-        if not (np.isfinite(self.min_snr) and self.min_snr >= NEIGHBOUR_SNR):
+        if not (math.isfinite(self.min_snr) and self.min_snr >= NEIGHBOUR_SNR):
             raise InputError(
                 f"min_snr must be a number of at least {NEIGHBOUR_SNR:g}, below which sources are "
                 f"not matched; got {self.min_snr}."
             )
+        # Here and not above: the command line reads the words, and answers --help at once.
+        from btk_punet.evaluation.quantities import check_edges
+
         for name in ("mag_bins", "distance_bins"):
             edges = getattr(self, name)
             if edges is not None:

@@ -22,6 +22,7 @@ class Layout:
         shared: Those of ``cells`` that stand once in front, where they are the same for all that
             stands side by side (the number of sources, say).
         split: Column of whose values each has a page table of its own; none if empty.
+        report_only: Those of ``cells`` that LaTeX leaves out: times, which differ from run to run.
         in_report: Whether the report shows it.
         in_latex: Whether it is written as LaTeX.
         long: Whether the report folds it away, to be opened with a click.
@@ -32,6 +33,7 @@ class Layout:
     across: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     split: str = ""
+    report_only: tuple[str, ...] = ()
     in_report: bool = True
     in_latex: bool = True
     long: bool = False

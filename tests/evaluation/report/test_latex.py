@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from btk_punet.evaluation.quantities import FRACTION
+from btk_punet.evaluation.quantities import FRACTION, Column
 from btk_punet.evaluation.report.latex import escape_latex, latex_table
-from btk_punet.evaluation.studies.table import Layout, Table
+from btk_punet.evaluation.studies.table import Layout, Table, all_described
 from tests.evaluation.report.conftest import make_binned, make_split, make_table
 
 
@@ -44,6 +44,23 @@ def test_a_table_each():
 def test_small_errors_have_a_decimal_more():
     text = latex_table(make_table(rows=[(9, 0.5, 0.497, 0.504)]))
     assert "$0.500^{+0.004}_{-0.003}$" in text
+
+
+def test_kinds_of_intervals_in_one_sentence():
+    kinds = {"value": "68% Wilson interval", "gain": "68% bootstrap interval"}
+    columns = [Column(name, name, format=".2f", interval=kind) for name, kind in kinds.items()]
+    data = pd.DataFrame({"method": ["a"], "value": 0.5, "gain": 0.1})
+    for name in kinds:
+        data[f"{name}_lo"], data[f"{name}_hi"] = data[name] - 0.1, data[name] + 0.1
+    layout = Layout(("method",), ("value", "gain"))
+    text = latex_table(Table("two", "Two", data, all_described(columns), layout))
+    assert r"Two. The intervals are 68\% Wilson intervals and 68\% bootstrap intervals.}" in text
+
+
+def test_what_stands_in_the_report_alone():
+    table = make_table(layout=Layout(("method",), ("n", "value"), report_only=("n",)))
+    text = latex_table(table)
+    assert r"Method & Share \\" in text and "1234" not in text
 
 
 def test_too_wide_for_a_page():

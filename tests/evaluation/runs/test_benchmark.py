@@ -79,21 +79,54 @@ def test_first_scene_stays_the_same(generators):
     np.testing.assert_allclose(table["IE_ab"], FIRST_GROUP_MAGNITUDES, atol=1e-6)
 
 
-def test_all_leaves_out_real_galaxies_without_a_folder(tmp_path):
-    with pytest.warns(BtkPunetWarning, match="'real' is left out: it needs cosmos_dir"):
-        summary = compare_benchmark(
-            tmp_path, "all", ["sep"], n_blends=2, report=False, progress=False
-        )
-    assert list(summary["set"]) == SIMULATED
-    assert (tmp_path / "benchmark.csv").is_file()
-    assert not (tmp_path / "deep" / "report.html").exists()
-    assert not (tmp_path / "benchmark_probabilities.csv").exists()
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([],), InputError, "No benchmark set given: expected some of"),
+        ((["groups", "grops"],), InputError, "Unknown benchmark set 'grops': expected one of"),
+        (("real", "sep"), CatalogError, "'real' needs real galaxies: give cosmos_dir"),
+    ],
+)
+def test_sets_that_are_none(tmp_path, arguments, error, message):
+    with pytest.raises(error, match=message):
+        compare_benchmark(tmp_path / "run", *arguments, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_sets(tmp_path):
+    summary = compare_benchmark(
+        tmp_path,
+        ["groups", "pairs"],
+        "sep",
+        n_blends=4,
+        distance_bins=[0, 1, np.inf],
+        report=False,
+        progress=False,
+    )
+    assert list(summary["set"]) == ["groups", "pairs"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "groups",
+        "pairs",
+        "benchmark.csv",
+        "benchmark_by_neighbour_distance.csv",
+        "benchmark_by_neighbour_distance.png",
+        "benchmark_ceiling_share.csv",
+    }
+    by_distance = pd.read_csv(tmp_path / "benchmark_by_neighbour_distance.csv")
+    assert set(by_distance["hi"]) <= {1, np.inf} and set(by_distance["set"]) == {"groups", "pairs"}
+    head = pd.read_csv(tmp_path / "benchmark.csv").set_index("set")
+    own = pd.read_csv(tmp_path / "pairs" / "tables" / "headline.csv")
+    assert head.loc["pairs", "completeness_n"] == own["completeness_n"].iloc[0]
 
 
 def test_probabilities_of_all_sets(tmp_path):
     methods = {"SEP": "sep", "oracle": Oracle((0.9, 0.7))}
-    with pytest.warns(BtkPunetWarning, match="'real' is left out"):
-        compare_benchmark(tmp_path, "all", methods, n_blends=3, report=False, progress=False)
+    with pytest.warns(BtkPunetWarning, match="'real' is left out: it needs cosmos_dir"):
+        summary = compare_benchmark(
+            tmp_path, "all", methods, n_blends=3, report=False, progress=False
+        )
+    assert summary["set"].tolist() == [name for name in SIMULATED for _ in methods]
+    assert not (tmp_path / "deep" / "report.html").exists()
     scores = pd.read_csv(tmp_path / "benchmark_probabilities.csv")
     assert scores["set"].tolist() == SIMULATED
     assert (scores["method"] == "oracle").all()
@@ -126,7 +159,7 @@ def test_default_methods_say_what_is_left_out(tmp_path, monkeypatch):
 
 def test_real_galaxies(tmp_path, cosmos_dir):
     summary = compare_benchmark(
-        tmp_path, "real", "sep", n_blends=3, cosmos_dir=cosmos_dir, progress=False
+        tmp_path, "real", "sep", n_blends=3, cosmos_dir=cosmos_dir, report=False, progress=False
     )
     assert list(summary["set"]) == ["real"]
     assert 0.3 < summary["completeness"].iloc[0] < 1.0

@@ -1,9 +1,10 @@
-"""The selection function from one call: its files, and that it goes on where it stopped."""
+"""The selection function from one call: its files, and that it resumes where it stopped."""
 
 import json
 
 import pandas as pd
 import pytest
+from astropy.table import Table as AstropyTable
 
 from btk_punet import (
     EuclidCatalog,
@@ -49,6 +50,8 @@ def test_no_scenes(tmp_path):
         small_run(tmp_path, "sep", n_blends=0)
     with pytest.raises(InputTypeError, match="generator must be a SceneGenerator"):
         small_run(tmp_path, "sep", generator="groups")
+    with pytest.raises(InputError, match="seed would be ignored, because generator settles"):
+        small_run(tmp_path, "sep", seed=5)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -81,11 +84,20 @@ def test_stopped_run_ends_with_the_same_tables(tmp_path, monkeypatch):
 
 def test_command(tmp_path, capsys):
     options = ["-n", "3", "-j", "1", "-q", "-d", "sep", "--min-mag", "22", "--n-exposures", "1"]
+    options += ["--mag-bins", "22", "25", "28", "--match-radius", "0.2"]
     assert main(["selection", "-o", str(tmp_path / "run"), *options]) == 0
     printed = capsys.readouterr().out
     assert "value_lo" in printed and str(tmp_path / "run" / "plots" / "selection.png") in printed
+    bins = {(22, 25), (25, 28)}
+    written = pd.read_csv(tmp_path / "run" / "tables" / "selection_by_magnitude.csv")
+    assert set(zip(written["lo"], written["hi"], strict=True)) <= bins
+    assert any(f"{low:.3f} {high:.3f}" in printed for low, high in bins)
+    read = AstropyTable.read(tmp_path / "run" / "selection.parquet")
+    assert str(read["magnitude"].unit) == "mag" and read["magnitude"].description
     table = pd.read_parquet(tmp_path / "run" / "selection.parquet")
     assert len(table) == 3 and table["magnitude"].between(22, 28).all()
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["status"] == "finished"
     assert run["parameters"]["survey"]["n_exposures"] == 1
+    assert run["parameters"]["radius_arcsec"] == 0.2
+    assert run["scenes"]["Scenes"].startswith("3 scenes of 6.4 x 6.4 arcsec")

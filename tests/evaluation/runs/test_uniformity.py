@@ -3,18 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from btk_punet.evaluation.runs.uniformity_display import UniformityDisplay
 from matplotlib.figure import Figure
 
-from btk_punet import EuclidCatalog
 from btk_punet.errors import InputError
 from btk_punet.evaluation.runs import uniformity as module
-from btk_punet.evaluation.runs.uniformity import uniformity
-
-
-@pytest.fixture(scope="module")
-def catalog():
-    return EuclidCatalog.simulate(300, 1)
+from btk_punet.evaluation.runs.uniformity import UniformityDisplay, uniformity
 
 
 @pytest.mark.parametrize("conditions", [{}, {"colour": [1]}, {"n_exposures": []}])
@@ -48,7 +41,8 @@ def test_what_each_condition_changes(catalog):
     np.testing.assert_allclose(level - none, 0.2 * sigma, rtol=1e-3)
 
 
-def test_a_run(tmp_path):
+def test_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CATALOG_GALAXIES", 2000)
     conditions = {"n_exposures": [1, 4], "sky_residual_sigma": [0.1]}
     table = uniformity(tmp_path, ["sep"], conditions, n_blends=12, progress=False)
     assert table["quantity"].tolist() == ["n_exposures", "n_exposures", "sky_residual_sigma"]
@@ -93,6 +87,17 @@ class TestDisplay:
         np.testing.assert_array_equal(line.get_ydata(), [0.7, 0.7])
         names = [text.get_text() for text in display.legend_.get_texts()]
         assert names == ["a", "b", "information ceiling", "lost with the information"]
+
+    @pytest.mark.parametrize("n_quantities", [1, 2])
+    def test_legend_is_not_cut_off(self, n_quantities):
+        table = self.table().replace({"method": {"a": "SExtractor", "b": "ProbaUNet"}})
+        names = ["n_exposures", "new"][:n_quantities]
+        display = UniformityDisplay(table[table["quantity"].isin(names)])
+        display.plot(Figure(figsize=display.size_inches, layout="constrained"))
+        display.figure_.canvas.draw()
+        legend, figure = display.legend_.get_window_extent(), display.figure_.bbox
+        assert figure.x0 <= legend.x0 and legend.x1 <= figure.x1
+        assert figure.y0 <= legend.y0 and legend.y1 <= figure.y1
 
     def test_one_method_alone_in_its_own_colour(self):
         both, alone = (

@@ -47,6 +47,12 @@ class Result(Study):
 
     anchor = "result"
     title = "Result"
+    lead = (
+        "Completeness is the fraction of the true sources that a method finds, and purity the "
+        "fraction of its detections that are true; the information ceiling is the completeness of "
+        "finding just the sources that can be told from unknown neighbours at 5 sigma. Ranges in "
+        "brackets are 68% intervals."
+    )
 
     def tables(self, run: Collected) -> Iterator[Table]:
         """Yield ``headline``, one row per method."""
@@ -68,7 +74,7 @@ class Result(Study):
             "Completeness and purity of each method",
             data,
             _COLUMNS,
-            Layout(("method",), tuple(cells)),
+            Layout(("method",), tuple(cells), report_only=("ms_per_blend",)),
             caption=(
                 "Completeness (recall) and purity (precision) over all sources and detections."
                 + f" {CEILING_CAPTION}" * known
