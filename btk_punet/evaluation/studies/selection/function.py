@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -20,10 +20,6 @@ from btk_punet.evaluation.scoring.counting import (
 )
 from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.evaluation.studies.table import Layout, Table, all_described, stacked, trimmed
-from btk_punet.figures import new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure, SubFigure
 
 # What the function is binned by. The neighbours are what the detector itself finds: of a real
 # image no others are known.
@@ -142,23 +138,8 @@ class SelectionDisplay(PanelsDisplay):
         self.table = table
         self.rules = rules
 
-    def plot(
-        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
-    ) -> SelectionDisplay:
-        """Draw the panels.
-
-        Args:
-            figure: Figure to draw in; a new one if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a method that is not known, or a table without sources.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         tables = selection_tables(self.table, rules=self.rules)
-        self.figure_ = new_figure(self.size_inches) if figure is None else figure
         panels = self.figure_.subplots(1, len(SELECTION_BY), sharey=True)
         self.axes_ = dict(zip(SELECTION_BY, panels, strict=True))
         self.errorbars_: dict[tuple[str, str], Any] = {}
@@ -180,4 +161,3 @@ class SelectionDisplay(PanelsDisplay):
                 handles.values(), map(plain_label, handles), loc="outside upper center",
                 ncols=min(len(handles), 6),
             )  # fmt: skip
-        return self
