@@ -95,9 +95,8 @@ class Positions(Study):
         for by in POSITIONS_BY:
             table = tables[f"positions_by_{OF_SOURCES[by].name}"]
             if (table.data["pairs"] > 0).any():
-                yield Figure(
-                    table.name,
-                    table.title,
+                yield Figure.of(
+                    table,
                     "On the left lower is better: 68% of the matched positions are off by less "
                     "than this; on the right, stated errors that are right lie on the dashed "
                     "line, and below it they are too small.",

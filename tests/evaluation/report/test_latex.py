@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from btk_punet.evaluation.quantities import FRACTION
 from btk_punet.evaluation.report.latex import escape_latex, latex_table
 from btk_punet.evaluation.studies.table import Layout, Table
-from tests.evaluation.report.conftest import make_binned, make_split, make_table
+from tests.evaluation.report.conftest import FRACTION, make_binned, make_split, make_table
 
 
 def test_of_nothing():

@@ -15,7 +15,6 @@ from btk.deblend import Deblender
 from btk.match import Matching
 from btk.metrics.base import Metric
 
-from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.display import PanelsDisplay
 from btk_punet.evaluation.plotting.style import (
     bin_label,
@@ -33,6 +32,7 @@ from btk_punet.evaluation.scoring.batch import tables_of_one
 from btk_punet.evaluation.statistics.fractions import (
     Edges,
     binned_fraction,
+    check_batches,
     check_by,
     check_edges,
     fractions,
@@ -190,10 +190,8 @@ class BlendOutcomes(Metric):
 
         For the fractions by another quantity: ``outcome_table(metric.regions(), "limit_snr")``.
         """
-        if not self.all_data:
-            raise InputError("Nothing to aggregate: call the metric on a batch first.")
         tables, first_scene = [], 0
-        for data in self.all_data:
+        for data in check_batches(self.all_data):
             table = data["regions"]
             tables.append(table.assign(scene=table["scene"] + first_scene))
             first_scene += data["n_scenes"]

@@ -12,14 +12,14 @@ from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.display import PanelsDisplay
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import plain_label
-from btk_punet.evaluation.quantities import METHOD, OF_SOURCES, WILSON, Column
+from btk_punet.evaluation.quantities import METHOD, OF_SOURCES, Column
 from btk_punet.evaluation.scoring.counting import (
     completeness_table,
     efficiency_table,
     filled_cells,
 )
 from btk_punet.evaluation.scoring.rules import Rules
-from btk_punet.evaluation.studies.table import Layout, Table, all_described, stacked, trimmed
+from btk_punet.evaluation.studies.table import Layout, Table, fraction_columns, stacked, trimmed
 
 # What the function is binned by. The neighbours are what the detector itself finds: of a real
 # image no others are known.
@@ -32,17 +32,13 @@ SELECTION_BY["neighbour_distance_arcsec"] = replace(
     label="Distance to nearest detection without it [arcsec]",
 )
 
-_COLUMNS = all_described(
-    (
-        Column("n", "number of injected sources that count", heading="Sources", format=",d"),
-        Column("k", "number of them that are found"),
-        Column(
-            "value", "probability to be found, k / n; NaN where n is 0",
-            heading="Probability", format=".2f", interval=WILSON,
-        ),
-        Column("magnitude_lo", "lower edge of the bin of the true magnitude", "mag", "Magnitude"),
-        Column("magnitude_hi", "upper edge of the bin, which is not in it", "mag"),
-    )
+_COLUMNS = (
+    *fraction_columns(
+        "number of injected sources that count", "number of them that are found",
+        "probability to be found", "Probability", "Sources",
+    ),
+    Column("magnitude_lo", "lower edge of the bin of the true magnitude", "mag", "Magnitude"),
+    Column("magnitude_hi", "upper edge of the bin, which is not in it", "mag"),
 )  # fmt: skip
 
 
