@@ -34,10 +34,6 @@ class Display(ABC):
     def draw(self, figure: Figure) -> None:
         """Draw in an empty figure."""
 
-    @abstractmethod
-    def _plot(self, methods: Sequence[str] | None) -> None:
-        """Draw in the ``figure_`` or the ``ax_`` that `plot` has set."""
-
     def _size_of(self, methods: Sequence[str] | None) -> tuple[float, float]:
         """Return width and height of a new figure for these methods [inch]."""
         return self.size_inches
@@ -64,10 +60,15 @@ class AxesDisplay(Display):
         """
         if ax is None:
             with shown_figure(self._size_of(methods)) as figure:
-                return self.plot(figure.add_subplot(), methods)
+                # Not the subclass's, which may have more options.
+                return AxesDisplay.plot(self, figure.add_subplot(), methods)
         self.ax_, self.figure_ = ax, ax.figure
         self._plot(methods)
         return self
+
+    @abstractmethod
+    def _plot(self, methods: Sequence[str] | None) -> None:
+        """Draw in ``ax_``, which `plot` has set."""
 
     def draw(self, figure: Figure) -> None:
         """Draw in an empty figure."""
@@ -96,10 +97,15 @@ class PanelsDisplay(Display):
         """
         if figure is None:
             with shown_figure(self._size_of(methods)) as new:
-                return self.plot(new, methods)
+                # Not the subclass's, which may have more options.
+                return PanelsDisplay.plot(self, new, methods)
         self.figure_ = figure
         self._plot(methods)
         return self
+
+    @abstractmethod
+    def _plot(self, methods: Sequence[str] | None) -> None:
+        """Draw in ``figure_``, which `plot` has set."""
 
     def draw(self, figure: Figure) -> None:
         """Draw in an empty figure."""

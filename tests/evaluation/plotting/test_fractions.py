@@ -16,6 +16,8 @@ from btk_punet.evaluation.studies.detection.found import Found
 from btk_punet.figures import PALETTE
 from tests.evaluation.conftest import collected, tables_of
 
+METHODS = ["SEP", "SExtractor", "ProbaUNet"]
+
 pytestmark = pytest.mark.usefixtures("no_screen")
 
 
