@@ -181,15 +181,20 @@ def panel_axes(
 ) -> dict[Any, Axes]:
     """Return the axes of a new grid of panels by their names; places that are left over are hidden.
 
+    Of panels that share their x, the lowest of each column have tick labels.
+
     Args:
         figure: What is drawn in.
         names: One for each panel.
         n_columns: Number of columns at most.
         shared: ``sharex``, ``sharey``, as for matplotlib.
     """
-    grid = figure.subplots(*panel_grid(len(names), n_columns), squeeze=False, **shared)
-    for ax in grid.flat[len(names) :]:
-        ax.set_visible(False)
+    n_rows, n_columns = panel_grid(len(names), n_columns)
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, **shared)
+    for i, ax in enumerate(grid.flat):
+        ax.set_visible(i < len(names))
+        if shared.get("sharex"):
+            ax.tick_params(axis="x", labelbottom=i + n_columns >= len(names))
     return dict(zip(names, grid.flat, strict=False))
 
 

@@ -231,13 +231,11 @@ class OutcomesDisplay(PanelsDisplay):
         table = self._rows()
         drawn = chosen_methods(methods, methods_of(table))
         self.axes_ = panel_axes(self.figure_, drawn, sharex=True, sharey=True)
-        _, n_columns = panel_grid(len(drawn))
         self.bars_: dict[tuple[str, str], Any] = {}
         self.errorbars_: dict[str, Any] = {}
         bins = some_bins(table[table["method"].isin(drawn)])
-        for i, (name, ax) in enumerate(self.axes_.items()):
+        for name, ax in self.axes_.items():
             self._draw(ax, name, table[table["method"] == name], bins)
-            ax.tick_params(axis="x", labelbottom=i + n_columns >= len(drawn))
         self.legend_ = None
         if drawn:
             self.figure_.supxlabel(OF_BLENDS[self.by].label, fontsize="medium")

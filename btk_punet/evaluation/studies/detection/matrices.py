@@ -65,11 +65,10 @@ class _MatrixDisplay(PanelsDisplay):
         drawn = chosen_methods(methods, methods_of(self.table))
         x_names, y_names = self._ticks()
         self.axes_ = panel_axes(self.figure_, drawn, sharex=True, sharey=True)
-        _, n_columns = panel_grid(len(drawn))
         self.meshes_: dict[str, Any] = {}
         colour_map = mpl.colormaps[self.colour_map]
         annotated = max(len(x_names), len(y_names)) <= MAX_ANNOTATED
-        for i, (name, ax) in enumerate(self.axes_.items()):
+        for name, ax in self.axes_.items():
             value, number = self._matrix(self.table[self.table["method"] == name])
             ax.patch.set(facecolor="0.97", edgecolor="0.85", hatch=self.hatch, linewidth=0)
             edges = (np.arange(n + 1) - 0.5 for n in value.T.shape)
@@ -87,7 +86,7 @@ class _MatrixDisplay(PanelsDisplay):
             step = 1 if annotated else -(-len(x_names) // 8)
             ax.set_xticks(np.arange(len(x_names))[::step], x_names[::step], fontsize="small")
             ax.set_yticks(np.arange(len(y_names))[::step], y_names[::step], fontsize="small")
-            ax.tick_params(length=0, labelbottom=i + n_columns >= len(drawn))
+            ax.tick_params(length=0)
             ax.set_title(plain_label(fill(name, MAX_TITLE)), fontsize="medium")
             ax.spines[:].set_visible(False)
         if drawn:
