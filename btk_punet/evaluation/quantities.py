@@ -207,11 +207,6 @@ CONDITIONS = {
 
 
 METHOD = Column("method", "name of the method", heading="Method")
-FRACTION = (
-    Column("n", "number of trials", heading="N", format=",d"),
-    Column("k", "number of them that succeed"),
-    *Column("value", "k / n; NaN where n is 0", format=".2f", interval=WILSON).with_ends(),
-)
 
 
 def check_edges(edges: Edges) -> np.ndarray:

@@ -8,6 +8,7 @@ from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.survey import get_surveys
 
+from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.studies.base import Collected
 
 BACKGROUND = 155.57  # variance of a pixel in BTK's Euclid_VIS [electron^2]
@@ -226,3 +227,10 @@ def five_sources(five_fluxes):
     image[60, 61] = -10.0
     batch = blend_batch([source_table(FIVE_X, FIVE_Y, FIVE_MAGNITUDE)], [isolated], [image])
     return batch, deblend_batch([detection_table(batch, FOUND_X, FOUND_Y)])
+
+
+@pytest.fixture
+def five_tables(five_sources):
+    """Return truth and detections of the scene counted by hand."""
+    batch, found = five_sources
+    return batch_tables(batch, {"hand": found})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.display import AxesDisplay
 from btk_punet.evaluation.plotting.style import (
+    POINTS,
     bin_label,
     draw_legend,
     error_lengths,
@@ -22,10 +23,6 @@ from btk_punet.evaluation.plotting.style import (
     without_unknown_ceiling,
 )
 from btk_punet.evaluation.quantities import CEILING, OF_DETECTIONS, OF_SOURCES
-from btk_punet.figures import new_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # What the bins of each fraction may be of.
 _BINNED_BY = {"completeness": OF_SOURCES, "purity": OF_DETECTIONS}
@@ -62,19 +59,7 @@ class FractionDisplay(AxesDisplay):
         self.quantity = quantity
         self.by = by
 
-    def plot(self, ax: Axes | None = None, methods: Sequence[str] | None = None) -> FractionDisplay:
-        """Draw the lines.
-
-        Args:
-            ax: Axes to draw in; a new figure if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a quantity or method that is not known.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         label = self._label()
         table = self.table
         if "method" not in table:
@@ -83,8 +68,6 @@ class FractionDisplay(AxesDisplay):
         drawn, styles = method_styles(methods_of(table), methods)
         bins = some_bins(table[table["method"] != CEILING])
         rows = rows_by_method(table, bins)
-        self.ax_ = new_axes(self.size_inches) if ax is None else ax
-        self.figure_ = self.ax_.figure
         left, right = self._draw_bins(bins, label)
         dark = np.isposinf(bins["lo"].to_numpy())
 
@@ -95,19 +78,13 @@ class FractionDisplay(AxesDisplay):
             x = (left + right) / 2 + (i - (len(drawn) - 1) / 2) * step * (right - left)
             value = rows[name]["value"].to_numpy()
             lengths = error_lengths(rows[name])
-            style: dict[str, Any] = {
-                "markersize": 5, "linewidth": 1.2, "elinewidth": 1.0, "capsize": 2, **styles[name],
-            }  # fmt: skip
             # No line leads to the detections that have no magnitude.
             for part, line in ((~dark, "-"), (dark, "none")):
                 if part.any():
                     bars = self.ax_.errorbar(
-                        x[part],
-                        value[part],
-                        lengths[:, part],
-                        linestyle=line,
-                        **style,
-                    )
+                        x[part], value[part], lengths[:, part], linestyle=line,
+                        **POINTS, **styles[name],
+                    )  # fmt: skip
                     self.errorbars_.setdefault(name, bars)
         self.ceiling_ = None
         if CEILING in rows:
@@ -124,7 +101,6 @@ class FractionDisplay(AxesDisplay):
         if self.ceiling_ is not None:
             handles[CEILING] = self.ceiling_
         self.legend_ = draw_legend(self.ax_, handles)
-        return self
 
     def _label(self) -> str:
         if self.quantity not in _BINNED_BY:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from btk_punet.evaluation.plotting.display import AxesDisplay
-from btk_punet.evaluation.plotting.style import error_lengths, method_styles, plain_label
-from btk_punet.figures import new_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from btk_punet.evaluation.plotting.style import POINTS, error_lengths, method_styles, plain_label
 
 
 class ReliabilityDisplay(AxesDisplay):
@@ -33,7 +29,8 @@ class ReliabilityDisplay(AxesDisplay):
         legend_: The legend, or None.
 
     Points stand at the mean predicted probability of their bin, on the diagonal if the observed
-    fraction is the same.
+    fraction is the same. The histogram is drawn below the axes, within the space of a constrained
+    or tight layout.
     """
 
     size_inches = (5.0, 5.6)
@@ -42,25 +39,8 @@ class ReliabilityDisplay(AxesDisplay):
         self.tables = dict(tables)
         self.everyone = everyone
 
-    def plot(
-        self, ax: Axes | None = None, names: Sequence[str] | None = None
-    ) -> ReliabilityDisplay:
-        """Draw the lines.
-
-        Args:
-            ax: Axes to draw in; a new figure if None. The histogram is drawn below them, within
-                the space of a constrained or tight layout.
-            names: Names of the tables to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a name that is not known.
-        """
-        drawn, styles = method_styles(list(self.tables), names, self.everyone or ())
-        self.ax_ = new_axes(self.size_inches) if ax is None else ax
-        self.figure_ = self.ax_.figure
+    def _plot(self, methods: Sequence[str] | None) -> None:
+        drawn, styles = method_styles(list(self.tables), methods, self.everyone or ())
         self.histogram_ax_ = self.ax_.inset_axes((0.0, -0.3, 1.0, 0.26), sharex=self.ax_)
         (self.diagonal_,) = self.ax_.plot(
             [0, 1], [0, 1], color="black", linestyle="--", linewidth=1.0, zorder=1
@@ -72,7 +52,7 @@ class ReliabilityDisplay(AxesDisplay):
             some = table[table["n"] > 0]
             self.errorbars_[name] = self.ax_.errorbar(
                 some["mean_probability"], some["value"], error_lengths(some),
-                markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **styles[name],
+                **POINTS, **styles[name],
             )  # fmt: skip
             # A base of 0 has no place on a logarithmic axis, where an empty bin is a gap.
             number = table["n"].to_numpy(float)
@@ -93,4 +73,3 @@ class ReliabilityDisplay(AxesDisplay):
         self.histogram_ax_.set_ylim(least / 3, 3 * max(most, 1))
         handles = self.errorbars_.values()
         self.legend_ = self.ax_.legend(handles, map(plain_label, drawn)) if drawn else None
-        return self

@@ -14,7 +14,10 @@ from btk_punet.figures import PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
+# How points with error bars look.
+POINTS: dict[str, Any] = {"markersize": 5, "linewidth": 1.2, "elinewidth": 1.0, "capsize": 2}
 # One more than there are colours, so that the pairs repeat only after 42 methods.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -171,6 +174,28 @@ def panel_grid(n_panels: int, n_columns: int = 3) -> tuple[int, int]:
     """Return the numbers of rows and columns of a grid of panels."""
     n_columns = min(n_columns, max(n_panels, 1))
     return max(-(-n_panels // n_columns), 1), n_columns
+
+
+def panel_axes(
+    figure: Figure | SubFigure, names: Sequence[Any], n_columns: int = 3, **shared: Any
+) -> dict[Any, Axes]:
+    """Return the axes of a new grid of panels by their names; places that are left over are hidden.
+
+    Of panels that share their x, the lowest of each column have tick labels.
+
+    Args:
+        figure: What is drawn in.
+        names: One for each panel.
+        n_columns: Number of columns at most.
+        shared: ``sharex``, ``sharey``, as for matplotlib.
+    """
+    n_rows, n_columns = panel_grid(len(names), n_columns)
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, **shared)
+    for i, ax in enumerate(grid.flat):
+        ax.set_visible(i < len(names))
+        if shared.get("sharex"):
+            ax.tick_params(axis="x", labelbottom=i + n_columns >= len(names))
+    return dict(zip(names, grid.flat, strict=False))
 
 
 def readable_on(rgba: tuple[float, ...]) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from btk_punet.evaluation.plotting.style import readable_on
-from btk_punet.figures import new_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from btk_punet.evaluation.plotting.display import AxesDisplay
+from btk_punet.evaluation.plotting.style import chosen_methods, readable_on
 
 
-class ConfusionDisplay:
+class ConfusionDisplay(AxesDisplay):
     """Confusion matrix: one row per true class, one column per predicted one.
 
     Each cell holds the fraction of its row and, smaller, the number; the recalls are on the
@@ -35,22 +32,13 @@ class ConfusionDisplay:
     def __init__(self, matrix: pd.DataFrame):
         self.matrix = matrix
 
-    def plot(self, ax: Axes | None = None) -> ConfusionDisplay:
-        """Draw the matrix.
-
-        Args:
-            ax: Axes to draw in; a new figure if None.
-
-        Returns:
-            The display itself.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         import matplotlib as mpl
 
+        chosen_methods(methods, ())  # there are none to choose from
         number = self.matrix.to_numpy()
         total = number.sum(axis=1, keepdims=True)
         share = np.where(total > 0, number / np.maximum(total, 1), np.nan)
-        self.ax_ = new_axes(self.size_inches) if ax is None else ax
-        self.figure_ = self.ax_.figure
         colour_map = mpl.colormaps[self.colour_map]
         edges = (np.arange(n + 1) - 0.5 for n in number.T.shape)
         self.mesh_ = self.ax_.pcolormesh(
@@ -77,4 +65,3 @@ class ConfusionDisplay:
             self.mesh_, ax=self.ax_, label="Fraction of the true class"
         )
         self.colorbar_.outline.set_visible(False)
-        return self

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,20 +20,17 @@ from tqdm.auto import tqdm
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.display import PanelsDisplay
-from btk_punet.evaluation.plotting.style import error_lengths, method_styles, methods_of
+from btk_punet.evaluation.plotting.style import POINTS, error_lengths, method_styles, methods_of
 from btk_punet.evaluation.quantities import CEILING, CONDITIONS
 from btk_punet.evaluation.runs.compare import Deblenders, compare
 from btk_punet.evaluation.runs.options import Running, Scenes
-from btk_punet.figures import new_figure, write_figure
+from btk_punet.figures import write_figure
 from btk_punet.files import write_file
 from btk_punet.options import documented
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import EuclidFieldSampling, EuclidGroupSampling
 from btk_punet.simulation.survey import get_euclid_survey
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure, SubFigure
 
 CATALOG_GALAXIES = 30_000
 # A field is as large as 16 groups.
@@ -183,24 +180,9 @@ class UniformityDisplay(PanelsDisplay):
         # Wide enough for the legend, even with one quantity.
         return max(3.4 * self.table["quantity"].nunique() + 1.0, 6.4), 6.4
 
-    def plot(
-        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
-    ) -> UniformityDisplay:
-        """Draw the panels.
-
-        Args:
-            figure: Figure to draw in; a new one if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a method that is not known.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         drawn, styles = method_styles(methods_of(self.table), methods)
         quantities = list(dict.fromkeys(self.table["quantity"]))
-        self.figure_ = new_figure(self.size_inches) if figure is None else figure
         self.axes_: dict[tuple[str, str], Any] = {}
         self.errorbars_: dict[tuple[str, str, str], Any] = {}
         handles: dict[str, Any] = {}
@@ -216,7 +198,7 @@ class UniformityDisplay(PanelsDisplay):
                     rows = of_quantity[of_quantity["method"] == name].sort_values("value")
                     bars = ax.errorbar(
                         rows["value"], rows[figure_of], error_lengths(rows, figure_of),
-                        markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **styles[name],
+                        **POINTS, **styles[name],
                     )  # fmt: skip
                     self.errorbars_[name, figure_of, quantity] = handles[name] = bars
                 if figure_of == "completeness" and drawn:
@@ -243,4 +225,3 @@ class UniformityDisplay(PanelsDisplay):
                 loc="outside upper center",
                 ncols=max(int(self.size_inches[0] / 2.1), 1),
             )
-        return self

@@ -13,8 +13,8 @@ import pandas as pd
 from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch
 
-from btk_punet.evaluation.quantities import METHOD, Column
-from btk_punet.evaluation.scoring.batch import batch_tables
+from btk_punet.evaluation.quantities import Column
+from btk_punet.evaluation.scoring.batch import DETECTIONS, batch_tables
 from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import pixel_scale_arcsec
@@ -22,23 +22,18 @@ from btk_punet.simulation.survey import pixel_scale_arcsec
 # Candidates that are less probable are not kept.
 LOWEST_THRESHOLD = 0.02
 
+# What differs from a detection's, by the name of that.
+_OWN = {
+    "detection": Column("candidate", "number of the candidate in its scene"),
+    "neighbour_distance_arcsec": Column(
+        "neighbour_distance_arcsec",
+        "distance to the nearest other candidate; infinite without one",
+        "arcsec",
+    ),
+    "matched": Column("matched", "whether it is matched when all candidates are matched at once"),
+}
 CANDIDATE_COLUMNS = (
-    Column("scene", "number of the scene"),
-    METHOD,
-    Column("candidate", "number of the candidate in the scene"),
-    Column("x", "position, 0-based, to the right; pixel centres are integers", "pixel"),
-    Column("y", "position, 0-based, upwards; pixel centres are integers", "pixel"),
-    Column("ra", "right ascension in BTK's convention, not wrapped", "arcsec"),
-    Column("dec", "declination in BTK's convention", "arcsec"),
-    Column("aperture_flux", "flux in an aperture of 0.5 arcsec radius", "electron"),
-    Column("magnitude", "magnitude of aperture_flux; infinite if that is not above 0", "mag"),
-    Column("neighbour_distance_arcsec", "distance to the nearest other candidate", "arcsec"),
-    Column("in_bounds", "whether it is at least 2 pixels from the edge"),
-    Column("x_err", "half-width that holds 68% of the true x", "pixel"),
-    Column("y_err", "half-width that holds 68% of the true y", "pixel"),
-    Column("p_detect", "predicted probability of being a matched detection"),
-    Column("matched", "whether it is matched when all candidates are matched at once"),
-    Column("source", "number of the matched source in the scene, -1 if none"),
+    *(_OWN.get(column.name, column) for column in DETECTIONS if column.name != "flags"),
     Column("outcome", "whether it brings a match when the threshold falls to its p_detect"),
 )
 

@@ -1,6 +1,7 @@
 """Bins of a quantity, and what fraction of the sources in each: counts, then one division."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ from astropy.stats import binom_conf_interval
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.quantities import OF_DETECTIONS, OF_SOURCES, Edges, check_edges
+
+T = TypeVar("T")
 
 CONFIDENCE = 0.6827  # of the Wilson intervals: one sigma
 
@@ -60,10 +63,16 @@ def binned_fraction(values: np.ndarray, success: np.ndarray, edges: Edges) -> pd
     return table
 
 
+def check_batches(batches: Sequence[T]) -> Sequence[T]:
+    """Return what was kept of the batches of a metric, after checking that there are any."""
+    if len(batches) == 0:
+        raise InputError("Nothing to aggregate: call the metric on a batch first.")
+    return batches
+
+
 def merged_counts(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return one table from those of several batches: counts summed, then divided."""
-    if len(tables) == 0:
-        raise InputError("Nothing to aggregate: call the metric on a batch first.")
+    check_batches(tables)
     n = np.sum([table["n"] for table in tables], axis=0)
     k = np.sum([table["k"] for table in tables], axis=0)
     bins = tables[0].drop(columns=["n", "k", "value", "value_lo", "value_hi"])

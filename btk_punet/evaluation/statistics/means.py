@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from btk_punet.errors import InputError
-from btk_punet.evaluation.statistics.fractions import Edges, bin_numbers, check_edges
+from btk_punet.evaluation.statistics.fractions import Edges, bin_numbers, check_batches, check_edges
 
 _SUMS = ["n", "sum", "sum_of_squares"]
 
@@ -47,8 +46,7 @@ def merged_means(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     Raises:
         InputError: if there is no table.
     """
-    if len(tables) == 0:
-        raise InputError("Nothing to aggregate: call the metric on a batch first.")
+    check_batches(tables)
     n, total, squares = (np.sum([table[name] for table in tables], axis=0) for name in _SUMS)
     value = np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
     # Rounding may leave the squares below what they are exactly.

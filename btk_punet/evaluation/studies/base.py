@@ -81,6 +81,11 @@ class Figure(NamedTuple):
     how_to_read: str
     display: Display
 
+    @classmethod
+    def of(cls, table: Table, how_to_read: str, display: Display) -> Figure:
+        """Return the figure of a table, which has its name and title."""
+        return cls(table.name, table.title, how_to_read, display)
+
 
 class Definition(NamedTuple):
     """What a word of the report means."""

@@ -7,7 +7,7 @@ Over matched detections of sources that count. A position is wrong by ``x - x_tr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,11 +35,6 @@ from btk_punet.evaluation.statistics.fractions import (
 )
 from btk_punet.evaluation.studies.base import Collected, Figure, Study
 from btk_punet.evaluation.studies.table import Layout, Table, all_described, stacked, trimmed
-from btk_punet.figures import new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as MatplotlibFigure
-    from matplotlib.figure import SubFigure
 
 POSITIONS_BY = ("magnitude", "neighbour_distance_arcsec")
 
@@ -100,9 +95,8 @@ class Positions(Study):
         for by in POSITIONS_BY:
             table = tables[f"positions_by_{OF_SOURCES[by].name}"]
             if (table.data["pairs"] > 0).any():
-                yield Figure(
-                    table.name,
-                    table.title,
+                yield Figure.of(
+                    table,
                     "On the left lower is better: 68% of the matched positions are off by less "
                     "than this; on the right, stated errors that are right lie on the dashed "
                     "line, and below it they are too small.",
@@ -214,29 +208,12 @@ class PositionDisplay(PanelsDisplay):
         self.by = by
         self.pixel_scale_arcsec = pixel_scale_arcsec
 
-    def plot(
-        self,
-        figure: MatplotlibFigure | SubFigure | None = None,
-        methods: Sequence[str] | None = None,
-    ) -> PositionDisplay:
-        """Draw both panels.
-
-        Args:
-            figure: Figure to draw in; a new one if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a quantity or method that is not known.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         if self.by not in OF_SOURCES:
             raise InputError(f"by must be one of {list(OF_SOURCES)}, got {self.by!r}.")
         drawn, styles = method_styles(methods_of(self.table), methods)
         bins = all_bins(self.table)
         by_method = rows_by_method(self.table, bins)
-        self.figure_ = new_figure(self.size_inches) if figure is None else figure
         self.axes_ = scatter_ax, coverage_ax = self.figure_.subplots(1, 2)
         self.lines_: dict[str, Any] = {}
         self.errorbars_: dict[str, Any] = {}
@@ -262,4 +239,3 @@ class PositionDisplay(PanelsDisplay):
         self.legend_ = (
             scatter_ax.legend(self.lines_.values(), self.lines_.keys()) if drawn else None
         )
-        return self

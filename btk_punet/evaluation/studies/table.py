@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.quantities import METHOD, Column, Quantity
+from btk_punet.evaluation.quantities import METHOD, WILSON, Column, Quantity
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,38 @@ class Table:
 def all_described(columns: Iterable[Column]) -> tuple[Column, ...]:
     """Return columns with the ends of their intervals."""
     return tuple(part for column in columns for part in column.with_ends())
+
+
+def fraction_columns(
+    trials: str, successes: str, fraction: str, heading: str = "", trials_heading: str = "N"
+) -> tuple[Column, ...]:
+    """Return what the columns of `fractions` hold: ``n``, ``k``, ``value`` and its interval.
+
+    Args:
+        trials: What ``n`` is.
+        successes: What ``k`` is.
+        fraction: What ``value`` = k / n is.
+        heading: Of ``value``.
+        trials_heading: Of ``n``.
+    """
+    return all_described(
+        (
+            Column("n", trials, heading=trials_heading, format=",d"),
+            Column("k", successes),
+            Column(
+                "value", f"{fraction}, k / n; NaN where n is 0",
+                heading=heading, format=".2f", interval=WILSON,
+            ),
+        )
+    )  # fmt: skip
+
+
+def rows_of_methods(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of each method of a table, by its name: what `stacked` has joined."""
+    return {
+        method: rows.drop(columns="method").reset_index(drop=True)
+        for method, rows in table.groupby("method", sort=False)
+    }
 
 
 def stacked(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -9,12 +9,10 @@ from matplotlib.figure import Figure
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
-from btk_punet.evaluation.plotting.style import method_colours
 from btk_punet.evaluation.quantities import CEILING
 from btk_punet.evaluation.statistics.fractions import COMPLETENESS_BY, fractions
 from btk_punet.evaluation.studies.detection.false_detections import FalseDetections
 from btk_punet.evaluation.studies.detection.found import Found
-from btk_punet.evaluation.studies.gallery.scene import SceneDisplay
 from btk_punet.figures import PALETTE
 from tests.evaluation.conftest import collected, tables_of
 
@@ -234,44 +232,6 @@ class TestFractionDisplay:
         display = FractionDisplay(table, "completeness", "magnitude").plot()
         assert matplotlib.rcParams == before
         assert display.figure_ is display.ax_.figure
-
-
-class TestSceneDisplay:
-    def scene(self, truth, detections, image=None):
-        image = np.zeros((40, 48)) if image is None else image
-        return SceneDisplay.from_tables(image, truth, detections, 10.0, 0)
-
-    def test_empty_scene(self):
-        truth, detections = truth_rows("SEP", [True] * 3, scene=1), detection_rows("SEP", [], [])
-        display = self.scene(truth, detections, np.full((8, 8), np.nan)).plot(axes())
-        assert display.sources_ == {}
-        display.figure_.canvas.draw()
-
-    def test_circles_say_who_found_the_source(self):
-        truth = pd.concat([truth_rows("SEP", [1, 0, 0]), truth_rows("ProbaUNet", [1, 1, 0])])
-        display = self.scene(truth.astype({"matched": bool}), detection_rows("SEP", [10.0], [True]))
-        circles = display.plot(axes()).sources_
-        # The third does not count, and is a dot.
-        assert {n: circle.get_linestyle() for n, circle in circles.items()} == {0: "-", 1: "--"}
-        assert circles[0].get_center() == (10.0, 12.0)
-        assert circles[0].get_radius() == 3.0
-        only = display.plot(axes(), methods=["SEP"]).sources_
-        assert {n: circle.get_linestyle() for n, circle in only.items()} == {0: "-", 1: ":"}
-
-    def test_markers_are_at_the_detections_in_pixels(self):
-        display = self.scene(
-            truth_rows("SEP", [True] * 3), detection_rows("SEP", [10.0, 33.0], [True, False])
-        ).plot(axes())
-        np.testing.assert_allclose(display.detections_["SEP"].get_xydata(), [[10, 5], [33, 5]])
-        assert display.image_.origin == "lower"
-        assert display.ax_.get_xlim() == (-0.5, 47.5)
-
-    def test_colours_are_those_of_the_other_plots(self):
-        truth = pd.concat([truth_rows(name, [True] * 3) for name in METHODS])
-        # In a scene where the first method found nothing the second keeps its colour.
-        display = self.scene(truth, detection_rows("SExtractor", [10.0], [True])).plot(axes())
-        colours = method_colours(METHODS)
-        assert {n: line.get_color() for n, line in display.detections_.items()} == colours
 
 
 def test_importing_does_not_load_matplotlib():

@@ -60,12 +60,12 @@ def test_empty_bins_have_no_point():
 
 
 def test_colours_do_not_depend_on_which_are_drawn():
-    display = ReliabilityDisplay({name: table(50) for name in "abc"}).plot(axes(), names=["c"])
+    display = ReliabilityDisplay({name: table(50) for name in "abc"}).plot(axes(), methods=["c"])
     assert list(display.errorbars_) == ["c"]
     assert display.errorbars_["c"].lines[0].get_color() == PALETTE[2]
     assert [text.get_text() for text in display.legend_.get_texts()] == ["c"]
     with pytest.raises(InputError, match=r"among \['a', 'b', 'c'\], got \['d'\]"):
-        display.plot(axes(), names=["d"])
+        display.plot(axes(), methods=["d"])
 
 
 def test_new_figure_holds_the_histogram():

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from btk_punet.evaluation.quantities import FRACTION, METHOD, OF_SOURCES, WILSON, Column
-from btk_punet.evaluation.studies.table import Layout, Table, all_described
+from btk_punet.evaluation.quantities import METHOD, OF_SOURCES, WILSON, Column
+from btk_punet.evaluation.studies.table import Layout, Table, all_described, fraction_columns
 
 _NUMBERS = all_described(
     (
@@ -13,6 +13,7 @@ _NUMBERS = all_described(
         Column("value", "share", heading="Share", format=".2f", interval=WILSON),
     )
 )
+FRACTION = fraction_columns("number of trials", "number of them that succeed", "fraction")
 
 
 def make_table(rows=((1234, 0.5, 0.45, 0.5604), (7, np.nan, np.nan, np.nan)), **changes):

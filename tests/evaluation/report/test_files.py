@@ -14,17 +14,15 @@ from tests.evaluation.report.conftest import make_binned, make_table
 class Line(AxesDisplay):
     size_inches = (2.0, 1.0)
 
-    def plot(self, ax=None, methods=None):
-        ax.plot([0, 1], [0, 1])
-        return self
+    def _plot(self, methods):
+        self.ax_.plot([0, 1], [0, 1])
 
 
 class Panels(PanelsDisplay):
     size_inches = (3.0, 1.0)
 
-    def plot(self, figure=None, methods=None):
-        figure.subplots(1, 2)
-        return self
+    def _plot(self, methods):
+        self.figure_.subplots(1, 2)
 
 
 def test_of_nothing(tmp_path):

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from btk_punet.evaluation.quantities import FRACTION, Column
+from btk_punet.evaluation.quantities import Column
 from btk_punet.evaluation.report.latex import escape_latex, latex_table
 from btk_punet.evaluation.studies.table import Layout, Table, all_described
-from tests.evaluation.report.conftest import make_binned, make_split, make_table
+from tests.evaluation.report.conftest import FRACTION, make_binned, make_split, make_table
 
 
 def test_of_nothing():

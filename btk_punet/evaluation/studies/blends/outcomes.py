@@ -15,13 +15,13 @@ from btk.deblend import Deblender
 from btk.match import Matching
 from btk.metrics.base import Metric
 
-from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.display import PanelsDisplay
 from btk_punet.evaluation.plotting.style import (
     bin_label,
     chosen_methods,
     error_lengths,
     methods_of,
+    panel_axes,
     panel_grid,
     plain_label,
     some_bins,
@@ -32,6 +32,7 @@ from btk_punet.evaluation.scoring.batch import tables_of_one
 from btk_punet.evaluation.statistics.fractions import (
     Edges,
     binned_fraction,
+    check_batches,
     check_by,
     check_edges,
     fractions,
@@ -42,11 +43,9 @@ from btk_punet.evaluation.studies.blends.regions import (
     check_options,
     region_table,
 )
-from btk_punet.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 # The muted scheme of Tol (2021, SRON/EPS/TN/09-002), told apart with any colour vision: other
 # colours than those of methods, so that an outcome is not taken for a method.
@@ -191,10 +190,8 @@ class BlendOutcomes(Metric):
 
         For the fractions by another quantity: ``outcome_table(metric.regions(), "limit_snr")``.
         """
-        if not self.all_data:
-            raise InputError("Nothing to aggregate: call the metric on a batch first.")
         tables, first_scene = [], 0
-        for data in self.all_data:
+        for data in check_batches(self.all_data):
             table = data["regions"]
             tables.append(table.assign(scene=table["scene"] + first_scene))
             first_scene += data["n_scenes"]
@@ -227,38 +224,18 @@ class OutcomesDisplay(PanelsDisplay):
     @property
     def size_inches(self) -> tuple[float, float]:
         """Width and height of a new figure that holds all methods [inch]."""
-        return self._size(len(methods_of(self._rows())))
+        return self._size_of(None)
 
-    def plot(
-        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
-    ) -> OutcomesDisplay:
-        """Draw the bars.
-
-        Args:
-            figure: Figure to draw in; a new one if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a method or quantity that is not known.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         check_by(self.by, tuple(OF_BLENDS))
         table = self._rows()
         drawn = chosen_methods(methods, methods_of(table))
-        self.figure_ = new_figure(self._size(len(drawn))) if figure is None else figure
-        n_rows, n_columns = panel_grid(len(drawn))
-        grid = self.figure_.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-        for ax in grid.flat[len(drawn) :]:
-            ax.set_visible(False)
-        self.axes_: dict[str, Axes] = dict(zip(drawn, grid.flat, strict=False))
+        self.axes_ = panel_axes(self.figure_, drawn, sharex=True, sharey=True)
         self.bars_: dict[tuple[str, str], Any] = {}
         self.errorbars_: dict[str, Any] = {}
         bins = some_bins(table[table["method"].isin(drawn)])
-        for i, (name, ax) in enumerate(self.axes_.items()):
+        for name, ax in self.axes_.items():
             self._draw(ax, name, table[table["method"] == name], bins)
-            ax.tick_params(axis="x", labelbottom=i + n_columns >= len(drawn))
         self.legend_ = None
         if drawn:
             self.figure_.supxlabel(OF_BLENDS[self.by].label, fontsize="medium")
@@ -268,13 +245,12 @@ class OutcomesDisplay(PanelsDisplay):
             self.legend_ = self.figure_.legend(
                 handles.values(), handles.keys(), loc="outside right upper", frameon=False
             )
-        return self
 
     def _rows(self) -> pd.DataFrame:
         return self.table if "method" in self.table else self.table.assign(method="")
 
-    def _size(self, n_panels: int) -> tuple[float, float]:
-        n_rows, n_columns = panel_grid(n_panels)
+    def _size_of(self, methods: Sequence[str] | None) -> tuple[float, float]:
+        n_rows, n_columns = panel_grid(len(chosen_methods(methods, methods_of(self._rows()))))
         return 3.4 * n_columns + 1.8, 2.9 * n_rows + 0.5
 
     def _draw(self, ax: Axes, method: str, table: pd.DataFrame, bins: pd.DataFrame) -> None:

@@ -167,8 +167,7 @@ class Blends(Study):
         for by, quantity in OF_BLENDS.items():
             table = tables.get(f"outcomes_by_{quantity.name}")
             if table is not None and (table.data["n"] > 0).any():
-                display = OutcomesDisplay(table.data, by)
-                yield Figure(table.name, table.title, _READ[by], display)
+                yield Figure.of(table, _READ[by], OutcomesDisplay(table.data, by))
 
     def definitions(self, run: Collected, tables: Mapping[str, Table]) -> Iterator[Definition]:
         """Yield what a blend and its outcomes are."""

@@ -8,10 +8,10 @@ import pandas as pd
 
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import bin_label
-from btk_punet.evaluation.quantities import OF_DETECTIONS, WILSON, Column
+from btk_punet.evaluation.quantities import OF_DETECTIONS
 from btk_punet.evaluation.scoring.counting import purity_table, purity_total
 from btk_punet.evaluation.studies.base import Collected, Figure, Study
-from btk_punet.evaluation.studies.table import Layout, Table, all_described, stacked, trimmed
+from btk_punet.evaluation.studies.table import Layout, Table, fraction_columns, stacked, trimmed
 
 # Bins with fewer detections are not spoken of.
 FEWEST_DETECTIONS = 30
@@ -24,15 +24,9 @@ _HOW_TO_READ = {
     "neighbour_distance_arcsec": f"{_READ}, and low purity at small distances means shredded "
     "galaxies.",
 }
-_COLUMNS = all_described(
-    (
-        Column("n", "number of detections", heading="Detections", format=",d"),
-        Column("k", "number of them that are matched to a source"),
-        Column(
-            "value", "purity (precision), k / n; NaN where n is 0",
-            heading="Purity", format=".2f", interval=WILSON,
-        ),
-    )
+_COLUMNS = fraction_columns(
+    "number of detections", "number of them that are matched to a source", "purity (precision)",
+    "Purity", "Detections",
 )  # fmt: skip
 
 
@@ -77,9 +71,8 @@ class FalseDetections(Study):
         for by, quantity in OF_DETECTIONS.items():
             table = tables.get(f"purity_by_{quantity.name}")
             if table is not None and (table.data["n"] > 0).any():
-                yield Figure(
-                    table.name,
-                    table.title,
+                yield Figure.of(
+                    table,
                     _HOW_TO_READ[by],
                     FractionDisplay(table.data, "purity", by),
                 )

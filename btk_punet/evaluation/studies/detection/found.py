@@ -9,7 +9,7 @@ import pandas as pd
 
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import methods_of, without_unknown_ceiling
-from btk_punet.evaluation.quantities import CEILING, METHOD, OF_SOURCES, WILSON, Column
+from btk_punet.evaluation.quantities import CEILING, METHOD, OF_SOURCES, Column
 from btk_punet.evaluation.scoring.counting import (
     ceiling_table,
     column_fractions,
@@ -21,7 +21,7 @@ from btk_punet.evaluation.scoring.counting import (
 from btk_punet.evaluation.studies.base import Collected, Definition, Figure, Study
 from btk_punet.evaluation.studies.detection.matrices import CountMatrixDisplay, EfficiencyDisplay
 from btk_punet.evaluation.studies.detection.result import CEILING_CAPTION
-from btk_punet.evaluation.studies.table import Layout, Table, all_described, stacked, trimmed
+from btk_punet.evaluation.studies.table import Layout, Table, fraction_columns, stacked, trimmed
 
 # Those whose numbers the report shows, and those that it draws.
 _SHOWN = ("magnitude", "neighbour_distance_arcsec")
@@ -35,18 +35,14 @@ _READ_LIMIT = (
     "Higher is better; above 5, where the dashed line is 1, a method below it misses sources that "
     "can be told from their neighbours."
 )
-_COMPLETENESS = all_described(
-    (
-        Column(METHOD.name, "name of the method, or the information ceiling", heading="Method"),
-        Column("n", "number of sources that count", heading="Sources", format=",d"),
-        Column("k", "number of them that are found"),
-        Column(
-            "value", "completeness (recall), k / n; NaN where n is 0",
-            heading="Completeness", format=".2f", interval=WILSON,
-        ),
-        Column("magnitude_lo", "lower edge of the magnitude bin", "mag", "Magnitude"),
-        Column("magnitude_hi", "upper edge of the magnitude bin, which is not in it", "mag"),
-    )
+_COMPLETENESS = (
+    Column(METHOD.name, "name of the method, or the information ceiling", heading="Method"),
+    *fraction_columns(
+        "number of sources that count", "number of them that are found", "completeness (recall)",
+        "Completeness", "Sources",
+    ),
+    Column("magnitude_lo", "lower edge of the magnitude bin", "mag", "Magnitude"),
+    Column("magnitude_hi", "upper edge of the magnitude bin, which is not in it", "mag"),
 )  # fmt: skip
 _COUNTS = (
     Column("n_matched", "number of sources found in a scene", heading="Found"),
@@ -106,26 +102,23 @@ class Found(Study):
         for by in _DRAWN:
             table = tables[f"completeness_by_{OF_SOURCES[by].name}"]
             if (table.data["n"] > 0).any():
-                yield Figure(
-                    table.name,
-                    table.title,
+                yield Figure.of(
+                    table,
                     _READ_LIMIT if by == "limit_snr" else _READ_CEILING,
                     FractionDisplay(table.data, "completeness", by),
                 )
         table = tables["efficiency"]
         if (table.data["n"] > 0).any():
-            yield Figure(
-                table.name,
-                table.title,
+            yield Figure.of(
+                table,
                 "Bright is better; each cell holds the completeness and, below it, the number of "
                 "true sources, and is hatched where there are none.",
                 EfficiencyDisplay(table.data),
             )
         table = tables["count_matrix"]
         if (table.data.loc[table.data["scenes"] > 0, "n_true"] > 0).any():
-            yield Figure(
-                table.name,
-                table.title,
+            yield Figure.of(
+                table,
                 "An ideal method has all scenes in the outlined cells; each cell holds the "
                 "fraction of the scenes of its column, with the number of scenes where there is "
                 "room.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,16 +15,13 @@ from btk_punet.evaluation.plotting.style import (
     chosen_methods,
     decimals_of,
     methods_of,
+    panel_axes,
     panel_grid,
     plain_label,
     readable_on,
     some_bins,
 )
 from btk_punet.evaluation.quantities import OF_SOURCES
-from btk_punet.figures import new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure, SubFigure
 
 # A matrix with more cells than this in a row has no numbers in its cells: nobody could read them.
 MAX_ANNOTATED = 13
@@ -53,30 +50,25 @@ class _MatrixDisplay(PanelsDisplay):
     @property
     def size_inches(self) -> tuple[float, float]:
         """Width and height of a new figure that holds all methods [inch]."""
-        return self._size(len(methods_of(self.table)))
+        return self._size_of(None)
 
-    def _size(self, n_panels: int) -> tuple[float, float]:
-        n_rows, n_columns = panel_grid(n_panels)
+    def _size_of(self, methods: Sequence[str] | None) -> tuple[float, float]:
+        n_rows, n_columns = panel_grid(len(chosen_methods(methods, methods_of(self.table))))
         names = self._ticks()
         width = np.clip(len(names[0]) * self.cell_inches[0], 2.2, 5.5)
         height = np.clip(len(names[1]) * self.cell_inches[1], 2.0, 5.5)
         return float(n_columns * (width + 0.2) + 1.9), float(n_rows * (height + 0.4) + 0.7)
 
-    def _plot(self, figure: Figure | SubFigure | None, methods: Sequence[str] | None) -> None:
+    def _plot(self, methods: Sequence[str] | None) -> None:
         import matplotlib as mpl
 
         drawn = chosen_methods(methods, methods_of(self.table))
         x_names, y_names = self._ticks()
-        self.figure_ = new_figure(self._size(len(drawn))) if figure is None else figure
-        n_rows, n_columns = panel_grid(len(drawn))
-        grid = self.figure_.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-        for ax in grid.flat[len(drawn) :]:
-            ax.set_visible(False)
-        self.axes_ = dict(zip(drawn, grid.flat, strict=False))
+        self.axes_ = panel_axes(self.figure_, drawn, sharex=True, sharey=True)
         self.meshes_: dict[str, Any] = {}
         colour_map = mpl.colormaps[self.colour_map]
         annotated = max(len(x_names), len(y_names)) <= MAX_ANNOTATED
-        for i, (name, ax) in enumerate(self.axes_.items()):
+        for name, ax in self.axes_.items():
             value, number = self._matrix(self.table[self.table["method"] == name])
             ax.patch.set(facecolor="0.97", edgecolor="0.85", hatch=self.hatch, linewidth=0)
             edges = (np.arange(n + 1) - 0.5 for n in value.T.shape)
@@ -94,7 +86,7 @@ class _MatrixDisplay(PanelsDisplay):
             step = 1 if annotated else -(-len(x_names) // 8)
             ax.set_xticks(np.arange(len(x_names))[::step], x_names[::step], fontsize="small")
             ax.set_yticks(np.arange(len(y_names))[::step], y_names[::step], fontsize="small")
-            ax.tick_params(length=0, labelbottom=i + n_columns >= len(drawn))
+            ax.tick_params(length=0)
             ax.set_title(plain_label(fill(name, MAX_TITLE)), fontsize="medium")
             ax.spines[:].set_visible(False)
         if drawn:
@@ -128,22 +120,10 @@ class EfficiencyDisplay(_MatrixDisplay):
         "Completeness",
     )
 
-    def plot(
-        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
-    ) -> EfficiencyDisplay:
-        """Draw the panels.
-
-        Args:
-            figure: Empty figure, or part of one, to draw in; a new one if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-        """
-        self._plot(figure, methods)
+    def _plot(self, methods: Sequence[str] | None) -> None:
+        super()._plot(methods)
         for ax in self.axes_.values():
             ax.set_ylim(len(self._ticks()[1]) - 0.5, -0.5)  # bright on top
-        return self
 
     def _cells(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         magnitudes = self.table.rename(columns={"lo": "_", "hi": "__"})
@@ -189,27 +169,15 @@ class CountMatrixDisplay(_MatrixDisplay):
     hatch = None
     labels = ("True sources in the scene", "Of them found", "Fraction of the scenes")
 
-    def plot(
-        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
-    ) -> CountMatrixDisplay:
-        """Draw the panels.
-
-        Args:
-            figure: Empty figure, or part of one, to draw in; a new one if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         from matplotlib.patches import Rectangle
 
-        self._plot(figure, methods)
+        super()._plot(methods)
         (first, last), (lowest, highest) = self._ranges()
         for ax in self.axes_.values():
             for n in range(max(first, lowest), min(last, highest) + 1):
                 corner = (n - first - 0.5, n - lowest - 0.5)
                 ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=0.8))
-        return self
 
     def _ranges(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return the first and last number of true and of found sources of any scene."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,6 @@ from btk_punet.evaluation.plotting.style import (
     methods_of,
 )
 from btk_punet.evaluation.quantities import CEILING
-from btk_punet.figures import new_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 class PurityCompletenessDisplay(AxesDisplay):
@@ -50,28 +46,11 @@ class PurityCompletenessDisplay(AxesDisplay):
         self.curves = curves
         self.headline = headline
 
-    def plot(
-        self, ax: Axes | None = None, methods: Sequence[str] | None = None
-    ) -> PurityCompletenessDisplay:
-        """Draw curves and points.
-
-        Args:
-            ax: Axes to draw in; a new figure if None.
-            methods: Names of the curves and points to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a name that is not known.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         points = [] if self.headline is None else methods_of(self.headline)
         # The methods of the table first, so that these look as in the other plots of its run.
         everyone = list(dict.fromkeys([*points, *self.curves]))
         drawn, styles = method_styles(everyone, methods)
-        self.ax_ = new_axes(self.size_inches) if ax is None else ax
-        self.figure_ = self.ax_.figure
-
         self.curves_: dict[str, Any] = {}
         self.bands_: dict[str, Any] = {}
         for name in [name for name in self.curves if name in drawn]:
@@ -105,4 +84,3 @@ class PurityCompletenessDisplay(AxesDisplay):
         if self.ceiling_ is not None:
             handles[CEILING] = self.ceiling_
         self.legend_ = draw_legend(self.ax_, handles)
-        return self

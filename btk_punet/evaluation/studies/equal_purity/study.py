@@ -17,7 +17,7 @@ from btk_punet.evaluation.studies.equal_purity.ceiling_share import (
 from btk_punet.evaluation.studies.equal_purity.curves import PurityCompletenessDisplay
 from btk_punet.evaluation.studies.equal_purity.margins import equal_purity_margins
 from btk_punet.evaluation.studies.equal_purity.sweep import purity_completeness_curve
-from btk_punet.evaluation.studies.table import Layout, Table, all_described
+from btk_punet.evaluation.studies.table import Layout, Table, all_described, rows_of_methods
 
 _DISTANCE = OF_SOURCES["neighbour_distance_arcsec"]
 _PAIRED = "Each bootstrap draw takes the same scenes for both methods."
@@ -122,16 +122,11 @@ class EqualPurity(Study):
         """Yield completeness against purity."""
         table = tables.get("purity_completeness")
         if table is not None:
-            curves = {
-                method: rows.drop(columns="method").reset_index(drop=True)
-                for method, rows in table.data.groupby("method", sort=False)
-            }
-            yield Figure(
-                table.name,
-                table.title,
+            yield Figure.of(
+                table,
                 "Up and to the right is better; a method whose point lies below the curve finds "
                 "less at the same purity, and the dashed line is the information ceiling.",
-                PurityCompletenessDisplay(curves, _headline(run)),
+                PurityCompletenessDisplay(rows_of_methods(table.data), _headline(run)),
             )
 
     def definitions(self, run: Collected, tables: Mapping[str, Table]) -> Iterator[Definition]:

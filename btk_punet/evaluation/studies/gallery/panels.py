@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.plotting.display import PanelsDisplay
+from btk_punet.evaluation.plotting.display import PanelsDisplay, shown_figure
 from btk_punet.evaluation.plotting.style import plain_label
 from btk_punet.evaluation.studies.gallery.scene import SCENE_LEGEND, SceneDisplay
-from btk_punet.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+    from typing_extensions import Self
 
 # ColorBrewer's, told apart with any colour vision and in grey; none is the colour of a method.
 CLASS_COLOURS = "BuPu"
@@ -121,7 +121,7 @@ class CaseDisplay(PanelsDisplay):
         figure: Figure | SubFigure | None = None,
         methods: Sequence[str] | None = None,
         legend: bool = True,
-    ) -> CaseDisplay:
+    ) -> Self:
         """Draw the panels.
 
         Args:
@@ -131,15 +131,21 @@ class CaseDisplay(PanelsDisplay):
 
         Returns:
             The display itself.
+
+        Raises:
+            InputError: for a method that is not known.
         """
         if figure is None:
-            figure = new_figure(self.size_inches if legend else (self._width, self.row_inches))
-        if legend:
-            row = figure.add_subfigure(figure.add_gridspec()[0])
-            self.plot(row, methods, legend=False)
-            draw_legend(figure, self.scene)
-            return self
-        self.figure_ = figure
+            size = self.size_inches if legend else (self._width, self.row_inches)
+            with shown_figure(size) as new:
+                return self.plot(new, methods, legend)
+        if not legend:
+            return super().plot(figure, methods)
+        super().plot(figure.add_subfigure(figure.add_gridspec()[0]), methods)
+        draw_legend(figure, self.scene)
+        return self
+
+    def _plot(self, methods: Sequence[str] | None) -> None:
         panels = self._panels()
         first, *others = (
             self._axes(self._left_of(number), self._panel_inches)
@@ -164,7 +170,6 @@ class CaseDisplay(PanelsDisplay):
         if self.title:
             title = plain_label(self._title_lines())
             self.figure_.text(0.01, 0.99, title, va="top", weight="bold")
-        return self
 
     def _draw_bars(self) -> None:
         """Draw a colour bar of the classes, and one of the variances where there are any."""
@@ -206,24 +211,11 @@ class CasesDisplay(PanelsDisplay):
         width = max(case.size_inches[0] for case in self.cases)
         return width, sum(case.row_inches for case in self.cases) + _LEGEND
 
-    def plot(
-        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
-    ) -> CasesDisplay:
-        """Draw the rows.
-
-        Args:
-            figure: Empty figure to draw in; a new one if None.
-            methods: Names of the methods whose detections are drawn; all if None.
-
-        Returns:
-            The display itself.
-        """
-        self.figure_ = new_figure(self.size_inches) if figure is None else figure
+    def _plot(self, methods: Sequence[str] | None) -> None:
         rows = self.figure_.subfigures(len(self.cases), 1, squeeze=False)[:, 0]
         for case, row in zip(self.cases, rows, strict=True):
             case.plot(row, methods, legend=False)
         self.legend_ = draw_legend(self.figure_, self.cases[0].scene)
-        return self
 
 
 def draw_legend(figure: Figure | SubFigure, scene: SceneDisplay) -> Any:

@@ -16,10 +16,10 @@ from btk_punet.evaluation.plotting.style import (
     methods_of,
     plain_label,
 )
-from btk_punet.figures import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from typing_extensions import Self
 
 
 class SceneDisplay(AxesDisplay):
@@ -87,24 +87,34 @@ class SceneDisplay(AxesDisplay):
         ax: Axes | None = None,
         methods: Sequence[str] | None = None,
         legend: bool = True,
-    ) -> SceneDisplay:
-        """Draw the scene.
+    ) -> Self:
+        """Draw the scene, as `AxesDisplay.plot` does.
 
         Args:
-            ax: Axes to draw in; a new figure if None.
+            ax: Axes to draw in; those of a new figure if None.
             methods: Names of the methods to draw; all if None.
             legend: Whether to explain the symbols below the image.
 
         Returns:
             The display itself.
+
+        Raises:
+            InputError: for a method that is not known.
         """
+        super().plot(ax, methods)
+        if legend:
+            self.ax_.legend(
+                handles=self.legend_handles(list(self.detections_)), loc="upper center",
+                bbox_to_anchor=(0.5, 0), borderaxespad=4.5, **SCENE_LEGEND,
+            )  # fmt: skip
+        return self
+
+    def _plot(self, methods: Sequence[str] | None) -> None:
         from matplotlib.patches import Circle
 
         everyone = list(methods_of(self.truth) if self.methods is None else self.methods)
         drawn = chosen_methods(methods, everyone)
         colours, markers = method_colours(everyone), _scene_markers(everyone)
-        self.ax_ = new_axes(self.size_inches) if ax is None else ax
-        self.figure_ = self.ax_.figure
         stretched = np.arcsinh(np.ma.masked_invalid(self.image) / (3 * self.sigma))
         # From below the noise to the brightest pixel, or to 15 sigma where all are faint; no
         # pixel is quite black, so that circles can be seen on each.
@@ -131,12 +141,6 @@ class SceneDisplay(AxesDisplay):
         height, width = np.shape(self.image)
         self.ax_.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
         self.ax_.set(xlabel="x [pixel]", ylabel="y [pixel]")
-        if legend:
-            self.ax_.legend(
-                handles=self.legend_handles(drawn), loc="upper center",
-                bbox_to_anchor=(0.5, 0), borderaxespad=4.5, **SCENE_LEGEND,
-            )  # fmt: skip
-        return self
 
     @property
     def size_inches(self) -> tuple[float, float]:

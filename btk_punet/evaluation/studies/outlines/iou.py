@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from btk_punet.evaluation.plotting.display import AxesDisplay
 from btk_punet.evaluation.plotting.style import (
+    POINTS,
     all_bins,
     method_styles,
     methods_of,
@@ -20,10 +21,6 @@ from btk_punet.evaluation.plotting.style import (
 from btk_punet.evaluation.quantities import OF_SOURCES
 from btk_punet.evaluation.statistics.fractions import COMPLETENESS_BY, Edges, check_by, edges_of
 from btk_punet.evaluation.statistics.means import binned_sums
-from btk_punet.figures import new_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def iou_sums(
@@ -70,26 +67,12 @@ class OutlineDisplay(AxesDisplay):
         self.by = by
         self.everyone = everyone
 
-    def plot(self, ax: Axes | None = None, methods: Sequence[str] | None = None) -> OutlineDisplay:
-        """Draw the lines.
-
-        Args:
-            ax: Axes to draw in; a new figure if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a quantity or method that is not known.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         check_by(self.by, COMPLETENESS_BY)
         table = self.table if "method" in self.table else self.table.assign(method="")
         drawn, styles = method_styles(methods_of(table), methods, self.everyone or ())
         bins = all_bins(table)
         by_method = rows_by_method(table, bins)
-        self.ax_ = new_axes(self.size_inches) if ax is None else ax
-        self.figure_ = self.ax_.figure
         self.errorbars_: dict[str, Any] = {}
         # Side by side within the bin, so that all error bars can be seen.
         step = min(0.1, 0.8 / max(len(drawn), 1))
@@ -97,13 +80,11 @@ class OutlineDisplay(AxesDisplay):
             rows = by_method[name]
             x = np.arange(len(bins)) + (i - (len(drawn) - 1) / 2) * step
             self.errorbars_[name] = self.ax_.errorbar(
-                x, rows["value"], rows["error"],
-                markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **styles[name],
-            )  # fmt: skip
+                x, rows["value"], rows["error"], **POINTS, **styles[name]
+            )
         set_bin_ticks(self.ax_, bins, self.by)
         self.ax_.set_ylim(-0.02, 1.02)
         self.ax_.set_xlabel(OF_SOURCES[self.by].label)
         self.ax_.set_ylabel("Mean IoU of outline and footprint")
         named = {plain_label(name): bars for name, bars in self.errorbars_.items() if name}
         self.legend_ = self.ax_.legend(named.values(), named.keys()) if named else None
-        return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,16 +12,12 @@ from btk_punet.evaluation.plotting.display import PanelsDisplay
 from btk_punet.evaluation.plotting.style import (
     method_styles,
     methods_of,
+    panel_axes,
     panel_grid,
     plain_label,
 )
 from btk_punet.evaluation.statistics.average_precision import MaskPrecision
 from btk_punet.evaluation.studies.outlines.agreement import OUTCOME_COLUMNS
-from btk_punet.figures import new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 # Thresholds of the IoU at which the curves of a run are kept, and points of a curve at most.
 CURVE_THRESHOLDS = (0.5, 0.75)
@@ -82,30 +78,11 @@ class MaskPrecisionDisplay(PanelsDisplay):
         n_rows, n_columns = panel_grid(self.table["iou_threshold"].nunique())
         return 4.2 * n_columns + 2.0, 4.0 * n_rows + 0.2
 
-    def plot(
-        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
-    ) -> MaskPrecisionDisplay:
-        """Draw curves and points.
-
-        Args:
-            figure: Figure to draw in; a new one if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a method that is not known.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         table = self.table if "method" in self.table else self.table.assign(method="")
         drawn, styles = method_styles(methods_of(table), methods, self.everyone or ())
         thresholds = sorted(table["iou_threshold"].unique())
-        self.figure_ = new_figure(self.size_inches) if figure is None else figure
-        n_rows, n_columns = panel_grid(len(thresholds))
-        grid = self.figure_.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-        for ax in grid.flat[len(thresholds) :]:
-            ax.set_visible(False)
-        self.axes_: dict[float, Axes] = dict(zip(thresholds, grid.flat, strict=False))
+        self.axes_ = panel_axes(self.figure_, thresholds, sharex=True, sharey=True)
         self.curves_: dict[tuple[float, str], Any] = {}
         self.points_: dict[tuple[float, str], Any] = {}
         for threshold, ax in self.axes_.items():
@@ -125,11 +102,10 @@ class MaskPrecisionDisplay(PanelsDisplay):
             ax.set_xlabel("Purity of the outlines")
         self.legend_ = None
         if self.axes_:
-            for ax in grid[:, 0]:
+            for ax in list(self.axes_.values())[:: panel_grid(len(thresholds))[1]]:
                 ax.set_ylabel("Completeness of the outlines")
             named = {plain_label(n): self.points_[thresholds[0], n] for n in drawn if n}
             if named:
                 self.legend_ = self.figure_.legend(
                     named.values(), named.keys(), loc="outside right upper", frameon=False
                 )
-        return self

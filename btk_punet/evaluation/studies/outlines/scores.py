@@ -12,6 +12,7 @@ from btk_punet.evaluation.statistics.average_precision import MaskPrecision
 from btk_punet.evaluation.statistics.fractions import (
     COMPLETENESS_BY,
     Edges,
+    check_batches,
     check_by,
     check_edges,
     edges_of,
@@ -166,9 +167,7 @@ class SegmentationReport(Metric):
         return sum(self._parts("masks"), MaskPrecision())
 
     def _parts(self, name: str) -> list:
-        if not self.all_data:
-            raise InputError("Nothing to aggregate: call the metric on a batch first.")
-        return [data[name] for data in self.all_data]
+        return [data[name] for data in check_batches(self.all_data)]
 
 
 def worse_than_undeblended(sources: pd.DataFrame) -> pd.DataFrame:

@@ -230,9 +230,8 @@ class Outlines(Study):
         for by in SEGMENTATION_BY:
             table = tables[f"segmentation_by_{OF_SOURCES[by].name}"]
             if (table.data["n"] > 0).any():
-                yield Figure(
-                    table.name,
-                    table.title,
+                yield Figure.of(
+                    table,
                     "Higher is better, and 1 is a perfect outline; only sources that a method "
                     "finds enter, so read it beside the completeness; the error bars are standard "
                     "errors of the mean.",
@@ -240,9 +239,8 @@ class Outlines(Study):
                 )
         curves = tables["mask_curves"]
         if (curves.data["n_truth"] > 0).any():
-            yield Figure(
-                curves.name,
-                curves.title,
+            yield Figure.of(
+                curves,
                 "Up and to the right is better: here a source is found if an outline agrees with "
                 "its footprint as well as the title says, wherever the method puts its centre; a "
                 "method without probabilities is a point.",

@@ -11,10 +11,12 @@ import pandas as pd
 
 from btk_punet.evaluation.plotting.display import PanelsDisplay
 from btk_punet.evaluation.plotting.style import (
+    POINTS,
     all_bins,
     error_lengths,
     method_styles,
     methods_of,
+    panel_axes,
     panel_grid,
     plain_label,
     set_bin_ticks,
@@ -38,11 +40,9 @@ from btk_punet.evaluation.studies.probabilities.calibration import (
     reliability_of,
 )
 from btk_punet.evaluation.studies.table import Layout, Table, trimmed
-from btk_punet.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 BY = {
     "magnitude": OF_DETECTIONS["magnitude"],
@@ -178,31 +178,12 @@ class BinnedCalibrationDisplay(PanelsDisplay):
         n_rows, n_columns = panel_grid(self.table["quantity"].nunique(), 2)
         return 5.2 * n_columns + 0.4, 4.2 * n_rows + 0.6
 
-    def plot(
-        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
-    ) -> BinnedCalibrationDisplay:
-        """Draw the points.
-
-        Args:
-            figure: Figure to draw in; a new one if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a quantity to bin by, or a method, that is not known.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         check_by(self.by, PURITY_BY)
         drawn, styles = method_styles(methods_of(self.table), methods, self.everyone or ())
         bins = all_bins(self.table)
         quantities = list(dict.fromkeys(self.table["quantity"]))
-        self.figure_ = new_figure(self.size_inches) if figure is None else figure
-        n_rows, n_columns = panel_grid(len(quantities), 2)
-        grid = self.figure_.subplots(n_rows, n_columns, squeeze=False, sharey=True)
-        for ax in grid.flat[len(quantities) :]:
-            ax.set_visible(False)
-        self.axes_: dict[str, Axes] = dict(zip(quantities, grid.flat, strict=False))
+        self.axes_ = panel_axes(self.figure_, quantities, 2, sharey=True)
         self.errorbars_: dict[tuple[str, str], Any] = {}
         self.predicted_: dict[tuple[str, str], Any] = {}
         label = OF_DETECTIONS[self.by].label
@@ -220,7 +201,6 @@ class BinnedCalibrationDisplay(PanelsDisplay):
             ax.set_title(_TITLES[quantity])
             ax.set_ylim(-0.03, 1.03)
         self.legend_ = self._legend(drawn)
-        return self
 
     def _draw_method(
         self, ax: Axes, quantity: str, name: str, x: np.ndarray, rows: pd.DataFrame, style: Any
@@ -233,7 +213,7 @@ class BinnedCalibrationDisplay(PanelsDisplay):
             own = rows[part]
             bars = ax.errorbar(
                 x[part], own["value"], error_lengths(own), linestyle="-" if joined else "none",
-                markersize=5, linewidth=1.2, elinewidth=1.0, capsize=2, **style,
+                **POINTS, **style,
             )  # fmt: skip
             (line,) = ax.plot(
                 x[part], own["mean_probability"], linestyle="--" if joined else "none",

@@ -10,7 +10,7 @@ Blendinator's, on scenes drawn at I_E < 25.2.)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +28,6 @@ from btk_punet.evaluation.scoring.maps import scene_class_map
 from btk_punet.evaluation.statistics.fractions import Edges, check_edges, fractions, merged_counts
 from btk_punet.evaluation.studies.probabilities.calibration import fraction_column
 from btk_punet.evaluation.studies.table import Layout, Table
-from btk_punet.figures import new_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # An object is where class_mean is at least this.
 OBJECT_LEVEL = 0.5
@@ -278,24 +274,8 @@ class BlendIdentificationDisplay(AxesDisplay):
         self.tables = tables
         self.everyone = everyone
 
-    def plot(
-        self, ax: Axes | None = None, names: Sequence[str] | None = None
-    ) -> BlendIdentificationDisplay:
-        """Draw the curves.
-
-        Args:
-            ax: Axes to draw in; a new figure if None.
-            names: Names of the tables to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a name that is not known.
-        """
-        drawn, styles = method_styles(list(self.tables), names, self.everyone or ())
-        self.ax_ = new_axes(self.size_inches) if ax is None else ax
-        self.figure_ = self.ax_.figure
+    def _plot(self, methods: Sequence[str] | None) -> None:
+        drawn, styles = method_styles(list(self.tables), methods, self.everyone or ())
         self.curves_: dict[str, Any] = {}
         for name in drawn:
             table = self.tables[name]
@@ -316,4 +296,3 @@ class BlendIdentificationDisplay(AxesDisplay):
         )  # fmt: skip
         handles = {**self.curves_, BLENDINATOR: self.blendinator_}
         self.legend_ = self.ax_.legend(handles.values(), map(plain_label, handles))
-        return self

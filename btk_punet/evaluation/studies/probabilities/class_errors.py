@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,6 @@ from btk_punet.evaluation.studies.base import Collected
 from btk_punet.evaluation.studies.probabilities.calibration import PIXELS
 from btk_punet.evaluation.studies.probabilities.classes import PREDICTOR, PREDICTORS
 from btk_punet.evaluation.studies.table import Layout, Table
-from btk_punet.figures import new_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # Predictor -> style of its line and what it is called.
 _PREDICTORS = {
@@ -188,24 +184,8 @@ class ErrorPredictionDisplay(AxesDisplay):
         self.errors = errors
         self.everyone = everyone
 
-    def plot(
-        self, ax: Axes | None = None, methods: Sequence[str] | None = None
-    ) -> ErrorPredictionDisplay:
-        """Draw the curves.
-
-        Args:
-            ax: Axes to draw in; a new figure if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a method that is not known.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         drawn, styles = method_styles(methods_of(self.curves), methods, self.everyone or ())
-        self.ax_ = new_axes(self.size_inches) if ax is None else ax
-        self.figure_ = self.ax_.figure
         (self.diagonal_,) = self.ax_.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1.0)
         self.curves_: dict[tuple[str, str], Any] = {}
         handles: dict[str, Any] = {}
@@ -229,7 +209,6 @@ class ErrorPredictionDisplay(AxesDisplay):
             if handles
             else None
         )
-        return self
 
     def _area(self, method: str, predictor: str) -> str:
         if self.errors is None:

@@ -18,6 +18,7 @@ from btk_punet.evaluation.plotting.reliability import ReliabilityDisplay
 from btk_punet.evaluation.plotting.style import (
     chosen_methods,
     methods_of,
+    panel_axes,
     panel_grid,
     plain_label,
 )
@@ -30,11 +31,9 @@ from btk_punet.evaluation.studies.probabilities.calibration import (
     PIXELS,
     PROBABILITY,
 )
-from btk_punet.figures import new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    pass
 
 # Scores of a pixel by which its error may be predicted.
 PREDICTORS = ("class_variance", "class_probability")
@@ -253,27 +252,11 @@ class ClassReliabilityDisplay(PanelsDisplay):
         n_rows, n_columns = panel_grid(self.table["class"].nunique())
         return 3.7 * n_columns + 0.3, 4.6 * n_rows + 0.4
 
-    def plot(
-        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
-    ) -> ClassReliabilityDisplay:
-        """Draw the lines.
-
-        Args:
-            figure: Figure to draw in; a new one if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a method that is not known.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         known = methods_of(self.table)
         drawn = chosen_methods(methods, known)
         classes = list(dict.fromkeys(self.table["class"]))
-        self.figure_ = new_figure(self.size_inches) if figure is None else figure
-        grid = self.figure_.subplots(*panel_grid(len(classes)), squeeze=False)
-        self.axes_: dict[str, Axes] = dict(zip(classes, grid.flat, strict=False))
+        self.axes_ = panel_axes(self.figure_, classes)
         self.displays_: dict[str, ReliabilityDisplay] = {}
         for name, ax in self.axes_.items():
             rows = self.table[self.table["class"] == name]
@@ -296,4 +279,3 @@ class ClassReliabilityDisplay(PanelsDisplay):
             self.legend_ = self.figure_.legend(
                 lines.values(), map(plain_label, lines), loc="outside upper center", ncols=4
             )
-        return self

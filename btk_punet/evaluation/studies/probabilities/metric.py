@@ -13,7 +13,7 @@ from btk_punet.evaluation.statistics.counts import (
     most_probable_counts,
     true_counts,
 )
-from btk_punet.evaluation.statistics.fractions import Edges, check_edges
+from btk_punet.evaluation.statistics.fractions import Edges, check_batches, check_edges
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
 from btk_punet.evaluation.statistics.reliability import N_BINS, Reliability
 from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities, has_p_blend
@@ -100,9 +100,8 @@ class Calibration(Metric):
 
         These are its ``expected_calibration_error()``, ``brier_score()`` and ``brier_skill()``.
         """
-        return sum(
-            (data["reliability"] for data in self._all_batches()), Reliability(len(self.edges) - 1)
-        )
+        parts = [data["reliability"] for data in check_batches(self.all_data)]
+        return sum(parts, Reliability(len(self.edges) - 1))
 
     def transforms(self) -> np.ndarray:
         """Return the transforms of the true counts over all batches (see `count_transform`).
@@ -118,17 +117,12 @@ class Calibration(Metric):
                 f"Only counts have transforms, got quantity {self.quantity!r}: make "
                 'Calibration(quantity="count").'
             )
-        batches = self._all_batches()
+        batches = check_batches(self.all_data)
         posteriors = np.concatenate([data["posteriors"] for data in batches])
         counts = np.concatenate([data["counts"] for data in batches])
         # Sorted, since the random numbers are drawn in the order of the scenes.
         order = np.lexsort((*posteriors.T, counts))
         return count_transform(posteriors[order], counts[order])
-
-    def _all_batches(self) -> list[dict]:
-        if not self.all_data:
-            raise InputError("Nothing to aggregate: call the metric on a batch first.")
-        return self.all_data
 
 
 def _p_detect(found: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

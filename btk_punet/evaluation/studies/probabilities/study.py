@@ -37,7 +37,7 @@ from btk_punet.evaluation.studies.probabilities.class_errors import (
     error_tables,
 )
 from btk_punet.evaluation.studies.probabilities.counts import batch_counts
-from btk_punet.evaluation.studies.table import Table
+from btk_punet.evaluation.studies.table import Table, rows_of_methods
 
 # Doubtful probabilities whose error exceeds that by chance by more cannot be believed.
 _BELIEVED = 0.05
@@ -118,23 +118,21 @@ class Probabilities(Study):
         some = {name for name in some if (tables[name].data["n"] > 0).any()}
         for name, (*_, title, how_to_read) in calibration.RELIABILITY.items():
             if name in some:
-                curves = _by_method(tables[name].data)
+                curves = rows_of_methods(tables[name].data)
                 yield Figure(name, title, how_to_read, ReliabilityDisplay(curves, everyone))
         for by, quantity in BY.items():
             name = f"calibration_by_{quantity.name}"
             if name in some:
-                yield Figure(
-                    name,
-                    tables[name].title,
+                yield Figure.of(
+                    tables[name],
                     "Filled points, the observed fraction, should lie on the open ones, the mean "
                     "predicted probability; below them a method is too sure of such detections, "
                     "above them not sure enough.",
                     BinnedCalibrationDisplay(tables[name].data, by, everyone),
                 )
         if "class_calibration" in some:
-            yield Figure(
-                "class_calibration",
-                tables["class_calibration"].title,
+            yield Figure.of(
+                tables["class_calibration"],
                 "On the dashed line, as many pixels are of the class as predicted; pixels that "
                 "are background with 0.9 or more are left out, and the error bars take "
                 "neighbouring pixels for independent, so that they are too short.",
@@ -143,9 +141,8 @@ class Probabilities(Study):
         if "class_error_curves" in some:
             curve = tables["class_error_curves"]
             if curve.data["flagged_wrong"].notna().any():
-                yield Figure(
-                    curve.name,
-                    curve.title,
+                yield Figure.of(
+                    curve,
                     "Up and to the left is better: more of the wrong pixels are found for as many "
                     "false alarms; the dotted line is chance, a long straight part is of pixels "
                     "with the same uncertainty, such as a variance of 0, and the area under each "
@@ -154,12 +151,11 @@ class Probabilities(Study):
                 )
         if "blend_identification" in some:
             flags = tables["blend_identification"]
-            yield Figure(
-                flags.name,
-                flags.title,
+            yield Figure.of(
+                flags,
                 "Up and to the right is better; the stars are Blendinator's own, read off its "
                 "figure, on other scenes (drawn at I_E < 25.2).",
-                BlendIdentificationDisplay(_by_method(without_missed(flags.data)), everyone),
+                BlendIdentificationDisplay(rows_of_methods(without_missed(flags.data)), everyone),
             )
 
     def definitions(self, run: Collected, tables: Mapping[str, Table]) -> Iterator[Definition]:
@@ -252,11 +248,3 @@ def _belief(error: float, doubtful: pd.Series) -> tuple[str, str]:
     return "gain" if believed else "price", (
         f"The probabilities of {doubtful['method']} {verdict}: {figures}."
     )
-
-
-def _by_method(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows of each method of a table, by its name."""
-    return {
-        method: rows.drop(columns="method").reset_index(drop=True)
-        for method, rows in table.groupby("method", sort=False)
-    }

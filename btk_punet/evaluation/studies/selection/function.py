@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -12,18 +12,14 @@ from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.display import PanelsDisplay
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import plain_label
-from btk_punet.evaluation.quantities import METHOD, OF_SOURCES, WILSON, Column
+from btk_punet.evaluation.quantities import METHOD, OF_SOURCES, Column
 from btk_punet.evaluation.scoring.counting import (
     completeness_table,
     efficiency_table,
     filled_cells,
 )
 from btk_punet.evaluation.scoring.rules import Rules
-from btk_punet.evaluation.studies.table import Layout, Table, all_described, stacked, trimmed
-from btk_punet.figures import new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure, SubFigure
+from btk_punet.evaluation.studies.table import Layout, Table, fraction_columns, stacked, trimmed
 
 # What the function is binned by. The neighbours are what the detector itself finds: of a real
 # image no others are known.
@@ -36,17 +32,13 @@ SELECTION_BY["neighbour_distance_arcsec"] = replace(
     label="Distance to nearest detection without it [arcsec]",
 )
 
-_COLUMNS = all_described(
-    (
-        Column("n", "number of injected sources that count", heading="Sources", format=",d"),
-        Column("k", "number of them that are found"),
-        Column(
-            "value", "probability to be found, k / n; NaN where n is 0",
-            heading="Probability", format=".2f", interval=WILSON,
-        ),
-        Column("magnitude_lo", "lower edge of the bin of the true magnitude", "mag", "Magnitude"),
-        Column("magnitude_hi", "upper edge of the bin, which is not in it", "mag"),
-    )
+_COLUMNS = (
+    *fraction_columns(
+        "number of injected sources that count", "number of them that are found",
+        "probability to be found", "Probability", "Sources",
+    ),
+    Column("magnitude_lo", "lower edge of the bin of the true magnitude", "mag", "Magnitude"),
+    Column("magnitude_hi", "upper edge of the bin, which is not in it", "mag"),
 )  # fmt: skip
 
 
@@ -142,23 +134,8 @@ class SelectionDisplay(PanelsDisplay):
         self.table = table
         self.rules = rules
 
-    def plot(
-        self, figure: Figure | SubFigure | None = None, methods: Sequence[str] | None = None
-    ) -> SelectionDisplay:
-        """Draw the panels.
-
-        Args:
-            figure: Figure to draw in; a new one if None.
-            methods: Names of the methods to draw; all if None.
-
-        Returns:
-            The display itself.
-
-        Raises:
-            InputError: for a method that is not known, or a table without sources.
-        """
+    def _plot(self, methods: Sequence[str] | None) -> None:
         tables = selection_tables(self.table, rules=self.rules)
-        self.figure_ = new_figure(self.size_inches) if figure is None else figure
         panels = self.figure_.subplots(1, len(SELECTION_BY), sharey=True)
         self.axes_ = dict(zip(SELECTION_BY, panels, strict=True))
         self.errorbars_: dict[tuple[str, str], Any] = {}
@@ -180,4 +157,3 @@ class SelectionDisplay(PanelsDisplay):
                 handles.values(), map(plain_label, handles), loc="outside upper center",
                 ncols=min(len(handles), 6),
             )  # fmt: skip
-        return self

@@ -40,13 +40,6 @@ from tests.evaluation.statistics.test_fractions import COLUMNS, counts
 METRICS = [Completeness, Purity, DetectionEfficiency]
 
 
-@pytest.fixture
-def tables(five_sources):
-    """Truth and detections of the scene that is counted by hand in conftest.py."""
-    batch, found = five_sources
-    return batch_tables(batch, {"hand": found})
-
-
 class TestMetricObjects:
     def test_five_sources(self, five_sources):
         completeness, purity, efficiency = Completeness(), Purity(), DetectionEfficiency()
@@ -60,16 +53,16 @@ class TestMetricObjects:
         assert efficiency.efficiency_matrix()[:, 2].tolist() == [0, 1]
 
     @pytest.mark.parametrize("by", COMPLETENESS_BY)
-    def test_completeness_by(self, five_sources, tables, by):
+    def test_completeness_by(self, five_sources, five_tables, by):
         metric = Completeness(by=by)
         metric(*five_sources)
-        pd.testing.assert_frame_equal(metric.aggregate(), completeness_table(tables[0], by))
+        pd.testing.assert_frame_equal(metric.aggregate(), completeness_table(five_tables[0], by))
 
     @pytest.mark.parametrize("by", PURITY_BY)
-    def test_purity_by(self, five_sources, tables, by):
+    def test_purity_by(self, five_sources, five_tables, by):
         metric = Purity(by=by, edges=[0, 24, 100])
         metric(*five_sources)
-        expected = purity_table(tables[1], by, [0, 24, 100])
+        expected = purity_table(five_tables[1], by, [0, 24, 100])
         pd.testing.assert_frame_equal(metric.aggregate(), expected)
 
     @pytest.mark.parametrize("metric_class", METRICS)

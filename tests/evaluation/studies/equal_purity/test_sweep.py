@@ -4,11 +4,8 @@ import pytest
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
-from btk_punet.evaluation.scoring.counting import (
-    LOWEST_THRESHOLD,
-    completeness_total,
-    purity_total,
-)
+from btk_punet.evaluation.scoring.candidates import LOWEST_THRESHOLD
+from btk_punet.evaluation.scoring.counting import completeness_total, purity_total
 from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.evaluation.studies.equal_purity.sweep import (
     default_thresholds,

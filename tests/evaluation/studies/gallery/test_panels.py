@@ -76,6 +76,12 @@ class TestSceneDisplay:
         colours = method_colours(METHODS)
         assert {n: line.get_color() for n, line in display.detections_.items()} == colours
 
+    def test_legend_is_drawn_if_wanted(self, no_screen):
+        display = self.scene(truth_rows("SEP", [True] * 3), detection_rows("SEP", []))
+        assert display.plot().ax_.get_legend() is not None
+        assert display.plot(legend=False).ax_.get_legend() is None
+        assert display.plot(axes(), legend=False).ax_.get_legend() is None
+
 
 def scene(number=0, method="SEP", size=(40, 48)):
     truth, found = truth_rows(method, [True] * 3), detection_rows(method, [10.0])

@@ -1,5 +1,6 @@
 """What the study collects and makes of hand-made scenes."""
 
+from btk_punet.evaluation.runs.compare import TIDY
 from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.scoring.matched import MatchedBatch
 from btk_punet.evaluation.studies.base import Collected
@@ -9,17 +10,18 @@ from tests.evaluation.sayers import maps, saying
 
 
 def collected(batch, found, first_scene=0):
-    """Return the tidy tables of a batch."""
+    """Return the tidy tables of a batch that the study reads."""
     truth, detections = batch_tables(batch, found, first_scene, with_limit=False)
     matched = MatchedBatch(batch, found, truth, detections, first_scene)
-    return dict(Probabilities().collect(matched))
+    candidates = {name: rows for name, rows in matched.tables().items() if name == "candidates"}
+    return candidates | dict(Probabilities().collect(matched))
 
 
 def joined(parts, methods):
     """Return the tidy tables of a run from those of its batches, of each name one or more."""
     return {
         tidy.name: tidy.joined(parts[tidy.name], methods)
-        for tidy in Probabilities.collects
+        for tidy in (*TIDY, *Probabilities.collects)
         if tidy.name in parts
     }
 

@@ -247,7 +247,7 @@ class TestBlendIdentificationDisplay:
             display.curves_["B"].get_xydata(), [[1.0, 0.625], [np.nan, 0.0]]
         )
         assert legend_texts(display) == ["A", "B", BLENDINATOR]
-        display.plot(Figure().subplots(), names=["B"])
+        display.plot(Figure().subplots(), methods=["B"])
         assert list(display.curves_) == ["B"]
         with pytest.raises(InputError, match=r"among \['A', 'B'\], got \['C'\]"):
-            display.plot(Figure().subplots(), names=["C"])
+            display.plot(Figure().subplots(), methods=["C"])

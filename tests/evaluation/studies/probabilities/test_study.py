@@ -48,7 +48,7 @@ def test_every_collected_column_is_described():
     batch = bright_scenes([PAIR_AND_ONE])
     found = {"oracle": Oracle()(batch), "m": all_predicted(batch, [0.9, 0.6, 0.2], SWAPPED)}
     tidy = collected(batch, found) | collected(batch, {"flags": said(batch, SAID[:1])})
-    assert set(tidy) == {kept.name for kept in Probabilities.collects}
+    assert set(tidy) == {"candidates", *(kept.name for kept in Probabilities.collects)}
     for kept in Probabilities.collects:
         if kept.name != "counts":  # whose length differs from run to run
             assert [column.name for column in kept.columns] == list(tidy[kept.name])
