@@ -8,10 +8,13 @@ that step. Groups that have arrived are left alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import galsim
 import numpy as np
+import scipy.linalg
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
@@ -27,6 +30,7 @@ from btk_punet.deblending.light_profiles import (
     N_PARAMETERS,
     X,
     Y,
+    PatchModel,
     patch_model,
 )
 
@@ -40,15 +44,26 @@ _EDGE_SIGMA, _PSF_REACH_PIXELS = 0.1, 4.0
 _WINGS_AT_32, _WINGS_SIGMA = 0.03, 0.1
 # Sources of a group that are solved for together, at most: beyond, the weakest links are cut.
 MAX_GROUP = 24
-MAX_STEPS = 15
+MAX_STEPS = 12
+_FLUX_STEPS = 3
 # Of a group that has arrived: how far the optimum still is, in sigma squared over all parameters.
-_ARRIVED = 0.01
+_ARRIVED = 0.02
+# The same, of a fit that is good enough.
+_NEAR = 0.5
+# Rounding of the loss, of which a step may make more.
+_LOSS_SLACK = 0.02
+# Damping at which a step is next to nothing.
+_MOST_DAMPING = 100.0
+# How far a centre may move along each axis [pixel].
+MAX_SHIFT_PIXELS = 2.0
 # Longest step in each parameter, in flux as a share of it; a longer one is shortened as a whole.
 _LONGEST_STEP = np.array([0.8, 1.0, 1.0, 0.7, 0.3, 0.3, 0.5])
 _LARGEST_G = 0.9
 _RADIUS_RANGE_PIXELS = (0.05, 100.0)
-# Flux does not fall below this share of its error as a point source's.
-_LEAST_FLUX_SIGMA = 0.3
+# Flux does not fall below this [background sigma], far below what is detected.
+_LEAST_FLUX_SIGMA = 1.0
+# Image, rows and columns of a patch.
+Box: TypeAlias = tuple[int, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -81,17 +96,48 @@ class LightFit:
         covariance: Of each source's parameters, those of its neighbours unknown too,
             ``(m, 7, 7)``.
         converged: Whether the fit of the source's group arrived, bool ``(m,)``.
+        groups: The sources of each group, arrays of their numbers.
+        flux_covariance: Of the fluxes of each group, ``(n, n)``.
     """
 
     parameters: np.ndarray
     covariance: np.ndarray
     converged: np.ndarray
+    groups: list[np.ndarray]
+    flux_covariance: list[np.ndarray]
 
 
-def fit_sources(
-    scenes: Scenes, image: np.ndarray, start: np.ndarray, prior: LightPrior
-) -> LightFit:
-    """Fit all sources of some images.
+class _Group:
+    """Sources that are solved for together, and where their search stands.
+
+    Attributes:
+        members: Numbers of the sources, ``(n,)``.
+        parameters: The best so far, ``(n, 7)``.
+        loss: Minus the logarithm of the posterior there.
+        matrix: Its second derivatives there, ``(7 n, 7 n)``.
+        right: Minus its first derivatives, ``(7 n,)``.
+        flux_covariance: Of the fluxes, ``(n, n)``.
+        damping: Of the next step, by Levenberg and Marquardt.
+        gain: By how much the last step lowered the loss.
+        decrement: How far the optimum is, in sigma squared.
+    """
+
+    def __init__(self, members: np.ndarray) -> None:
+        self.members = members
+        self.parameters = self.matrix = self.right = np.empty(0)
+        self.flux_covariance = np.zeros((len(members), len(members)))
+        self.loss = self.decrement = np.inf
+        self.damping = 0.0
+        self.gain = np.inf
+
+    def has_arrived(self) -> bool:
+        """Return whether further steps would bring nothing."""
+        whole_step = self.damping < 0.05
+        return self.decrement < _ARRIVED or (whole_step and abs(self.gain) < _ARRIVED)
+
+
+class SourceFit:
+    """The fit of all sources of some images: what stays between its steps.
 
     Args:
         scenes: The images.
@@ -99,11 +145,6 @@ def fit_sources(
         start: Where the search begins, ``(m, 7)``.
         prior: What is known of sources before the data.
     """
-    return _Fit(scenes, image, start, prior).run()
-
-
-class _Fit:
-    """One fit: what stays between its steps."""
 
     def __init__(
         self, scenes: Scenes, image: np.ndarray, start: np.ndarray, prior: LightPrior
@@ -112,32 +153,73 @@ class _Fit:
         self.parameters = np.array(start, float)
         self.start = self.parameters.copy()
         self.sigma = float(np.sqrt(scenes.background))
+        self.lowest, self.highest = self._bounds()
+        self.parameters = self._within_bounds(self.parameters)
         n = len(self.parameters)
         self.covariance = np.tile(np.eye(N_PARAMETERS), (n, 1, 1))
-        self.converged = np.zeros(n, bool)
-        self.group = _groups(self.image, self.parameters, self._reach())
         self.canvas = Canvas(scenes)
         self.patch = np.zeros(n, int)
-        self.column, self.row = (
-            np.floor(self.start[:, axis] + 0.5).astype(int) for axis in (X, Y)
-        )
-        self._decrement = np.full(n, np.inf)  # of each source's group, at the step before
-        self._damping = np.ones(n)
+        self.column, self.row = (np.floor(self.start[:, a] + 0.5).astype(int) for a in (X, Y))
+        group = _groups(self.image, self.parameters, self._reach())
+        order = np.argsort(group, kind="stable")
+        self.groups = [
+            _Group(members)
+            for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+            if len(members)
+        ]
         self._drawn: list[np.ndarray | None] = [None] * n
 
     def run(self) -> LightFit:
-        active = np.arange(len(self.parameters))
-        for _ in range(MAX_STEPS):
-            if not len(active):
+        active = self.groups
+        for step in range(MAX_STEPS):
+            if not active:
                 break
-            self._step(active)
-            active = active[~self.converged[active]]
-        return LightFit(self.parameters, self.covariance, self.converged)
+            # The fluxes first: what they should be for the sizes at the start is solved at once.
+            self._step(active, free=[FLUX] if step == 0 else None)
+            active = [group for group in active if not group.has_arrived()]
+        converged = np.zeros(len(self.parameters), bool)
+        for group in self.groups:
+            converged[group.members] = group.has_arrived() or group.decrement < _NEAR
+        groups = [group.members for group in self.groups]
+        fluxes = [group.flux_covariance for group in self.groups]
+        return LightFit(self.parameters, self.covariance, converged, groups, fluxes)
+
+    def run_fluxes(self) -> np.ndarray:
+        """Return the fluxes ``(m,)`` that fit best if all else stays as it is at the start."""
+        for _ in range(_FLUX_STEPS):
+            if self.groups:
+                self._step(self.groups, free=[FLUX])
+        return self.parameters[:, FLUX]
+
+    def images(self) -> Iterator[tuple[int, Box, np.ndarray]]:
+        """Yield each source's number, its patch's place in the image and its image.
+
+        Of a patch, what lies inside of the image.
+        """
+        for size in np.unique(self.patch):
+            (which,) = np.nonzero(self.patch == size)
+            found = self._patch_model(size).images(
+                self.parameters[which], self.column[which], self.row[which]
+            )
+            for source, image in zip(which, found, strict=True):
+                place, inside = self.canvas.inside(self._box(source, size))
+                yield int(source), place, image[inside]
+
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and the highest value of each parameter, ``(m, 7)``."""
+        lowest, highest = (np.full(self.parameters.shape, end) for end in (-np.inf, np.inf))
+        lowest[:, FLUX] = _LEAST_FLUX_SIGMA * self.sigma
+        for axis in (X, Y):
+            lowest[:, axis] = self.start[:, axis] - MAX_SHIFT_PIXELS
+            highest[:, axis] = self.start[:, axis] + MAX_SHIFT_PIXELS
+        lowest[:, LOG_RADIUS], highest[:, LOG_RADIUS] = np.log(_RADIUS_RANGE_PIXELS)
+        lowest[:, LOG_INDEX], highest[:, LOG_INDEX] = np.log(INDEX_RANGE)
+        return lowest, highest
 
     def _reach(self) -> np.ndarray:
         """Return how far from its centre each source shines [pixel]."""
         radius = np.exp(self.parameters[:, LOG_RADIUS])
-        peak = np.maximum(self.parameters[:, FLUX], 1) * 0.45 / radius**2
+        peak = self.parameters[:, FLUX] * 0.45 / radius**2  # of an exponential profile
         scale_length = radius / 1.678
         beyond = np.log(np.maximum(peak / (_EDGE_SIGMA * self.sigma), 1.0))
         return scale_length * beyond + _PSF_REACH_PIXELS
@@ -145,23 +227,41 @@ class _Fit:
     def _choose_patches(self, active: np.ndarray) -> None:
         """Give each source a patch that holds its light; patches only grow."""
         sizes = np.array(PATCH_SIZES)
-        wanted = 2 * self._reach()[active]
         wings = _WINGS_AT_32 * 32 * self.parameters[active, FLUX] / (_WINGS_SIGMA * self.sigma)
-        wanted = np.maximum(wanted, np.cbrt(np.maximum(wings, 0)))
+        wanted = np.maximum(2 * self._reach()[active], np.cbrt(wings))
         chosen = sizes[np.minimum(np.searchsorted(sizes, wanted), len(sizes) - 1)]
         self.patch[active] = np.maximum(self.patch[active], chosen)
 
-    def _step(self, active: np.ndarray) -> None:
+    def _step(self, groups: list[_Group], free: list[int] | None) -> None:
+        """Draw the sources where the step before led, and step on from there if that is better."""
+        active = np.concatenate([group.members for group in groups])
+        before = self.patch.copy()
         self._choose_patches(active)
         slopes = self._draw(active)
-        fisher, gradient = self._equations(active, slopes)
-        by_group = np.argsort(self.group[active], kind="stable")
-        _, first, sizes = np.unique(
-            self.group[active][by_group], return_index=True, return_counts=True
-        )
+        boxes = [self._box(source, slope.shape[-1]) for source, slope in zip(active, slopes)]
+        equations = self.prior.equations(self.parameters[active], self.start[active])
+        first = 0
+        for group in groups:
+            own = slice(first, first + len(group.members))
+            first = own.stop
+            loss = self.canvas.loss(boxes[own]) + equations[0][own].sum()
+            # Another patch is another model; and where no step helps, the neighbours moved.
+            if (self.patch != before)[group.members].any() or group.damping > _MOST_DAMPING:
+                group.loss = np.inf
+            group.gain = group.loss - loss
+            if group.gain > -_LOSS_SLACK:
+                group.loss = loss
+                group.damping = group.damping / 3 if group.damping > 0.02 else 0.0
+                group.parameters = self.parameters[group.members].copy()
+                group.matrix, group.right = self._equations(boxes[own], slopes[own])
+                group.matrix += scipy.linalg.block_diag(*equations[2][own])
+                group.right += equations[1][own].ravel()
+            else:
+                group.damping = max(4 * group.damping, 0.1)
+                self.parameters[group.members] = group.parameters
+        sizes = np.array([len(group.members) for group in groups])
         for size in np.unique(sizes):
-            members = by_group[first[sizes == size][:, None] + np.arange(size)]  # (groups, size)
-            self._solve(active[members], members, fisher, gradient)
+            self._solve([groups[i] for i in np.flatnonzero(sizes == size)], free)
 
     def _draw(self, active: np.ndarray) -> list[np.ndarray]:
         """Return each active source's derivatives, and put the sources on the canvas."""
@@ -174,123 +274,98 @@ class _Fit:
             )
             for place, source, slope in zip(own, which, found, strict=True):
                 slopes[place] = slope
-                self._remove(source)
-                image = slope[FLUX] * self.parameters[source, FLUX]
-                self.canvas.add(self._box(source, size), image)
-                self._drawn[source] = image
+                drawn = self._drawn[source]
+                if drawn is not None:
+                    self.canvas.add(self._box(source, len(drawn)), -drawn)
+                self._drawn[source] = slope[FLUX] * np.float32(self.parameters[source, FLUX])
+                self.canvas.add(self._box(source, size), self._drawn[source])
         return slopes
 
-    def _remove(self, source: int) -> None:
-        drawn = self._drawn[source]
-        if drawn is not None:
-            self.canvas.add(self._box(source, len(drawn)), -drawn)
-
-    def _patch_model(self, size: int):
+    def _patch_model(self, size: int) -> PatchModel:
         scenes = self.scenes
-        return patch_model(
-            scenes.psf, scenes.pixel_scale_arcsec, int(size), scenes.psf_with_pixel
-        )
+        return patch_model(scenes.psf, scenes.pixel_scale_arcsec, int(size), scenes.psf_with_pixel)
 
-    def _box(self, source: int, size: int) -> tuple[int, slice, slice]:
-        """Return image, rows and columns of the canvas of a source's patch."""
+    def _box(self, source: int, size: int) -> Box:
         return self.canvas.box(self.image[source], self.column[source], self.row[source], size)
 
     def _equations(
-        self, active: np.ndarray, slopes: list[np.ndarray]
-    ) -> tuple[dict[tuple[int, int], np.ndarray], np.ndarray]:
-        """Return the blocks of the Fisher matrix by pairs of places, and the gradients."""
-        boxes = [self._box(source, slope.shape[-1]) for source, slope in zip(active, slopes)]
-        blocks: dict[tuple[int, int], np.ndarray] = {}
-        gradient = np.zeros((len(active), N_PARAMETERS))
-        weighted: list[np.ndarray] = []
-        for place, (box, slope) in enumerate(zip(boxes, slopes, strict=True)):
+        self, boxes: list[Box], slopes: list[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the Fisher matrix of a group and the gradient of its likelihood."""
+        n = len(boxes)
+        matrix = np.zeros((n, N_PARAMETERS, n, N_PARAMETERS))
+        gradient = np.zeros((n, N_PARAMETERS))
+        for one, (box, slope) in enumerate(zip(boxes, slopes, strict=True)):
             weight, residual = self.canvas.weight_and_residual(box)
-            weighted.append(slope * weight)
-            flat = weighted[place].reshape(N_PARAMETERS, -1)
-            blocks[place, place] = flat @ slope.reshape(N_PARAMETERS, -1).T
-            gradient[place] = flat @ residual.ravel()
-        groups = self.group[active]
-        order = np.argsort(groups, kind="stable")
-        for at, one in enumerate(order):
-            for other in order[at + 1 :]:
-                if groups[other] != groups[one]:
-                    break
-                parts = _shared(boxes[one], boxes[other])
-                if parts is not None:
-                    a = weighted[one][:, *parts[0]].reshape(N_PARAMETERS, -1)
-                    b = slopes[other][:, *parts[1]].reshape(N_PARAMETERS, -1)
-                    blocks[one, other] = a @ b.T
-        return blocks, gradient
+            weighted = slope * weight
+            flat = weighted.reshape(N_PARAMETERS, -1)
+            matrix[one, :, one] = flat @ slope.reshape(N_PARAMETERS, -1).T
+            gradient[one] = flat @ residual.ravel()
+            for other in range(one):
+                shared = _shared(box, boxes[other])
+                if shared is not None:
+                    own, its = shared
+                    a = weighted[:, own[0], own[1]].reshape(N_PARAMETERS, -1)
+                    b = slopes[other][:, its[0], its[1]].reshape(N_PARAMETERS, -1)
+                    matrix[one, :, other] = a @ b.T
+                    matrix[other, :, one] = matrix[one, :, other].T
+        return matrix.reshape(n * N_PARAMETERS, -1), gradient.ravel()
 
-    def _solve(
-        self,
-        sources: np.ndarray,
-        places: np.ndarray,
-        blocks: dict[tuple[int, int], np.ndarray],
-        gradient: np.ndarray,
-    ) -> None:
-        """Step the sources of groups of one size.
-
-        Args:
-            sources: ``(groups, size)``.
-            places: Where they are among the active ones, ``(groups, size)``.
-            blocks: From `_equations`.
-            gradient: The same.
-        """
-        n_groups, size = sources.shape
-        matrix = np.zeros((n_groups, size, N_PARAMETERS, size, N_PARAMETERS))
-        for number, members in enumerate(places):
-            for i, one in enumerate(members):
-                for j, other in enumerate(members):
-                    block = blocks.get((one, other))
-                    if block is not None:
-                        matrix[number, i, :, j] = block
-                        if i != j:
-                            matrix[number, j, :, i] = block.T
-        pull, stiffness = self.prior.equations(self.parameters[sources], self.start[sources])
-        own = np.arange(size)
-        matrix[:, own, :, own] += np.moveaxis(stiffness, 1, 0)
-        n = size * N_PARAMETERS
-        right = (gradient[places] + pull).reshape(n_groups, n)
+    def _solve(self, groups: list[_Group], free: list[int] | None) -> None:
+        """Step the sources of groups of one size."""
+        members = np.array([group.members for group in groups])  # (groups, size)
+        n_groups, size = members.shape
+        matrix = np.array([group.matrix for group in groups])
+        right = np.array([group.right for group in groups])
+        here = self.parameters[members].reshape(right.shape)
+        lowest, highest = (b[members].reshape(right.shape) for b in (self.lowest, self.highest))
+        # At a bound, and drawn beyond: such a parameter stays.
+        fixed = ((here <= lowest) & (right < 0)) | ((here >= highest) & (right > 0))
+        if free is not None:
+            fixed |= ~np.isin(np.arange(right.shape[1]) % N_PARAMETERS, free)
         # In units that make the diagonal 1, for the sake of the rounding.
-        matrix = matrix.reshape(n_groups, n, n)
-        scale = 1 / np.sqrt(np.maximum(np.einsum("gii->gi", matrix), 1e-30))
-        inverse = np.linalg.pinv(
-            matrix * scale[:, :, None] * scale[:, None, :], rcond=1e-10, hermitian=True
-        )
-        inverse *= scale[:, :, None] * scale[:, None, :]
-        step = np.einsum("gij,gj->gi", inverse, right)
-        decrement = np.einsum("gi,gi->g", step, right)
-        blocks_of = inverse.reshape(n_groups, size, N_PARAMETERS, size, N_PARAMETERS)
-        self.covariance[sources] = np.moveaxis(blocks_of[:, own, :, own], 0, 1)
+        diagonal = np.einsum("gii->gi", matrix)
+        scale = np.where(fixed, 0.0, 1 / np.sqrt(np.maximum(diagonal, 1e-30)))
+        unit = matrix * scale[:, :, None] * scale[:, None, :]
+        np.einsum("gii->gi", unit)[:] = 1.0
+        step_right = right * scale
+        damping = np.array([group.damping for group in groups])
+        damped = unit + damping[:, None, None] * np.eye(right.shape[1])
+        step = np.linalg.solve(damped, step_right[..., None])[..., 0]
+        inverse = np.linalg.inv(unit)
+        decrement = np.einsum("gi,gij,gj->g", step_right, inverse, step_right)
+        if free is None:
+            own = np.arange(size)
+            of_sources = inverse * scale[:, :, None] * scale[:, None, :]
+            of_sources = of_sources.reshape(n_groups, size, N_PARAMETERS, size, N_PARAMETERS)
+            self.covariance[members] = np.moveaxis(of_sources[:, own, :, own], 0, 1)
+            fluxes = inverse[:, FLUX::N_PARAMETERS, FLUX::N_PARAMETERS]
+            fluxes = fluxes * scale[:, FLUX::N_PARAMETERS, None] * scale[:, None, FLUX::N_PARAMETERS]
+            for group, value, flux in zip(groups, decrement, fluxes, strict=True):
+                group.decrement, group.flux_covariance = value, flux
+        step = (step * scale).reshape(n_groups, size, N_PARAMETERS)
+        self.parameters[members] = self._moved(members, step, bounded=free is None)
 
-        # Farther from the optimum than before: the step was too long.
-        worse = decrement > self._decrement[sources[:, 0]]
-        damping = self._damping[sources[:, 0]]
-        damping = np.where(worse, 0.5 * damping, np.minimum(1.0, 1.5 * damping))
-        self._decrement[sources], self._damping[sources] = decrement[:, None], damping[:, None]
-        step = step.reshape(n_groups, size, N_PARAMETERS) * damping[:, None, None]
-        self.converged[sources] = (decrement < _ARRIVED)[:, None]
-        flux_error = np.sqrt(self.covariance[sources, FLUX, FLUX])
-        self.parameters[sources] = self._moved(self.parameters[sources], step, flux_error)
+    def _moved(self, members: np.ndarray, step: np.ndarray, bounded: bool) -> np.ndarray:
+        """Return the parameters of sources after a step that is not too long."""
+        parameters = self.parameters[members]
+        if bounded:
+            longest = np.broadcast_to(_LONGEST_STEP, step.shape).copy()
+            error = np.sqrt(self.covariance[members, FLUX, FLUX])
+            flux = parameters[..., FLUX]
+            longest[..., FLUX] = np.maximum(longest[..., FLUX] * flux, 3 * error)
+            step = step / np.maximum((np.abs(step) / longest).max(axis=-1, keepdims=True), 1.0)
+        return self._within_bounds(parameters + step, members)
 
-    def _moved(
-        self, parameters: np.ndarray, step: np.ndarray, flux_error: np.ndarray
+    def _within_bounds(
+        self, parameters: np.ndarray, members: np.ndarray | slice = slice(None)
     ) -> np.ndarray:
-        """Return parameters after a step, within their bounds."""
-        longest = np.broadcast_to(_LONGEST_STEP, step.shape).copy()
-        flux = parameters[..., FLUX]
-        longest[..., FLUX] = np.maximum(longest[..., FLUX] * np.abs(flux), 2 * flux_error)
-        excess = (np.abs(step) / longest).max(axis=-1, keepdims=True)
-        moved = parameters + step / np.maximum(excess, 1.0)
-        moved[..., FLUX] = np.maximum(moved[..., FLUX], _LEAST_FLUX_SIGMA * 3 * self.sigma)
-        ellipticity = np.hypot(moved[..., G1], moved[..., G2])
-        shrink = np.minimum(1.0, _LARGEST_G / np.maximum(ellipticity, 1e-9))
-        moved[..., G1] *= shrink
-        moved[..., G2] *= shrink
-        moved[..., LOG_RADIUS] = moved[..., LOG_RADIUS].clip(*np.log(_RADIUS_RANGE_PIXELS))
-        moved[..., LOG_INDEX] = moved[..., LOG_INDEX].clip(*np.log(INDEX_RANGE))
-        return moved
+        parameters = np.clip(parameters, self.lowest[members], self.highest[members])
+        length = np.hypot(parameters[..., G1], parameters[..., G2])
+        shrink = np.minimum(1.0, _LARGEST_G / np.maximum(length, 1e-9))
+        parameters[..., G1] *= shrink
+        parameters[..., G2] *= shrink
+        return parameters
 
 
 class Canvas:
@@ -307,27 +382,54 @@ class Canvas:
         self.model = np.zeros(self.data.shape, np.float32)
         self.background = np.float32(scenes.background)
 
-    def box(self, image: int, column: int, row: int, size: int) -> tuple[int, slice, slice]:
+    def box(self, image: int, column: int, row: int, size: int) -> Box:
         """Return image, rows and columns of the patch whose pixel ``size // 2`` is a given one."""
         left = np.clip(column, 0, self.data.shape[2] - 2 * self.MARGIN) + self.MARGIN - size // 2
         bottom = np.clip(row, 0, self.data.shape[1] - 2 * self.MARGIN) + self.MARGIN - size // 2
         return image, slice(bottom, bottom + size), slice(left, left + size)
 
-    def add(self, box: tuple[int, slice, slice], patch: np.ndarray) -> None:
+    def inside(self, box: Box) -> tuple[Box, tuple[slice, slice]]:
+        """Return where in the image a patch lies, and what part of the patch that is."""
+        image, rows, columns = box
+        places, parts = [], []
+        for line, length in zip((rows, columns), self.data.shape[1:], strict=True):
+            first = max(line.start, self.MARGIN)
+            stop = max(min(line.stop, length - self.MARGIN), first)
+            places.append(slice(first - self.MARGIN, stop - self.MARGIN))
+            parts.append(slice(first - line.start, stop - line.start))
+        return (image, places[0], places[1]), (parts[0], parts[1])
+
+    def add(self, box: Box, patch: np.ndarray) -> None:
         """Add a patch to the model."""
         self.model[box] += patch
 
     def weight_and_residual(
-        self, box: tuple[int, slice, slice]
+        self, box: Box
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return inverse variances and data less model of a patch."""
         model = self.model[box]
         weight = self.usable[box] / (self.background + np.maximum(model, 0))
         return weight, self.data[box] - model
 
+    def loss(self, boxes: list[Box]) -> float:
+        """Return minus the logarithm of the Poisson likelihood in the pixels of some patches.
+
+        Less what it is without sources, so that pixels without light add nothing.
+        """
+        image = boxes[0][0]
+        rows, columns = (
+            slice(min(box[a].start for box in boxes), max(box[a].stop for box in boxes))
+            for a in (1, 2)
+        )
+        where = image, rows, columns
+        light = np.maximum(self.model[where], 0)
+        log = np.log1p(light / self.background)
+        each = light - (self.data[where] + self.background) * log
+        return float((self.usable[where] * each).sum(dtype=float))
+
 
 def _shared(
-    one: tuple[int, slice, slice], other: tuple[int, slice, slice]
+    one: Box, other: Box
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
     """Return the part that two patches share, in the pixels of each; None where there is none."""
     rows, columns = (

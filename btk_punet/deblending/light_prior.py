@@ -24,7 +24,7 @@ from btk_punet.deblending.light_profiles import (
 # skew normal law of the population (`simulation.catalog`), and its scatter there [dex].
 RADIUS_SLOPE_DEX, RADIUS_AT_24_DEX, RADIUS_SCATTER_DEX = -0.0997, -0.596, 0.17
 # Geometric mean and scatter (of the natural logarithm) of the Sersic index.
-INDEX_MEAN, INDEX_SCATTER = 1.25, 0.45
+INDEX_MEAN, INDEX_SCATTER = 1.4, 0.45
 # Scatter of each component of the ellipticity g.
 G_SCATTER = 0.25
 # How far a centre may lie from where the search began [pixel]; far more than the network's error.
@@ -40,10 +40,13 @@ class LightPrior:
     Attributes:
         zeropoint: Magnitude of a source of one electron in the whole exposure.
         pixel_scale_arcsec: Pixel size [arcsec].
+        least_flux: Of fainter sources than this [electron] the size is that of this flux: what
+            they are is noise.
     """
 
     zeropoint: float
     pixel_scale_arcsec: float
+    least_flux: float
 
     def log_radius(self, flux: np.ndarray) -> np.ndarray:
         """Return the mean logarithm of the half-light radius [pixel] of sources of a flux."""
@@ -53,24 +56,27 @@ class LightPrior:
 
     def equations(
         self, parameters: np.ndarray, start: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return gradient and curvature of the prior's logarithm.
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return minus the prior's logarithm, and the derivatives that a step needs.
 
         Args:
             parameters: ``(..., 7)``.
             start: Where the search began, ``(..., 7)``.
 
         Returns:
-            Gradient ``(..., 7)``, and minus the second derivatives ``(..., 7, 7)``.
+            Minus the logarithm ``(...)``, minus its gradient ``(..., 7)``, and its second
+            derivatives ``(..., 7, 7)``.
         """
-        flux = np.maximum(parameters[..., FLUX], 1.0)
+        flux = np.maximum(parameters[..., FLUX], self.least_flux)
         gradient = np.zeros(parameters.shape)
         curvature = np.zeros((*parameters.shape, N_PARAMETERS))
 
         # The mean radius grows with the flux, so that both feel it.
         width = RADIUS_SCATTER_DEX * math.log(10)
         slope = -RADIUS_SLOPE_DEX * math.log(10) * _MAGNITUDE / flux / width
+        slope = np.where(parameters[..., FLUX] > self.least_flux, slope, 0.0)
         off = (parameters[..., LOG_RADIUS] - self.log_radius(flux)) / width
+        loss = 0.5 * off**2
         gradient[..., LOG_RADIUS] = -off / width
         gradient[..., FLUX] = off * slope
         curvature[..., LOG_RADIUS, LOG_RADIUS] = 1 / width**2
@@ -84,6 +90,7 @@ class LightPrior:
             (X, start[..., X], PLACE_SCATTER_PIXELS),
             (Y, start[..., Y], PLACE_SCATTER_PIXELS),
         ):
+            loss += 0.5 * ((parameters[..., axis] - mean) / scatter) ** 2
             gradient[..., axis] = (mean - parameters[..., axis]) / scatter**2
             curvature[..., axis, axis] = 1 / scatter**2
-        return gradient, curvature
+        return loss, gradient, curvature
