@@ -44,14 +44,17 @@ _EDGE_SIGMA, _PSF_REACH_PIXELS = 0.1, 4.0
 _WINGS_AT_32, _WINGS_SIGMA = 0.03, 0.1
 # Sources of a group that are solved for together, at most: beyond, the weakest links are cut.
 MAX_GROUP = 24
-MAX_STEPS = 12
+MAX_STEPS = 20
 _FLUX_STEPS = 3
 # Of a group that has arrived: how far the optimum still is, in sigma squared over all parameters.
-_ARRIVED = 0.02
+_ARRIVED = 0.04
 # The same, of a fit that is good enough.
 _NEAR = 0.5
 # Rounding of the loss, of which a step may make more.
 _LOSS_SLACK = 0.02
+# What a step brought over what it promised: above the first it may be longer, below the second it
+# was too long.
+_GOOD_RATIO, _BAD_RATIO = 0.7, 0.3
 # Damping at which a step is next to nothing.
 _MOST_DAMPING = 100.0
 # How far a centre may move along each axis [pixel].
@@ -119,6 +122,7 @@ class _Group:
         flux_covariance: Of the fluxes, ``(n, n)``.
         damping: Of the next step, by Levenberg and Marquardt.
         gain: By how much the last step lowered the loss.
+        promised: By how much the next one should.
         decrement: How far the optimum is, in sigma squared.
     """
 
@@ -128,7 +132,7 @@ class _Group:
         self.flux_covariance = np.zeros((len(members), len(members)))
         self.loss = self.decrement = np.inf
         self.damping = 0.0
-        self.gain = np.inf
+        self.gain = self.promised = np.inf
 
     def has_arrived(self) -> bool:
         """Return whether further steps would bring nothing."""
@@ -171,14 +175,15 @@ class SourceFit:
 
     def run(self) -> LightFit:
         active = self.groups
-        for step in range(MAX_STEPS):
+        for _ in range(MAX_STEPS):
             if not active:
                 break
-            # The fluxes first: what they should be for the sizes at the start is solved at once.
-            self._step(active, free=[FLUX] if step == 0 else None)
+            self._step(active)
             active = [group for group in active if not group.has_arrived()]
         converged = np.zeros(len(self.parameters), bool)
         for group in self.groups:
+            if not group.decrement < _ARRIVED:
+                self.parameters[group.members] = group.parameters
             converged[group.members] = group.has_arrived() or group.decrement < _NEAR
         groups = [group.members for group in self.groups]
         fluxes = [group.flux_covariance for group in self.groups]
@@ -229,10 +234,11 @@ class SourceFit:
         sizes = np.array(PATCH_SIZES)
         wings = _WINGS_AT_32 * 32 * self.parameters[active, FLUX] / (_WINGS_SIGMA * self.sigma)
         wanted = np.maximum(2 * self._reach()[active], np.cbrt(wings))
-        chosen = sizes[np.minimum(np.searchsorted(sizes, wanted), len(sizes) - 1)]
+        wanted = np.minimum(wanted, sizes[-1])
+        chosen = sizes[np.searchsorted(sizes, wanted)]
         self.patch[active] = np.maximum(self.patch[active], chosen)
 
-    def _step(self, groups: list[_Group], free: list[int] | None) -> None:
+    def _step(self, groups: list[_Group], free: list[int] | None = None) -> None:
         """Draw the sources where the step before led, and step on from there if that is better."""
         active = np.concatenate([group.members for group in groups])
         before = self.patch.copy()
@@ -249,15 +255,18 @@ class SourceFit:
             if (self.patch != before)[group.members].any() or group.damping > _MOST_DAMPING:
                 group.loss = np.inf
             group.gain = group.loss - loss
+            ratio = group.gain / max(group.promised, _LOSS_SLACK) if group.gain < np.inf else 1.0
+            if ratio > _GOOD_RATIO:
+                group.damping = group.damping / 4 if group.damping > 0.02 else 0.0
+            elif ratio < _BAD_RATIO and abs(group.gain) > _LOSS_SLACK:
+                group.damping = max(3 * group.damping, 0.05)
             if group.gain > -_LOSS_SLACK:
                 group.loss = loss
-                group.damping = group.damping / 3 if group.damping > 0.02 else 0.0
                 group.parameters = self.parameters[group.members].copy()
                 group.matrix, group.right = self._equations(boxes[own], slopes[own])
                 group.matrix += scipy.linalg.block_diag(*equations[2][own])
                 group.right += equations[1][own].ravel()
             else:
-                group.damping = max(4 * group.damping, 0.1)
                 self.parameters[group.members] = group.parameters
         sizes = np.array([len(group.members) for group in groups])
         for size in np.unique(sizes):
@@ -344,7 +353,13 @@ class SourceFit:
             for group, value, flux in zip(groups, decrement, fluxes, strict=True):
                 group.decrement, group.flux_covariance = value, flux
         step = (step * scale).reshape(n_groups, size, N_PARAMETERS)
-        self.parameters[members] = self._moved(members, step, bounded=free is None)
+        moved = self._moved(members, step, bounded=free is None)
+        taken = (moved - self.parameters[members]).reshape(right.shape)
+        promised = np.einsum("gi,gi->g", taken, right)
+        promised -= 0.5 * np.einsum("gi,gij,gj->g", taken, matrix, taken)
+        for group, value in zip(groups, promised, strict=True):
+            group.promised = value
+        self.parameters[members] = moved
 
     def _moved(self, members: np.ndarray, step: np.ndarray, bounded: bool) -> np.ndarray:
         """Return the parameters of sources after a step that is not too long."""
@@ -354,7 +369,7 @@ class SourceFit:
             error = np.sqrt(self.covariance[members, FLUX, FLUX])
             flux = parameters[..., FLUX]
             longest[..., FLUX] = np.maximum(longest[..., FLUX] * flux, 3 * error)
-            step = step / np.maximum((np.abs(step) / longest).max(axis=-1, keepdims=True), 1.0)
+            step = step / np.maximum((np.abs(step) / longest).max(axis=(1, 2), keepdims=True), 1.0)
         return self._within_bounds(parameters + step, members)
 
     def _within_bounds(
@@ -384,9 +399,10 @@ class Canvas:
 
     def box(self, image: int, column: int, row: int, size: int) -> Box:
         """Return image, rows and columns of the patch whose pixel ``size // 2`` is a given one."""
-        left = np.clip(column, 0, self.data.shape[2] - 2 * self.MARGIN) + self.MARGIN - size // 2
-        bottom = np.clip(row, 0, self.data.shape[1] - 2 * self.MARGIN) + self.MARGIN - size // 2
-        return image, slice(bottom, bottom + size), slice(left, left + size)
+        height, width = self.data.shape[1:]
+        left = min(max(int(column), 0), width - 2 * self.MARGIN) + self.MARGIN - size // 2
+        bottom = min(max(int(row), 0), height - 2 * self.MARGIN) + self.MARGIN - size // 2
+        return int(image), slice(bottom, bottom + size), slice(left, left + size)
 
     def inside(self, box: Box) -> tuple[Box, tuple[slice, slice]]:
         """Return where in the image a patch lies, and what part of the patch that is."""
