@@ -14,7 +14,6 @@ from typing import TypeAlias
 
 import galsim
 import numpy as np
-import scipy.linalg
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
@@ -264,7 +263,9 @@ class SourceFit:
                 group.loss = loss
                 group.parameters = self.parameters[group.members].copy()
                 group.matrix, group.right = self._equations(boxes[own], slopes[own])
-                group.matrix += scipy.linalg.block_diag(*equations[2][own])
+                for number, stiffness in enumerate(equations[2][own]):
+                    one = slice(number * N_PARAMETERS, (number + 1) * N_PARAMETERS)
+                    group.matrix[one, one] += stiffness
                 group.right += equations[1][own].ravel()
             else:
                 self.parameters[group.members] = group.parameters
