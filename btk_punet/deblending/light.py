@@ -176,7 +176,7 @@ def _calibrated(
         ~found.converged
         | ~np.isfinite(parameters).all(axis=1)
         | ~((errors > 0) & (errors < np.inf)).all(axis=1)
-        | (moved >= MAX_SHIFT_PIXELS)
+        | (moved > MAX_SHIFT_PIXELS - 1e-6)
         | (flux <= sigma)
     )
     return Light(

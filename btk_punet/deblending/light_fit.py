@@ -43,6 +43,8 @@ _EDGE_SIGMA, _PSF_REACH_PIXELS = 0.1, 4.0
 _WINGS_AT_32, _WINGS_SIGMA = 0.03, 0.1
 # Sources of a group that are solved for together, at most: beyond, the weakest links are cut.
 MAX_GROUP = 24
+# Share of their reach within which sources are linked, at first; and where cutting ends.
+_FIRST_LINK, _LEAST_LINK = 0.7, 0.02
 MAX_STEPS = 20
 _FLUX_STEPS = 3
 # Of a group that has arrived: how far the optimum still is, in sigma squared over all parameters.
@@ -56,6 +58,8 @@ _LOSS_SLACK = 0.02
 _GOOD_RATIO, _BAD_RATIO = 0.7, 0.3
 # Damping at which a step is next to nothing.
 _MOST_DAMPING = 100.0
+# Share of a diagonal that keeps a matrix without information from being singular.
+_RIDGE = 1e-6
 # How far a centre may move along each axis [pixel].
 MAX_SHIFT_PIXELS = 2.0
 # Longest step in each parameter, in flux as a share of it; a longer one is shortened as a whole.
@@ -170,6 +174,8 @@ class SourceFit:
             for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
             if len(members)
         ]
+        for own in self.groups:
+            own.parameters = self.parameters[own.members].copy()
         self._drawn: list[np.ndarray | None] = [None] * n
 
     def run(self) -> LightFit:
@@ -337,7 +343,7 @@ class SourceFit:
         diagonal = np.einsum("gii->gi", matrix)
         scale = np.where(fixed, 0.0, 1 / np.sqrt(np.maximum(diagonal, 1e-30)))
         unit = matrix * scale[:, :, None] * scale[:, None, :]
-        np.einsum("gii->gi", unit)[:] = 1.0
+        np.einsum("gii->gi", unit)[:] = 1.0 + _RIDGE
         step_right = right * scale
         damping = np.array([group.damping for group in groups])
         damped = unit + damping[:, None, None] * np.eye(right.shape[1])
@@ -468,10 +474,13 @@ def _shared(
 def _groups(image: np.ndarray, parameters: np.ndarray, reach: np.ndarray) -> np.ndarray:
     """Return the number of each source's group: those whose light overlaps, cut where too many."""
     group = np.full(len(image), -1)
-    n_groups, factor = 0, 0.7
+    n_groups, factor = 0, _FIRST_LINK
     left = np.arange(len(image))
     while len(left):
         number = _linked(image[left], parameters[left], factor * reach[left])
+        if factor < _LEAST_LINK:
+            # All on one spot, which no data can tell apart: each for itself.
+            number = np.arange(len(left))
         small = np.bincount(number)[number] <= MAX_GROUP
         _, own = np.unique(number[small], return_inverse=True)
         group[left[small]] = n_groups + own
