@@ -171,11 +171,11 @@ def _calibrated(
         + _doubt(found, p_detect)
     )
     moved = np.abs(parameters[:, [X, Y]] - start[:, [X, Y]]).max(axis=1, initial=0)
-    errors = np.stack([x_err, y_err, flux_err], axis=1)
+    known = variance[:, [FLUX, X, Y]]
     failed = (
         ~found.converged
         | ~np.isfinite(parameters).all(axis=1)
-        | ~((errors > 0) & (errors < np.inf)).all(axis=1)
+        | ~((known > 0) & (known < np.inf)).all(axis=1)
         | (moved > MAX_SHIFT_PIXELS - 1e-6)
         | (flux <= sigma)
     )

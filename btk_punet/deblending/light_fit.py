@@ -206,6 +206,7 @@ class SourceFit:
 
         Of a patch, what lies inside of the image.
         """
+        self._choose_patches(np.arange(len(self.patch)))
         for size in np.unique(self.patch):
             (which,) = np.nonzero(self.patch == size)
             found = self._patch_model(size).images(

@@ -130,7 +130,7 @@ def test_what_is_no_fit(change):
 def test_a_failed_fit_is_flagged_and_keeps_place_and_isophotal_flux(deblender, monkeypatch):
     batch = batch_of(gaussian(30, 31, 20000))
     (good,) = deblender(batch).catalog_list
-    monkeypatch.setattr("btk_punet.deblending.light_fit.MAX_STEPS", 0)
+    monkeypatch.setattr("btk_punet.deblending.light_fit.MAX_STEPS", 1)
     found = deblender(batch)
     (failed,) = found.catalog_list
     assert list(failed["flags"]) == [DetectionFlag.FIT_FAILED]
