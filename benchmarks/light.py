@@ -88,7 +88,9 @@ def truth_of(batch: BlendBatch) -> list[pd.DataFrame]:
 def matched(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """Return the sources that count, with the detection that each is matched with."""
     seen = truth[truth["alone_snr"] > NEIGHBOUR_SNR]
-    sources, detections = Matcher().match_positions(seen["x"], seen["y"], found["x_peak"], found["y_peak"])
+    sources, detections = Matcher().match_positions(
+        seen["x"], seen["y"], found["x_peak"], found["y_peak"]
+    )
     joined = truth.loc[seen.index].reset_index(drop=True).add_prefix("true_")
     partner = np.full(len(joined), -1)
     partner[sources] = detections
@@ -150,7 +152,9 @@ def summary(pairs: pd.DataFrame) -> dict[str, float]:
         pull = off * pairs["true_flux"] / pairs["flux_err"]
         row |= {"cov68": float((pull.abs() <= 1).mean()), "cov95": float((pull.abs() <= 2).mean())}
     if "flags" in pairs:
-        row["failed"] = float((pairs["flags"].astype(int) & int(DetectionFlag.FIT_FAILED) > 0).mean())
+        row["failed"] = float(
+            (pairs["flags"].astype(int) & int(DetectionFlag.FIT_FAILED) > 0).mean()
+        )
     return row
 
 
@@ -191,7 +195,9 @@ def largest_moves(batch: BlendBatch, deblender: ProbaUNetDeblender) -> list[floa
             )  # fmt: skip
             # The place of each pixel before the turn.
             row, column = np.mgrid[:size, :size]
-            where = [np.rot90(a, turn)[:, ::-1] if flip else np.rot90(a, turn) for a in (column, row)]
+            where = [
+                np.rot90(a, turn)[:, ::-1] if flip else np.rot90(a, turn) for a in (column, row)
+            ]
             linear = [_plane(np.asarray(a, float)) for a in where]
             places.append(
                 [

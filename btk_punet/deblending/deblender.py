@@ -294,9 +294,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         """Return the light of the detections of each image, and the images of all of them."""
         numbers = np.array([len(found) for found in founds], int)
         together = Candidates.joined(founds) if founds else None
-        deblended = np.zeros(
-            (len(images), self.max_n_sources, *images.shape[1:]), np.float32
-        )
+        deblended = np.zeros((len(images), self.max_n_sources, *images.shape[1:]), np.float32)
         if together is None:
             return [], deblended
         light, models = measure_light(

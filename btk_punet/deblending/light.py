@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from btk.blend_batch import BlendBatch
 
-from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, LightFit, Scenes, SourceFit
+from btk_punet.deblending.light_canvas import Scenes
+from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, LightFit, SourceFit
 from btk_punet.deblending.light_prior import INDEX_MEAN, LightPrior
 from btk_punet.deblending.light_profiles import (
     FLUX,
@@ -167,7 +168,8 @@ def _calibrated(
     )
     flux = parameters[:, FLUX]
     flux_err = np.sqrt(
-        calibration.flux_scale**2 * variance[:, FLUX] + (calibration.flux_floor * flux) ** 2
+        calibration.flux_scale**2 * variance[:, FLUX]
+        + (calibration.flux_floor * flux) ** 2
         + _doubt(found, p_detect)
     )
     moved = np.abs(parameters[:, [X, Y]] - start[:, [X, Y]]).max(axis=1, initial=0)

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
-import galsim
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 
+from btk_punet.deblending.light_canvas import PATCH_SIZES, Box, Canvas, Scenes, shared_part
+from btk_punet.deblending.light_groups import overlapping_groups
 from btk_punet.deblending.light_prior import LightPrior
 from btk_punet.deblending.light_profiles import (
     FLUX,
@@ -27,24 +24,18 @@ from btk_punet.deblending.light_profiles import (
     LOG_INDEX,
     LOG_RADIUS,
     N_PARAMETERS,
+    PatchModel,
     X,
     Y,
-    PatchModel,
     patch_model,
 )
 
-# Sides of the patches [pixel].
-PATCH_SIZES = (24, 32, 48, 64, 96, 128, 192)
 # A patch reaches to where an exponential profile falls below this [background sigma], and these
 # pixels further for the PSF.
 _EDGE_SIGMA, _PSF_REACH_PIXELS = 0.1, 4.0
 # The PSF's wings fold back into the patch: about this share of the flux at 32 pixels, less as 1
 # over the side in larger ones; spread evenly, they are kept below the fraction of a sigma.
 _WINGS_AT_32, _WINGS_SIGMA = 0.03, 0.1
-# Sources of a group that are solved for together, at most: beyond, the weakest links are cut.
-MAX_GROUP = 24
-# Share of their reach within which sources are linked, at first; and where cutting ends.
-_FIRST_LINK, _LEAST_LINK = 0.7, 0.02
 MAX_STEPS = 20
 _FLUX_STEPS = 3
 # Of a group that has arrived: how far the optimum still is, in sigma squared over all parameters.
@@ -68,29 +59,6 @@ _LARGEST_G = 0.9
 _RADIUS_RANGE_PIXELS = (0.05, 100.0)
 # Flux does not fall below this [background sigma], far below what is detected.
 _LEAST_FLUX_SIGMA = 1.0
-# Image, rows and columns of a patch.
-Box: TypeAlias = tuple[int, slice, slice]
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """Images of one band, as the fit sees them.
-
-    Attributes:
-        images: Electrons without background, ``(b, H, W)``.
-        usable: Which pixels have a value, bool ``(b, H, W)``.
-        background: Variance of a pixel without sources [electron^2].
-        psf: The PSF.
-        psf_with_pixel: Whether the PSF holds the pixel already.
-        pixel_scale_arcsec: Pixel size [arcsec].
-    """
-
-    images: np.ndarray
-    usable: np.ndarray
-    background: float
-    psf: galsim.GSObject
-    psf_with_pixel: bool
-    pixel_scale_arcsec: float
 
 
 @dataclass(frozen=True)
@@ -167,7 +135,7 @@ class SourceFit:
         self.canvas = Canvas(scenes)
         self.patch = np.zeros(n, int)
         self.column, self.row = (np.floor(self.start[:, a] + 0.5).astype(int) for a in (X, Y))
-        group = _groups(self.image, self.parameters, self._reach())
+        group = overlapping_groups(self.image, self.parameters, self._reach())
         order = np.argsort(group, kind="stable")
         self.groups = [
             _Group(members)
@@ -179,6 +147,7 @@ class SourceFit:
         self._drawn: list[np.ndarray | None] = [None] * n
 
     def run(self) -> LightFit:
+        """Fit all parameters."""
         active = self.groups
         for _ in range(MAX_STEPS):
             if not active:
@@ -250,7 +219,9 @@ class SourceFit:
         before = self.patch.copy()
         self._choose_patches(active)
         slopes = self._draw(active)
-        boxes = [self._box(source, slope.shape[-1]) for source, slope in zip(active, slopes)]
+        boxes = [
+            self._box(source, slope.shape[-1]) for source, slope in zip(active, slopes, strict=True)
+        ]
         equations = self.prior.equations(self.parameters[active], self.start[active])
         first = 0
         for group in groups:
@@ -319,7 +290,7 @@ class SourceFit:
             matrix[one, :, one] = flat @ slope.reshape(N_PARAMETERS, -1).T
             gradient[one] = flat @ residual.ravel()
             for other in range(one):
-                shared = _shared(box, boxes[other])
+                shared = shared_part(box, boxes[other])
                 if shared is not None:
                     own, its = shared
                     a = weighted[:, own[0], own[1]].reshape(N_PARAMETERS, -1)
@@ -357,7 +328,9 @@ class SourceFit:
             of_sources = of_sources.reshape(n_groups, size, N_PARAMETERS, size, N_PARAMETERS)
             self.covariance[members] = np.moveaxis(of_sources[:, own, :, own], 0, 1)
             fluxes = inverse[:, FLUX::N_PARAMETERS, FLUX::N_PARAMETERS]
-            fluxes = fluxes * scale[:, FLUX::N_PARAMETERS, None] * scale[:, None, FLUX::N_PARAMETERS]
+            fluxes = (
+                fluxes * scale[:, FLUX::N_PARAMETERS, None] * scale[:, None, FLUX::N_PARAMETERS]
+            )
             for group, value, flux in zip(groups, decrement, fluxes, strict=True):
                 group.decrement, group.flux_covariance = value, flux
         step = (step * scale).reshape(n_groups, size, N_PARAMETERS)
@@ -389,115 +362,3 @@ class SourceFit:
         parameters[..., G1] *= shrink
         parameters[..., G2] *= shrink
         return parameters
-
-
-class Canvas:
-    """Data and model of images, with a margin without weight, so that every patch fits."""
-
-    MARGIN = PATCH_SIZES[-1] // 2 + 1
-
-    def __init__(self, scenes: Scenes) -> None:
-        margin = ((0, 0), (self.MARGIN, self.MARGIN), (self.MARGIN, self.MARGIN))
-        usable = scenes.usable
-        data = np.where(usable, scenes.images, 0.0).astype(np.float32)
-        self.data = np.pad(data, margin)
-        self.usable = np.pad(usable.astype(np.float32), margin)
-        self.model = np.zeros(self.data.shape, np.float32)
-        self.background = np.float32(scenes.background)
-
-    def box(self, image: int, column: int, row: int, size: int) -> Box:
-        """Return image, rows and columns of the patch whose pixel ``size // 2`` is a given one."""
-        height, width = self.data.shape[1:]
-        left = min(max(int(column), 0), width - 2 * self.MARGIN) + self.MARGIN - size // 2
-        bottom = min(max(int(row), 0), height - 2 * self.MARGIN) + self.MARGIN - size // 2
-        return int(image), slice(bottom, bottom + size), slice(left, left + size)
-
-    def inside(self, box: Box) -> tuple[Box, tuple[slice, slice]]:
-        """Return where in the image a patch lies, and what part of the patch that is."""
-        image, rows, columns = box
-        places, parts = [], []
-        for line, length in zip((rows, columns), self.data.shape[1:], strict=True):
-            first = max(line.start, self.MARGIN)
-            stop = max(min(line.stop, length - self.MARGIN), first)
-            places.append(slice(first - self.MARGIN, stop - self.MARGIN))
-            parts.append(slice(first - line.start, stop - line.start))
-        return (image, places[0], places[1]), (parts[0], parts[1])
-
-    def add(self, box: Box, patch: np.ndarray) -> None:
-        """Add a patch to the model."""
-        self.model[box] += patch
-
-    def weight_and_residual(
-        self, box: Box
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return inverse variances and data less model of a patch."""
-        model = self.model[box]
-        weight = self.usable[box] / (self.background + np.maximum(model, 0))
-        return weight, self.data[box] - model
-
-    def loss(self, boxes: list[Box]) -> float:
-        """Return minus the logarithm of the Poisson likelihood in the pixels of some patches.
-
-        Less what it is without sources, so that pixels without light add nothing.
-        """
-        image = boxes[0][0]
-        rows, columns = (
-            slice(min(box[a].start for box in boxes), max(box[a].stop for box in boxes))
-            for a in (1, 2)
-        )
-        where = image, rows, columns
-        light = np.maximum(self.model[where], 0)
-        log = np.log1p(light / self.background)
-        each = light - (self.data[where] + self.background) * log
-        return float((self.usable[where] * each).sum(dtype=float))
-
-
-def _shared(
-    one: Box, other: Box
-) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
-    """Return the part that two patches share, in the pixels of each; None where there is none."""
-    rows, columns = (
-        (max(a.start, b.start), min(a.stop, b.stop))
-        for a, b in zip(one[1:], other[1:], strict=True)
-    )
-    if rows[0] >= rows[1] or columns[0] >= columns[1]:
-        return None
-    first, second = (
-        (
-            slice(rows[0] - box[1].start, rows[1] - box[1].start),
-            slice(columns[0] - box[2].start, columns[1] - box[2].start),
-        )
-        for box in (one, other)
-    )
-    return first, second
-
-
-def _groups(image: np.ndarray, parameters: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Return the number of each source's group: those whose light overlaps, cut where too many."""
-    group = np.full(len(image), -1)
-    n_groups, factor = 0, _FIRST_LINK
-    left = np.arange(len(image))
-    while len(left):
-        number = _linked(image[left], parameters[left], factor * reach[left])
-        if factor < _LEAST_LINK:
-            # All on one spot, which no data can tell apart: each for itself.
-            number = np.arange(len(left))
-        small = np.bincount(number)[number] <= MAX_GROUP
-        _, own = np.unique(number[small], return_inverse=True)
-        group[left[small]] = n_groups + own
-        n_groups += own.max(initial=-1) + 1
-        left, factor = left[~small], 0.7 * factor
-    return group
-
-
-def _linked(image: np.ndarray, parameters: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Return numbers of the groups that hang together by circles that overlap."""
-    n = len(image)
-    # Images are set far apart from each other.
-    apart = 1e6
-    places = np.stack([parameters[:, X], parameters[:, Y] + apart * image], axis=1)
-    pairs = KDTree(places).query_pairs(2 * reach.max(initial=0), output_type="ndarray")
-    distance = np.linalg.norm(places[pairs[:, 0]] - places[pairs[:, 1]], axis=1)
-    pairs = pairs[distance < reach[pairs].sum(axis=1)]
-    graph = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(n, n))
-    return connected_components(graph, directed=False)[1]

@@ -174,9 +174,7 @@ def test_btks_metrics_run_on_deblended_images(network):
     )
     found = ProbaUNetDeblender(8, network, n_samples=2, threshold=0.2)(batch)
     true, fitted = [], []
-    for scene, (truth, rows) in enumerate(
-        zip(batch.catalog_list, found.catalog_list, strict=True)
-    ):
+    for scene, (truth, rows) in enumerate(zip(batch.catalog_list, found.catalog_list, strict=True)):
         for source, row in enumerate(truth):
             distance = np.hypot(rows["x_peak"] - row["x_peak"], rows["y_peak"] - row["y_peak"])
             if distance.min() < 2:

@@ -4,14 +4,8 @@ import galsim
 import numpy as np
 import pytest
 
-from btk_punet.deblending.light_fit import (
-    MAX_GROUP,
-    MAX_SHIFT_PIXELS,
-    Canvas,
-    Scenes,
-    SourceFit,
-    _groups,
-)
+from btk_punet.deblending.light_canvas import Scenes
+from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, SourceFit
 from btk_punet.deblending.light_prior import INDEX_MEAN, LightPrior
 from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, PatchModel, X, Y
 
@@ -57,7 +51,9 @@ def fit(images, image, parameters, **options):
 
 
 def test_no_sources():
-    found = SourceFit(scenes(np.zeros((2, 32, 32))), np.zeros(0, int), np.zeros((0, 7)), PRIOR).run()
+    found = SourceFit(
+        scenes(np.zeros((2, 32, 32))), np.zeros(0, int), np.zeros((0, 7)), PRIOR
+    ).run()
     assert found.parameters.shape == (0, N_PARAMETERS)
     assert len(found.converged) == 0
 
@@ -147,32 +143,3 @@ def test_fluxes_alone_for_another_band():
     np.testing.assert_allclose(other.run_fluxes(), truth[:, FLUX], rtol=5e-3)
     np.testing.assert_allclose(other.parameters[:, 1:], dim[:, 1:])
     assert fitted.run().converged.all()
-
-
-def test_groups_by_hand():
-    image = np.array([0, 0, 0, 1])
-    places = sources((1e3, 10, 10), (1e3, 18, 10), (1e3, 50, 10), (1e3, 10, 10))
-    group = _groups(image, places, np.full(4, 6.0))  # that overlap within 0.7 of 12
-    assert group[0] == group[1]
-    assert len(set(group[[0, 2, 3]])) == 3
-
-
-def test_a_crowd_is_cut():
-    place = np.arange(200) * 3.0
-    crowd = np.stack([np.full(200, 1e3), place, place, *np.zeros((4, 200))], axis=1)
-    group = _groups(np.zeros(200, int), crowd, np.full(200, 10.0))
-    assert np.bincount(group).max() <= MAX_GROUP
-    assert (group >= 0).all()
-
-
-def test_twins_at_one_place_end_in_groups_too():
-    same = np.tile(sources((1e3, 10, 10)), (MAX_GROUP + 10, 1))
-    group = _groups(np.zeros(len(same), int), same, np.full(len(same), 6.0))
-    assert np.bincount(group).max() <= MAX_GROUP
-
-
-def test_canvas_cuts_patches_at_the_image():
-    canvas = Canvas(scenes(np.zeros((1, 20, 30))))
-    place, part = canvas.inside(canvas.box(0, 28, 3, 24))
-    assert place == (0, slice(0, 15), slice(16, 30))
-    assert part == (slice(9, 24), slice(0, 14))

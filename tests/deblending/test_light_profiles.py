@@ -113,7 +113,9 @@ def test_derivatives_are_those_of_the_image(psf):
         up, down = parameters.copy(), parameters.copy()
         up[0, axis] += step
         down[0, axis] -= step
-        change = model.images(up, place, place)[0].astype(float) - model.images(down, place, place)[0]
+        change = (
+            model.images(up, place, place)[0].astype(float) - model.images(down, place, place)[0]
+        )
         expected = change / (2 * step)
         np.testing.assert_allclose(slopes[axis], expected, atol=6e-3 * np.abs(expected).max())
 
