@@ -111,6 +111,9 @@ def kron(batch: BlendBatch) -> list[pd.DataFrame]:
         )  # fmt: skip
         names = ("x", "y", "a", "b", "theta")
         x, y, a, b, theta = (np.array(found[name]) for name in names)
+        # Rounding leaves some of them outside of what SEP takes.
+        theta, b = np.clip(theta, -np.pi / 2, np.pi / 2), np.maximum(b, 0.1)
+        a = np.maximum(a, b)
         own = {"segmap": labels, "seg_id": np.arange(1, len(found) + 1)}
         radius, _ = sep.kron_radius(image, x, y, a, b, theta, 6.0, **own)
         radius = np.maximum(np.nan_to_num(radius), 1e-3)

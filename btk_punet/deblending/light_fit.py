@@ -144,6 +144,7 @@ class SourceFit:
         ]
         for own in self.groups:
             own.parameters = self.parameters[own.members].copy()
+        self._models: dict[int, PatchModel] = {}
         self._drawn: list[np.ndarray | None] = [None] * n
 
     def run(self) -> LightFit:
@@ -270,8 +271,13 @@ class SourceFit:
         return slopes
 
     def _patch_model(self, size: int) -> PatchModel:
-        scenes = self.scenes
-        return patch_model(scenes.psf, scenes.pixel_scale_arcsec, int(size), scenes.psf_with_pixel)
+        # Here too: to look a PSF up that is another, equal object takes milliseconds.
+        if size not in self._models:
+            scenes = self.scenes
+            self._models[size] = patch_model(
+                scenes.psf, scenes.pixel_scale_arcsec, int(size), scenes.psf_with_pixel
+            )
+        return self._models[size]
 
     def _box(self, source: int, size: int) -> Box:
         return self.canvas.box(self.image[source], self.column[source], self.row[source], size)

@@ -29,7 +29,7 @@ _N_INDICES = 28
 _TABLE_MARGIN = 2  # nodes beyond the range, for the interpolation
 # Wave numbers of the table [1 / half-light radius]: below, all transforms are 1; above, only
 # profiles far larger than any image have light.
-_WAVE_RANGE, _N_WAVES = (1e-3, 1e3), 1024
+_WAVE_RANGE, _N_WAVES = (1e-3, 1e3), 640
 # Fourier modes below this fraction of the PSF's flux are left out.
 _PSF_MODE_THRESHOLD = 1e-3
 
