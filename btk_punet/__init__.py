@@ -34,6 +34,7 @@ _HOME = {
     "SourceExtractorDeblender": "deblending.source_extractor",
     "Scarlet2Deblender": "deblending.scarlet2",
     "limit_snr": "evaluation.limit",
+    "limit_errors": "evaluation.limit_errors",
     "Matcher": "evaluation.matching",
     "batch_tables": "evaluation.tables",
     "Completeness": "evaluation.metrics",

@@ -97,7 +97,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             one by one, but with lower ``p_detect``. Weights given as a `ProbaUNet` have none.
         light: Whether to fit the sources to the pixels, from the network's centres. If not, places
             are those of the network, total fluxes, sizes and shapes NaN, and there are no
-            ``deblended_images``; that saves a third of the time.
+            ``deblended_images``; that saves about half of the time.
 
     Raises:
         InputError: A parameter is out of its range.

@@ -98,7 +98,8 @@ def measure_light(
     """
     survey = blend_batch.survey
     scale = pixel_scale_arcsec(survey)
-    sigma = np.sqrt(_scenes(blend_batch, images, usable, band).background)
+    scenes = _scenes(blend_batch, images, usable, band)
+    sigma = float(np.sqrt(scenes.background))
     filt = survey.get_filter(survey.available_filters[band])
     prior = LightPrior(float(magnitude(np.array(1.0), filt)), scale, _LEAST_FLUX_SIGMA * sigma)
     start = np.zeros((len(x), N_PARAMETERS))
@@ -106,7 +107,6 @@ def measure_light(
     start[:, X], start[:, Y] = x, y
     start[:, LOG_RADIUS] = prior.log_radius(start[:, FLUX])
     start[:, LOG_INDEX] = np.log(INDEX_MEAN)
-    scenes = _scenes(blend_batch, images, usable, band)
     fit = SourceFit(scenes, image, start, prior)
     found = fit.run()
     light = _calibrated(found, start, sigma, p_detect, calibration, scale)

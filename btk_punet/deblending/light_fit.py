@@ -30,9 +30,9 @@ from btk_punet.deblending.light_profiles import (
     patch_model,
 )
 
-# A patch reaches to where an exponential profile falls below this [background sigma], and these
-# pixels further for the PSF.
-_EDGE_SIGMA, _PSF_REACH_PIXELS = 0.1, 4.0
+# A patch reaches to where an exponential profile falls below this [background sigma], and further
+# by so many sigma of the Gaussian that peaks as the PSF does.
+_EDGE_SIGMA, _PSF_REACH_SIGMA = 0.1, 5.0
 # The PSF's wings fold back into the patch: about this share of the flux at 32 pixels, less as 1
 # over the side in larger ones; spread evenly, they are kept below the fraction of a sigma.
 _WINGS_AT_32, _WINGS_SIGMA = 0.03, 0.1
@@ -135,6 +135,8 @@ class SourceFit:
         self.canvas = Canvas(scenes)
         self.patch = np.zeros(n, int)
         self.column, self.row = (np.floor(self.start[:, a] + 0.5).astype(int) for a in (X, Y))
+        self._models: dict[int, PatchModel] = {}
+        self.psf_reach = self._psf_reach() if n else 0.0
         group = overlapping_groups(self.image, self.parameters, self._reach())
         order = np.argsort(group, kind="stable")
         self.groups = [
@@ -144,7 +146,6 @@ class SourceFit:
         ]
         for own in self.groups:
             own.parameters = self.parameters[own.members].copy()
-        self._models: dict[int, PatchModel] = {}
         self._drawn: list[np.ndarray | None] = [None] * n
 
     def run(self) -> LightFit:
@@ -197,13 +198,21 @@ class SourceFit:
         lowest[:, LOG_INDEX], highest[:, LOG_INDEX] = np.log(INDEX_RANGE)
         return lowest, highest
 
+    def _psf_reach(self) -> float:
+        """Return how far the PSF shines [pixel]."""
+        size = PATCH_SIZES[1]
+        star = np.array([[1.0, size // 2, size // 2, *np.log(_RADIUS_RANGE_PIXELS[:1]), 0, 0, 0]])
+        place = np.full(1, size // 2)
+        peak = self._patch_model(size).images(star, place, place).max()
+        return _PSF_REACH_SIGMA / np.sqrt(2 * np.pi * peak)
+
     def _reach(self) -> np.ndarray:
         """Return how far from its centre each source shines [pixel]."""
         radius = np.exp(self.parameters[:, LOG_RADIUS])
         peak = self.parameters[:, FLUX] * 0.45 / radius**2  # of an exponential profile
         scale_length = radius / 1.678
         beyond = np.log(np.maximum(peak / (_EDGE_SIGMA * self.sigma), 1.0))
-        return scale_length * beyond + _PSF_REACH_PIXELS
+        return scale_length * beyond + self.psf_reach
 
     def _choose_patches(self, active: np.ndarray) -> None:
         """Give each source a patch that holds its light; patches only grow."""

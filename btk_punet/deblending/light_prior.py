@@ -23,8 +23,9 @@ from btk_punet.deblending.light_profiles import (
 # Mean of log10(half-light radius / arcsec) at magnitude m, slope * (m - 24) + value: that of the
 # skew normal law of the population (`simulation.catalog`); its scatter [dex] a little wider.
 RADIUS_SLOPE_DEX, RADIUS_AT_24_DEX, RADIUS_SCATTER_DEX = -0.0997, -0.596, 0.20
-# Geometric mean and scatter (of the natural logarithm) of the Sersic index.
-INDEX_MEAN, INDEX_SCATTER = 1.5, 0.5
+# Geometric mean and scatter (of the natural logarithm) of the Sersic index: that of single profiles
+# is 1.2, and those with a bulge look like one of about 1.9; with it total fluxes are unbiased.
+INDEX_MEAN, INDEX_SCATTER = 1.6, 0.5
 # Scatter of each component of the ellipticity g.
 G_SCATTER = 0.25
 # How far a centre may lie from where the search began [pixel]; far more than the network's error.
