@@ -25,6 +25,7 @@ from .evaluation.runs.uniformity import UniformityDisplay as UniformityDisplay
 from .evaluation.runs.uniformity import uniformity as uniformity
 from .evaluation.scoring.batch import batch_tables as batch_tables
 from .evaluation.scoring.limit import limit_snr as limit_snr
+from .evaluation.scoring.limit_errors import limit_errors as limit_errors
 from .evaluation.scoring.matched import MatchedBatch as MatchedBatch
 from .evaluation.scoring.matching import Matcher as Matcher
 from .evaluation.statistics.counts import count_transform as count_transform

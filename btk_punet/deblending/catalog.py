@@ -1,14 +1,25 @@
 """The catalog of a network's detections in one image: positions, probabilities, photometry."""
 
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
 from btk.survey import Filter
+from scipy import ndimage
 
 from btk_punet.deblending.base import footprint_flags, sky_arcsec
+from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
+from btk_punet.deblending.light import Light
 from btk_punet.deblending.recipe import DetectionRecipe
 from btk_punet.simulation.survey import magnitude
+
+MAGNITUDES_PER_LOG = 2.5 / math.log(10)
+_EIGHT_CONNECTED = np.ones((3, 3), int)
 
 
 def position_errors(candidates: Candidates, recipe: DetectionRecipe) -> list[np.ndarray]:
@@ -17,62 +28,125 @@ def position_errors(candidates: Candidates, recipe: DetectionRecipe) -> list[np.
     return [recipe.position_scale * np.sqrt(v) for v in variances]
 
 
+@dataclass(frozen=True)
+class FootprintLight:
+    """What the pixels of the footprints of an image's detections sum up to.
+
+    Attributes:
+        flux: Electrons, a pixel of several sources shared evenly among them, ``(n,)``.
+        flux_err: Its standard deviation.
+        n_pixels: Number of pixels of each footprint.
+        overlap: Largest probability of class 2 in it.
+        blend_id: Number of the part that hangs together, 8-connected, to which it belongs.
+        flags: Bits of `DetectionFlag`.
+    """
+
+    flux: np.ndarray
+    flux_err: np.ndarray
+    n_pixels: np.ndarray
+    overlap: np.ndarray
+    blend_id: np.ndarray
+    flags: np.ndarray
+
+    @classmethod
+    def measure(
+        cls,
+        covered: np.ndarray,
+        image: np.ndarray,
+        usable: np.ndarray,
+        class_probability: np.ndarray,
+        variance: float,
+    ) -> FootprintLight:
+        """Sum up the light in footprints.
+
+        Args:
+            covered: The footprints, bool ``(n, H, W)``.
+            image: The band in which light is measured [electron], ``(H, W)``.
+            usable: Which pixels have a value, bool ``(H, W)``.
+            class_probability: ``(3, H, W)``.
+            variance: Of the band's background [electron^2].
+        """
+        # Pixel by pixel of the footprints: arrays of all detections by the image would fill the
+        # memory for a large field.
+        owner, row, column = pixels = np.nonzero(covered)
+        n = len(covered)
+
+        def total(values: np.ndarray) -> np.ndarray:
+            # Of no pixels, bincount gives integers.
+            return np.bincount(owner, values, n).astype(float)
+
+        light = np.where(usable, image, 0.0)[row, column]
+        owners = covered.sum(axis=0)
+        share = 1 / owners[row, column]
+        overlap = np.zeros(n)
+        np.maximum.at(overlap, owner, class_probability[2, row, column])
+        part, _ = ndimage.label(owners > 0, _EIGHT_CONNECTED)
+        blend_id = np.zeros(n, int)
+        blend_id[owner] = part[row, column] - 1
+        return cls(
+            total(share * light),
+            np.sqrt(total(share**2 * (variance + np.maximum(light, 0)))),
+            np.bincount(owner, minlength=n),
+            overlap,
+            blend_id,
+            footprint_flags(pixels, n, usable),
+        )
+
+
 def detection_catalog(
     found: Candidates,
-    covered: np.ndarray,
-    image: np.ndarray,
-    usable: np.ndarray,
-    class_probability: np.ndarray,
+    footprint: FootprintLight,
+    light: Light | None,
     recipe: DetectionRecipe,
     band: Filter,
-    variance: float,
     wcs: WCS,
 ) -> Table:
     """Return the catalog of one image, as `ProbaUNetDeblender` describes it.
 
     Args:
-        found: Its detections.
-        covered: Their footprints, bool ``(n, H, W)``.
-        image: The band in which light is measured [electron], ``(H, W)``.
-        usable: Which pixels have a value, bool ``(H, W)``.
-        class_probability: ``(3, H, W)``.
+        found: Its detections, at the places that the network gives.
+        footprint: The light in their footprints.
+        light: Their light by the fit; None if there was none.
         recipe: Calibration of the weights.
-        band: The band.
-        variance: Of its background [electron^2].
+        band: The band in which light is measured.
         wcs: World coordinates of the image.
     """
-    # Pixel by pixel of the footprints: arrays of all detections by the image would fill the
-    # memory for a large field.
-    owner, row, column = pixels = np.nonzero(covered)
-
-    def total(values: np.ndarray) -> np.ndarray:
-        # Of no pixels, bincount gives integers.
-        return np.bincount(owner, values, len(covered)).astype(float)
-
-    light = np.where(usable, image, 0.0)[row, column]
-    share = 1 / covered.sum(axis=0)[row, column]
-    flux = total(share * light)
-    flux_variance = total(share**2 * (variance + np.maximum(light, 0)))
-    overlap = np.zeros(len(covered))
-    np.maximum.at(overlap, owner, class_probability[2, row, column])
-    ra, dec = sky_arcsec(wcs, found.x, found.y)
+    nothing = np.full(len(found), np.nan)
+    x, y = found.x, found.y
     x_err, y_err = position_errors(found, recipe)
-    positive = np.where(flux > 0, flux, 1)
-
+    flux = flux_err = radius = g1 = g2 = nothing
+    flags = footprint.flags
+    if light is not None:
+        failed = light.failed
+        x, y = np.where(failed, x, light.x), np.where(failed, y, light.y)
+        x_err, y_err = np.where(failed, x_err, light.x_err), np.where(failed, y_err, light.y_err)
+        flux = np.where(failed, footprint.flux, light.flux)
+        flux_err = np.where(failed, footprint.flux_err, light.flux_err)
+        radius = np.where(failed, np.nan, light.half_light_radius_arcsec)
+        g1, g2 = np.where(failed, np.nan, light.g1), np.where(failed, np.nan, light.g2)
+        flags = flags | np.where(failed, int(DetectionFlag.FIT_FAILED), 0)
+    ra, dec = sky_arcsec(wcs, x, y)
+    positive = np.where(flux > 0, flux, np.nan)
     return Table(
         {
             "ra": ra,
             "dec": dec,
-            "x_peak": found.x,
-            "y_peak": found.y,
+            "x_peak": x,
+            "y_peak": y,
             "x_err": x_err,
             "y_err": y_err,
             "p_detect": found.mass,
-            "p_blend": recipe.p_blend(overlap),
+            "p_blend": recipe.p_blend(footprint.overlap),
             "flux": flux,
-            "flux_err": np.sqrt(flux_variance),
+            "flux_err": flux_err,
             f"mag_{band.name}": np.where(flux > 0, magnitude(positive, band), np.nan),
-            "n_pixels": np.bincount(owner, minlength=len(covered)),
-            "flags": footprint_flags(pixels, len(covered), usable),
+            f"mag_err_{band.name}": MAGNITUDES_PER_LOG * flux_err / positive,
+            "flux_iso": footprint.flux,
+            "half_light_radius": radius,
+            "e1": g1,
+            "e2": g2,
+            "n_pixels": footprint.n_pixels,
+            "blend_id": footprint.blend_id,
+            "flags": flags,
         }
     )

@@ -19,4 +19,4 @@ class DetectionFlag(enum.IntFlag):
     """The footprint touches the border of the image, so part of the source may be outside."""
 
     FIT_FAILED = 8
-    """The model of the source could not be fitted: the row holds its peak, and no light."""
+    """No model could be fitted: the place is that of the peak, and the flux no total flux."""

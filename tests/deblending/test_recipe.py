@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from btk_punet.deblending.recipe import RECIPE_FILES, DetectionRecipe, LogitLine, reweighted
+from btk_punet.deblending.recipe import (
+    RECIPE_FILES,
+    DetectionRecipe,
+    LightCalibration,
+    LogitLine,
+    reweighted,
+)
 from btk_punet.errors import InputError
 
 
@@ -120,6 +126,7 @@ def test_a_folder_without_recipe_changes_nothing(tmp_path):
     [
         DetectionRecipe(),
         DetectionRecipe(LogitLine(0.7, -0.1), LogitLine(1.3, 0.2), 1.1, 0.1, (0.14, 0.2)),
+        DetectionRecipe(light=LightCalibration(1.2, 0.03, 1.3, 0.04)),
     ],
 )
 def test_saved_and_loaded(recipe, tmp_path):
@@ -152,6 +159,8 @@ def test_recipes_for_smooth_and_structured_galaxies_lie_side_by_side(tmp_path):
         {"pixel_scale_arcsec": "fine"},
         {"psf_fwhm_arcsec": [0.1]},
         {"colour": 3},
+        {"light": {"flux": 1}},
+        {"light": 3},
     ],
 )
 def test_a_damaged_file_is_named(change, tmp_path):
@@ -169,6 +178,15 @@ def test_a_key_that_is_missing_is_named(tmp_path):
     (tmp_path / RECIPE_FILES["smooth"]).write_text("{}")
     with pytest.raises(InputError, match="KeyError"):
         DetectionRecipe.load(tmp_path)
+
+
+def test_a_file_without_light_has_the_default(tmp_path):
+    DetectionRecipe(light=LightCalibration(flux_scale=7.0)).save(tmp_path)
+    path = tmp_path / RECIPE_FILES["smooth"]
+    content = json.loads(path.read_text())
+    del content["light"]
+    path.write_text(json.dumps(content))
+    assert DetectionRecipe.load(tmp_path).light == LightCalibration()
 
 
 def test_reweighting_by_hand():

@@ -7,6 +7,7 @@ from btk_punet.evaluation.studies.detection.found import Found
 from btk_punet.evaluation.studies.detection.result import Result
 from btk_punet.evaluation.studies.equal_purity.study import EqualPurity
 from btk_punet.evaluation.studies.gallery.study import Gallery
+from btk_punet.evaluation.studies.light import Light
 from btk_punet.evaluation.studies.outlines.study import Outlines
 from btk_punet.evaluation.studies.positions import Positions
 from btk_punet.evaluation.studies.probabilities.study import Probabilities
@@ -17,6 +18,7 @@ STUDIES: tuple[type[Study], ...] = (
     FalseDetections,
     EqualPurity,
     Positions,
+    Light,
     Blends,
     Outlines,
     Probabilities,

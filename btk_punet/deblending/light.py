@@ -1,0 +1,213 @@
+"""Place, total flux, size and shape of detections, and each source's image: a fit to the pixels.
+
+The centres come from the network. From there all sources of a scene are fitted together, each with
+a Sersic profile seen through the survey's PSF (`light_fit`), and neighbours share the light by
+their profiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from btk.blend_batch import BlendBatch
+
+from btk_punet.deblending.light_canvas import Scenes
+from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, LightFit, SourceFit
+from btk_punet.deblending.light_prior import INDEX_MEAN, LightPrior
+from btk_punet.deblending.light_profiles import (
+    FLUX,
+    G1,
+    G2,
+    LOG_INDEX,
+    LOG_RADIUS,
+    N_PARAMETERS,
+    X,
+    Y,
+    as_profile,
+)
+from btk_punet.deblending.recipe import LightCalibration
+from btk_punet.simulation.survey import background_variance, magnitude, pixel_scale_arcsec
+
+# A source of less flux than this [sigma of a pixel] has no size of its own to speak of.
+_LEAST_FLUX_SIGMA = 10.0
+
+
+@dataclass(frozen=True)
+class Light:
+    """What is known of the light of ``m`` sources.
+
+    Attributes:
+        x: Column of the centre [pixel], ``(m,)``.
+        y: Row of the centre [pixel].
+        x_err: Half-width that holds 68% of the true columns [pixel].
+        y_err: The same of the rows.
+        flux: Total flux [electron].
+        flux_err: Half-width that holds 68% of the true fluxes [electron].
+        half_light_radius_arcsec: Of the circle with the area of the ellipse that holds half of
+            the light, before the PSF.
+        g1: Ellipticity, GalSim's g, along the axes.
+        g2: The same along the diagonals.
+        failed: Whether there is no fit; then nothing else is to be used.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_err: np.ndarray
+    y_err: np.ndarray
+    flux: np.ndarray
+    flux_err: np.ndarray
+    half_light_radius_arcsec: np.ndarray
+    g1: np.ndarray
+    g2: np.ndarray
+    failed: np.ndarray
+
+    def take(self, rows: np.ndarray | slice) -> Light:
+        """Return some of the sources."""
+        return Light(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+
+def measure_light(
+    blend_batch: BlendBatch,
+    images: np.ndarray,
+    usable: np.ndarray,
+    band: int,
+    image: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    flux: np.ndarray,
+    p_detect: np.ndarray,
+    calibration: LightCalibration,
+) -> tuple[Light, SourceImages]:
+    """Fit the sources of some images.
+
+    Args:
+        blend_batch: Batch that the images are of: survey and PSF.
+        images: Electrons, ``(b, bands, H, W)``.
+        usable: Which pixels have a value, bool ``(b, H, W)``.
+        band: Which band is fitted.
+        image: Number of the image of each source, ``(m,)``.
+        x: Column of its centre [pixel], to begin with.
+        y: Row of its centre.
+        flux: Its flux [electron], to begin with.
+        p_detect: Probability that it is there.
+        calibration: Of the errors.
+
+    Returns:
+        What is known of each source, and their images.
+    """
+    survey = blend_batch.survey
+    scale = pixel_scale_arcsec(survey)
+    scenes = _scenes(blend_batch, images, usable, band)
+    sigma = float(np.sqrt(scenes.background))
+    filt = survey.get_filter(survey.available_filters[band])
+    prior = LightPrior(float(magnitude(np.array(1.0), filt)), scale, _LEAST_FLUX_SIGMA * sigma)
+    start = np.zeros((len(x), N_PARAMETERS))
+    start[:, FLUX] = np.maximum(flux, _LEAST_FLUX_SIGMA * sigma)
+    start[:, X], start[:, Y] = x, y
+    start[:, LOG_RADIUS] = prior.log_radius(start[:, FLUX])
+    start[:, LOG_INDEX] = np.log(INDEX_MEAN)
+    fit = SourceFit(scenes, image, start, prior)
+    found = fit.run()
+    light = _calibrated(found, start, sigma, p_detect, calibration, scale)
+    others = []
+    for other in range(images.shape[1]):
+        if other != band:
+            fixed = SourceFit(
+                _scenes(blend_batch, images, usable, other), image, found.parameters, prior
+            )
+            fixed.run_fluxes()
+            others.append((other, fixed))
+    return light, SourceImages([(band, fit), *others], light.failed)
+
+
+class SourceImages:
+    """The images of fitted sources, in all bands."""
+
+    def __init__(self, fits: list[tuple[int, SourceFit]], failed: np.ndarray) -> None:
+        self._fits, self._failed = fits, failed
+
+    def draw(self, where: np.ndarray, target: np.ndarray) -> None:
+        """Write the images of sources into an array.
+
+        Args:
+            where: Which of an image's sources each is, ``(m,)``.
+            target: Electrons, float32 ``(b, sources, bands, H, W)``, zeros at first.
+        """
+        for band, fit in self._fits:
+            for source, (image, rows, columns), pixels in fit.images():
+                if not self._failed[source]:
+                    target[image, where[source], band, rows, columns] = pixels
+
+
+def _scenes(blend_batch: BlendBatch, images: np.ndarray, usable: np.ndarray, band: int) -> Scenes:
+    survey = blend_batch.survey
+    filt = survey.get_filter(survey.available_filters[band])
+    scale = pixel_scale_arcsec(survey)
+    psf, with_pixel = as_profile(blend_batch.psf[band], scale)
+    return Scenes(
+        images[:, band], usable, background_variance(survey, filt), psf, with_pixel, scale
+    )
+
+
+def _calibrated(
+    found: LightFit,
+    start: np.ndarray,
+    sigma: float,
+    p_detect: np.ndarray,
+    calibration: LightCalibration,
+    scale_arcsec: float,
+) -> Light:
+    """Return a fit in the units of the catalog, with errors that hold 68%."""
+    parameters, covariance = found.parameters, found.covariance
+    variance = np.einsum("mii->mi", covariance)
+    radius = np.exp(parameters[:, LOG_RADIUS])
+    floor = calibration.place_floor_radii * radius
+    x_err, y_err = (
+        np.sqrt(calibration.place_scale**2 * variance[:, axis] + floor**2) for axis in (X, Y)
+    )
+    flux = parameters[:, FLUX]
+    flux_err = np.sqrt(
+        calibration.flux_scale**2 * variance[:, FLUX]
+        + (calibration.flux_floor * flux) ** 2
+        + _doubt(found, p_detect)
+    )
+    moved = np.abs(parameters[:, [X, Y]] - start[:, [X, Y]]).max(axis=1, initial=0)
+    known = variance[:, [FLUX, X, Y]]
+    failed = (
+        ~found.converged
+        | ~np.isfinite(parameters).all(axis=1)
+        | ~((known > 0) & (known < np.inf)).all(axis=1)
+        | (moved > MAX_SHIFT_PIXELS - 1e-6)
+        | (flux <= sigma)
+    )
+    return Light(
+        parameters[:, X],
+        parameters[:, Y],
+        x_err,
+        y_err,
+        flux,
+        flux_err,
+        radius * scale_arcsec,
+        parameters[:, G1],
+        parameters[:, G2],
+        failed,
+    )
+
+
+def _doubt(found: LightFit, p_detect: np.ndarray) -> np.ndarray:
+    """Return the variance of each flux for not knowing which of its neighbours are there.
+
+    Without a neighbour j a flux would be larger by ``-C_ij / C_jj F_j``, with the covariance of
+    the fluxes: what a Gaussian says of one value when another is known to be 0. With probability
+    p of the neighbour that has the variance ``p (1 - p)`` times the square.
+    """
+    variance = np.zeros(len(found.parameters))
+    for members, covariance in zip(found.groups, found.flux_covariance, strict=True):
+        if len(members) > 1:
+            flux, p = found.parameters[members, FLUX], p_detect[members]
+            own = np.diag(covariance)
+            change = covariance / np.where(own > 0, own, 1) * flux
+            np.fill_diagonal(change, 0)
+            variance[members] = (p * (1 - p) * change**2).sum(axis=1)
+    return variance

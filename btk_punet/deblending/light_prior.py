@@ -1,0 +1,97 @@
+"""What is known of a source's size, shape and profile before it is seen: Euclid's population.
+
+Faint sources say little of their size and profile, and their total flux hangs on both. The priors
+are Gaussians in the parameters of the fit, as wide as the population.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from btk_punet.deblending.light_profiles import (
+    FLUX,
+    G1,
+    G2,
+    LOG_INDEX,
+    LOG_RADIUS,
+    N_PARAMETERS,
+    X,
+    Y,
+)
+
+# Mean of log10(half-light radius / arcsec) at magnitude m, slope * (m - 24) + value: that of the
+# skew normal law of the population (`simulation.catalog`); its scatter [dex] a little wider.
+RADIUS_SLOPE_DEX, RADIUS_AT_24_DEX, RADIUS_SCATTER_DEX = -0.0997, -0.596, 0.20
+# Geometric mean and scatter (of the natural logarithm) of the Sersic index: that of single profiles
+# is 1.2, and those with a bulge look like one of about 1.9; with it total fluxes are unbiased.
+INDEX_MEAN, INDEX_SCATTER = 1.6, 0.5
+# Scatter of each component of the ellipticity g.
+G_SCATTER = 0.25
+# How far a centre may lie from where the search began [pixel]; far more than the network's error.
+PLACE_SCATTER_PIXELS = 2.0
+
+_MAGNITUDE = 2.5 / math.log(10)
+
+
+@dataclass(frozen=True)
+class LightPrior:
+    """Priors of the parameters of a source.
+
+    Attributes:
+        zeropoint: Magnitude of a source of one electron in the whole exposure.
+        pixel_scale_arcsec: Pixel size [arcsec].
+        least_flux: Of fainter sources than this [electron] the size is that of this flux: what
+            they are is noise.
+    """
+
+    zeropoint: float
+    pixel_scale_arcsec: float
+    least_flux: float
+
+    def log_radius(self, flux: np.ndarray) -> np.ndarray:
+        """Return the mean logarithm of the half-light radius [pixel] of sources of a flux."""
+        magnitude = self.zeropoint - _MAGNITUDE * np.log(np.maximum(flux, 1.0))
+        dex = RADIUS_SLOPE_DEX * (magnitude - 24) + RADIUS_AT_24_DEX
+        return dex * math.log(10) - math.log(self.pixel_scale_arcsec)
+
+    def equations(
+        self, parameters: np.ndarray, start: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return minus the prior's logarithm, and the derivatives that a step needs.
+
+        Args:
+            parameters: ``(..., 7)``.
+            start: Where the search began, ``(..., 7)``.
+
+        Returns:
+            Minus the logarithm ``(...)``, minus its gradient ``(..., 7)``, and its second
+            derivatives ``(..., 7, 7)``.
+        """
+        flux = np.maximum(parameters[..., FLUX], self.least_flux)
+        gradient = np.zeros(parameters.shape)
+        curvature = np.zeros((*parameters.shape, N_PARAMETERS))
+
+        # The mean radius grows with the flux, so that both feel it.
+        width = RADIUS_SCATTER_DEX * math.log(10)
+        slope = -RADIUS_SLOPE_DEX * math.log(10) * _MAGNITUDE / flux / width
+        slope = np.where(parameters[..., FLUX] > self.least_flux, slope, 0.0)
+        off = (parameters[..., LOG_RADIUS] - self.log_radius(flux)) / width
+        loss = 0.5 * off**2
+        gradient[..., LOG_RADIUS] = -off / width
+        gradient[..., FLUX] = off * slope
+        curvature[..., LOG_RADIUS, LOG_RADIUS] = 1 / width**2
+        curvature[..., FLUX, FLUX] = slope**2
+        curvature[..., FLUX, LOG_RADIUS] = curvature[..., LOG_RADIUS, FLUX] = -slope / width
+
+        for axis, mean, scatter in (
+            (G1, 0.0, G_SCATTER),
+            (G2, 0.0, G_SCATTER),
+            (LOG_INDEX, math.log(INDEX_MEAN), INDEX_SCATTER),
+            (X, start[..., X], PLACE_SCATTER_PIXELS),
+            (Y, start[..., Y], PLACE_SCATTER_PIXELS),
+        ):
+            loss += 0.5 * ((parameters[..., axis] - mean) / scatter) ** 2
+            gradient[..., axis] = (mean - parameters[..., axis]) / scatter**2
+            curvature[..., axis, axis] = 1 / scatter**2
+        return loss, gradient, curvature

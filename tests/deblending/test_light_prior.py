@@ -1,0 +1,53 @@
+"""The priors of the fit: derivatives, and the population that they stand for."""
+
+import numpy as np
+import pytest
+
+from btk_punet.deblending.light_prior import G_SCATTER, RADIUS_SCATTER_DEX, LightPrior
+from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS
+from btk_punet.simulation.catalog import EuclidCatalog, half_light_radius_arcsec
+
+PRIOR = LightPrior(zeropoint=32.8, pixel_scale_arcsec=0.1, least_flux=120.0)
+
+
+def test_no_sources():
+    loss, gradient, curvature = PRIOR.equations(np.zeros((0, 7)), np.zeros((0, 7)))
+    assert loss.shape == (0,)
+    assert gradient.shape == (0, N_PARAMETERS)
+    assert curvature.shape == (0, N_PARAMETERS, N_PARAMETERS)
+
+
+@pytest.mark.parametrize("flux", [3000.0, 50.0])
+def test_gradient_is_that_of_the_loss(flux):
+    at = np.array([flux, 30.2, 31.4, 0.9, 0.2, -0.1, 0.8])
+    start = np.array([1000.0, 30.0, 31.0, 0.0, 0.0, 0.0, 0.0])
+    _, gradient, _ = PRIOR.equations(at, start)
+    for axis, step in enumerate([1.0] + 6 * [1e-5]):
+        change = np.eye(N_PARAMETERS)[axis] * step
+        up, down = (PRIOR.equations(at + sign * change, start)[0] for sign in (1, -1))
+        assert gradient[axis] == pytest.approx(-(up - down) / (2 * step), rel=1e-3, abs=1e-9)
+
+
+def test_curvature_by_hand():
+    at = np.array([3000.0, 30.0, 31.0, 0.9, 0.0, 0.0, 0.0])
+    _, _, curvature = PRIOR.equations(at, at)
+    np.testing.assert_allclose(curvature, curvature.T)
+    assert np.linalg.eigvalsh(curvature).min() > -1e-12
+    assert curvature[4, 4] == pytest.approx(G_SCATTER**-2)
+    assert curvature[LOG_RADIUS, LOG_RADIUS] == pytest.approx(
+        (RADIUS_SCATTER_DEX * np.log(10)) ** -2
+    )
+    # A tenfold flux, 2.5 mag, is a radius larger by 0.25 dex: the two go together.
+    ratio = -curvature[FLUX, LOG_RADIUS] / curvature[LOG_RADIUS, LOG_RADIUS]
+    assert ratio * 3000.0 == pytest.approx(0.25, abs=0.005)
+
+
+def test_sizes_are_those_of_the_population():
+    table = EuclidCatalog.simulate(20_000, seed=8).table
+    radius = np.log(half_light_radius_arcsec(table) / PRIOR.pixel_scale_arcsec)
+    flux = 10 ** (-0.4 * (table["IE_ab"] - PRIOR.zeropoint))
+    off = radius - PRIOR.log_radius(flux)
+    for low in (22, 23, 24, 25):
+        some = np.asarray(off[(table["IE_ab"] >= low) & (table["IE_ab"] < low + 1)])
+        assert abs(some.mean()) < 0.05
+        assert some.std() < RADIUS_SCATTER_DEX * np.log(10) * 1.35
