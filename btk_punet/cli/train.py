@@ -41,6 +41,9 @@ def add(commands) -> None:
     changes.add_argument("--survey", help="euclid, or one of BTK's surveys, with --catalog")
     changes.add_argument("--catalog", help="CatSim-like table to draw for one of BTK's surveys")
     changes.add_argument(
+        "--real-galaxies", metavar="FILE", help="images of real galaxies (.npz) to draw, too"
+    )
+    changes.add_argument(
         "--initial-weights",
         metavar="MODEL",
         help="start from these: folder of a network built alike, or a preset's name",
@@ -66,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         config = TrainingConfig.from_preset(options.preset)
     names = (
         "n_stamps", "batch_size", "stamp_size", "learning_rate", "n_galaxies", "precision",
-        "survey", "catalog", "initial_weights", "seed",
+        "survey", "catalog", "real_galaxies", "initial_weights", "seed",
     )  # fmt: skip
     changes = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     train(

@@ -79,8 +79,10 @@ class ProbaUNetDeblender(DetectingDeblender):
         n_samples: Number of samples of the posterior.
         threshold: Smallest ``p_detect`` of a detection.
         seed: Seed of the samples.
-        density_ratio: How many times as dense sources are taken to lie as in the scenes of the
-            training: ``p_detect`` and the counts are reweighted for that (see `reweighted`).
+        density_ratio: How many times as dense as in the sky sources are expected to lie around a
+            source: of those brighter than I_E = 25.3, 0.16 within 2 arcsec. The network is told
+            (see `ProbaUNet`); one that was not trained for it takes its training's density for
+            1, and ``p_detect`` and the counts are reweighted (see `reweighted`).
         galaxies: On scenes of which galaxies the probabilities were calibrated: ``"smooth"``
             profiles, or ``"structured"`` ones with clumps, arms and patches. Take the latter for
             real galaxies, which lumps of light make look like several: detections are the same,
@@ -223,7 +225,12 @@ class ProbaUNetDeblender(DetectingDeblender):
         usable = np.all(usable_pixels(images), axis=1)
         normalised = noise_normalised(blend_batch)[which]
         maps = PosteriorMaps.from_network(
-            self.network, normalised, self.n_samples, self.seed, usable
+            self.network,
+            normalised,
+            self.n_samples,
+            self.seed,
+            usable,
+            self.density_ratio if self.network.told_density else None,
         )
         candidates = instances.find_candidates(maps.centre_probability)
         index = reference_band(blend_batch.survey)
@@ -259,7 +266,9 @@ class ProbaUNetDeblender(DetectingDeblender):
         return catalogs, segmentation, extra
 
     def _calibrated(self, candidates: Candidates) -> Candidates:
-        p_detect = reweighted(self.recipe.p_detect(candidates.mass), self.density_ratio)
+        p_detect = self.recipe.p_detect(candidates.mass)
+        if not self.network.told_density:
+            p_detect = reweighted(p_detect, self.density_ratio)
         return dataclasses.replace(candidates, mass=p_detect)
 
     def _extra_data(self, i: int, maps: PosteriorMaps, own: Candidates) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from btk_punet.errors import InputError, InputTypeError
 from btk_punet.model import objective
 from btk_punet.model.inputs import (
     LatentNoise,
+    checked_density_ratio,
     checked_images,
     checked_integer,
     checked_truth,
@@ -57,6 +58,10 @@ class ProbaUNet(Network):
         centre_prior: Share of pixels that hold a centre, as assumed before training.
         class_weights: Weights of the three classes in the cross-entropy that the model is trained
             with; their logarithms come off the logits in every public method. None for none.
+        context_dilations: Steps of the dilated convolutions that widen what the coarsest level
+            sees (see `Context`); none by default.
+        told_density: Whether the network is told how dense sources lie (see
+            `DensityConditioning`): the argument ``density_ratio`` of the methods below.
         **kwargs: Passed to `keras.Model`.
 
     Raises:
@@ -65,12 +70,11 @@ class ProbaUNet(Network):
 
     # -- arrays in, arrays out -----------------------------------------------------------------
 
-    def sample(self, images, n_samples=1, seed=0, mask=None):
+    def sample(self, images, n_samples=1, seed=0, mask=None, density_ratio=None):
         """Draw class and centre maps that the images allow.
 
-        The latent's noise is drawn from ``seed`` and from the usable pixels of each image, so an
-        image's samples are the same in whichever batch and place it comes, and the first of more
-        samples are those of fewer.
+        The latent's noise is drawn from ``seed`` alone, so an image's samples are the same in
+        whichever batch and place it comes, and the first of more samples are those of fewer.
 
         Args:
             images: ``(b, h, w, bands)``, divided by the noise.
@@ -78,6 +82,9 @@ class ProbaUNet(Network):
             seed: Integer, 0 or more.
             mask: ``(b, h, w)`` bool, True where a pixel is usable. Pixels that are not finite
                 are never used.
+            density_ratio: How many times as dense as in the sky sources are expected to lie
+                around a source, one number or ``(b,)``; None (or NaN) for unknown. A network
+                without ``told_density`` takes none.
 
         Returns:
             Dict of ``class``, ``(n, b, h, w, 3)``: probabilities of background, isolated,
@@ -92,12 +99,14 @@ class ProbaUNet(Network):
         n_samples = checked_integer("n_samples", n_samples, 1)
         seed = checked_integer("seed", seed, 0)
 
+        told = self._told(density_ratio, len(images))
+
         classes, centres = self._empty_maps(n_samples, usable.shape)
-        for some, few, maps in self._run(images, usable, n_samples, seed):
+        for some, few, maps in self._run(images, usable, n_samples, seed, told):
             classes[:, some, few], centres[some, few] = maps
         return {"class": np.moveaxis(classes, 0, -1), "centre": centres}
 
-    def iter_samples(self, images, n_samples=1, seed=0, mask=None):
+    def iter_samples(self, images, n_samples=1, seed=0, mask=None, density_ratio=None):
         """Yield the samples of `sample` piece by piece, so that memory does not grow with them.
 
         Arguments are those of `sample`.
@@ -109,7 +118,8 @@ class ProbaUNet(Network):
         images, usable = checked_images(images, mask, self.n_bands)
         n_samples = checked_integer("n_samples", n_samples, 1)
         seed = checked_integer("seed", seed, 0)
-        for some, few, (classes, centres) in self._run(images, usable, n_samples, seed):
+        told = self._told(density_ratio, len(images))
+        for some, few, (classes, centres) in self._run(images, usable, n_samples, seed, told):
             yield some, few, {"class": classes, "centre": centres}
 
     def reconstruct(self, images, classes, centres, mask=None, seed=None):
@@ -130,16 +140,18 @@ class ProbaUNet(Network):
         seed = seed if seed is None else checked_integer("seed", seed, 0)
 
         classes_, centres_ = self._empty_maps(1, usable.shape)
-        for _, few, maps in self._run(images, usable, 1, seed, truth):
+        told = self._told(None, len(images))
+        for _, few, maps in self._run(images, usable, 1, seed, told, truth):
             classes_[:, :, few], centres_[:, few] = maps
         return {"class": np.moveaxis(classes_[:, 0], 0, -1), "centre": centres_[0]}
 
-    def prior(self, images, mask=None):
+    def prior(self, images, mask=None, density_ratio=None):
         """Return the latent's distribution given the images, batch shape ``(b, g, m)``."""
         images, usable = checked_images(images, mask, self.n_bands)
         if not len(images):
             return self._no_gaussians(usable)
-        return gaussian(*self._run_trunk(images, usable)[1])
+        told = self._told(density_ratio, len(images))
+        return gaussian(*self._run_trunk(images, usable, told)[1])
 
     def posterior(self, images, classes, centres, mask=None):
         """Return the latent's distribution given images and truth, batch shape ``(b, g, m)``."""
@@ -173,7 +185,7 @@ class ProbaUNet(Network):
         images, usable = checked_images(images, mask, self.n_bands)
         classes, centres = checked_truth(classes, centres, usable)
         n_samples = checked_integer("n_samples", n_samples, 1)
-        noise = LatentNoise(images, usable, checked_integer("seed", seed, 0))
+        noise = LatentNoise(checked_integer("seed", seed, 0))
         noise = noise.draw(n_samples, self.latent_shape(*usable.shape[1:]))
         inputs = {"images": images, "mask": usable, "classes": classes, "centres": centres}
         loss = np.zeros(len(images))
@@ -187,14 +199,21 @@ class ProbaUNet(Network):
                 loss += ops.convert_to_numpy(part) / n_samples
         return -loss - kl
 
-    def _run(self, images, usable, n_samples, seed, truth=()):
+    def _told(self, density_ratio, n_images):
+        if density_ratio is not None and not self.told_density:
+            raise InputError(
+                f"got density_ratio={density_ratio!r}, and this network was not trained to be told "
+                "it (told_density is False): leave it out"
+            )
+        return checked_density_ratio(density_ratio, n_images)
+
+    def _run(self, images, usable, n_samples, seed, told, truth=()):
         # Yields slices of samples and of images with their maps; a few images, then a few samples
         # of them at a time, so that memory stays small whatever is asked for. The latent is drawn
         # from the prior or, given the truth, the posterior; its mean where seed is None.
         b, h, w = usable.shape
-        noise = None if seed is None else LatentNoise(images, usable, seed)
         for part in _slices(0, b, TRUNK_PIXELS // (h * w)):
-            features, gaussians = self._run_trunk(images[part], usable[part])
+            features, gaussians = self._run_trunk(images[part], usable[part], told[part])
             if truth:
                 gaussians = self._run_posterior(
                     images[part], usable[part], *(array[part] for array in truth)
@@ -202,10 +221,11 @@ class ProbaUNet(Network):
             mean, log_sigma = (ops.convert_to_numpy(x) for x in gaussians)
             for few in _slices(part.start, part.stop, HEAD_PIXELS // (h * w * n_samples)):
                 here = slice(few.start - part.start, few.stop - part.start)
+                noise = None if seed is None else LatentNoise(seed)
                 for some in _slices(0, n_samples, HEAD_PIXELS // (h * w)):
                     latent = mean[None, here]
                     if noise is not None:
-                        unit = noise.draw(some.stop - some.start, mean.shape[1:], few)
+                        unit = noise.draw(some.stop - some.start, mean.shape[1:])
                         latent = latent + np.exp(log_sigma[here]) * unit
                     classes, centres = self._run_head(features[:, here], latent)
                     classes = np.stack([np.asarray(x)[..., :h, :w] for x in classes])
