@@ -36,7 +36,7 @@ def add(commands) -> None:
     changes.add_argument(
         "--precision",
         choices=["auto", "float32", "bfloat16"],
-        help="bfloat16 is faster where the processor has AMX; auto finds out",
+        help="bfloat16 is faster where the processor has it (AMX, AVX-512); auto finds out",
     )
     changes.add_argument("--survey", help="euclid, or one of BTK's surveys, with --catalog")
     changes.add_argument("--catalog", help="CatSim-like table to draw for one of BTK's surveys")

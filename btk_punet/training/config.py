@@ -57,8 +57,8 @@ class TrainingConfig:
             next.
         validation_stamps: Number of held-out stamps.
         precision: ``"float32"``; ``"bfloat16"``, in which the convolutions then run (the weights
-            stay float32), twice as fast on processors with AMX and on accelerators; ``"auto"``
-            takes the faster one.
+            stay float32), up to twice as fast on processors that have it (AMX, AVX-512) and on
+            accelerators; ``"auto"`` takes the faster one.
         mix: Shares of the kinds of scenes among Euclid's stamps.
         masked_share: Share of Euclid's stamps with masked pixels.
         max_exposures: Most exposures of Euclid's stamps.

@@ -159,8 +159,8 @@ class StampComposer:
             the background [electron]; ``density_ratio`` (b,) float32, what is told of the scene's
             density (see `places`), NaN for nothing; ``n_exposures`` (b,), ``psf`` (b,; -1 without
             sources) and ``n_centres`` (b,; two may share a pixel) int; and, if asked for,
-            ``offset`` (b, H, W, 2) float32: x and y of the centre from the middle of its pixel [pixel], 0
-            elsewhere (the strongest source's, of several).
+            ``offset`` (b, H, W, 2) float32: x and y of the centre from the middle of its pixel
+            [pixel], 0 elsewhere (the strongest source's, of several).
 
         Raises:
             InputError: for a negative step or an empty batch.

@@ -209,9 +209,10 @@ def _bank(
 def _in_bfloat16(precision: str) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
-    # Processors with AMX; elsewhere bfloat16 convolutions are emulated, and slow.
+    # Processors that multiply in bfloat16 (AMX, AVX-512); on others it is emulated, and slow.
     try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+        flags = Path("/proc/cpuinfo").read_text()
+        return "amx_bf16" in flags or "avx512_bf16" in flags
     except OSError:
         return False
 
