@@ -28,6 +28,7 @@ from btk_punet.simulation.noise import background_noise
 from btk_punet.simulation.rendering import StampRenderer
 from btk_punet.simulation.survey import background_variance, pixel_scale_arcsec
 from btk_punet.training.real_galaxies import read_real_galaxies, real_parts
+from btk_punet.training.train import network_so_far
 
 STAMP_PIXELS, BATCH = 96, 50
 MAGNITUDES, STEP = (19.5, 23.5), 0.5
@@ -83,6 +84,14 @@ def batches(path: Path, n_galaxies: int, n_exposures: int, seed: int):
         )
 
 
+def _opened(weights: str):
+    """Return what `ProbaUNetDeblender` takes: of a run that is not done, the network so far."""
+    folder = Path(weights)
+    if (folder / "checkpoint.npz").is_file() and not (folder / "model").is_dir():
+        return network_so_far(folder)
+    return weights
+
+
 def _sizes(number: int, seed: int, low: float) -> tuple[np.ndarray, np.ndarray]:
     table = EuclidCatalog.simulate(number, seed, low, low + STEP).table
     return np.asarray(table["IE_ab"]), half_light_radius_arcsec(table)
@@ -118,7 +127,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
-    parser.add_argument("--weights", nargs="+", default=["euclid-vis"])
+    parser.add_argument(
+        "--weights", nargs="+", default=["euclid-vis"], help="of networks, or folders of trainings"
+    )
     parser.add_argument("--density-ratio", type=float, nargs="+", default=[1.0])
     parser.add_argument("--n-galaxies", type=int, default=300)
     parser.add_argument("--seed", type=int, default=991)
@@ -126,7 +137,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     methods = {
         f"ProbaUNet {weights} density {ratio:g}": ProbaUNetDeblender(
-            60, weights, density_ratio=ratio
+            60, _opened(weights), density_ratio=ratio
         )
         for weights in options.weights
         for ratio in options.density_ratio

@@ -14,7 +14,7 @@ from btk_punet import __version__
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
 from btk_punet.training.bank import HELD_OUT_EVERY, GalaxyBank
-from btk_punet.training.config import TrainingConfig
+from btk_punet.training.config import TRAINING_FILE, TrainingConfig
 from btk_punet.training.dataset import StampComposer
 from btk_punet.training.folder_lock import locked
 from btk_punet.training.run_folder import BANK_FILE, LOCK_FILE, MODEL_FOLDER, TrainingRun
@@ -97,6 +97,27 @@ def train(
         run.describe(status="finished", ended=ended, step=trainer.step, stamps=stamps)
         (run.folder / BANK_FILE).unlink(missing_ok=True)
     return trained
+
+
+def network_so_far(folder: str | Path) -> ProbaUNet:
+    """Return the network of a run that is not done, with the averaged weights of its checkpoint.
+
+    Args:
+        folder: Folder of the run; a process may be training in it.
+
+    Raises:
+        InputError: if it holds no run, or one without a checkpoint.
+    """
+    config = TrainingConfig.from_file(Path(folder) / TRAINING_FILE)
+    state = TrainingRun(folder, config).checkpoint
+    if state is None:
+        raise InputError(
+            f"'{folder}' holds a training run without a checkpoint yet: wait for its first report"
+        )
+    blends = None if config.survey == "euclid" else _blend_composers(config)
+    network = _network(config, 1 if blends is None else blends[0].n_bands)
+    network.set_weights([state[f"average/{i}"] for i in range(len(network.weights))])
+    return network
 
 
 def _network(config: TrainingConfig, n_bands: int) -> ProbaUNet:
