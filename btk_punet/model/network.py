@@ -1,5 +1,8 @@
 """The network of a `ProbaUNet`: tensors in, tensors out, as in training."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -18,18 +21,18 @@ class Network(keras.Model):
 
     def __init__(
         self,
-        n_bands=1,
-        channels=(16, 32, 64, 96),
-        latent="grid",
-        latent_channels=6,
-        head_channels=8,
-        stem_stride=1,
-        centre_prior=1e-3,
-        class_weights=None,
-        context_dilations=(),
-        told_density=False,
-        **kwargs,
-    ):
+        n_bands: int = 1,
+        channels: Sequence[int] = (16, 32, 64, 96),
+        latent: str = "grid",
+        latent_channels: int = 6,
+        head_channels: int = 8,
+        stem_stride: int = 1,
+        centre_prior: float = 1e-3,
+        class_weights: Sequence[float] | None = None,
+        context_dilations: Sequence[int] = (),
+        told_density: bool = False,
+        **kwargs: Any,
+    ) -> None:
         check_choices(
             channels,
             latent,

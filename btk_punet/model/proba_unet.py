@@ -8,7 +8,9 @@ Encoder, decoder and prior run once an image; a further sample costs the head on
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -70,7 +72,14 @@ class ProbaUNet(Network):
 
     # -- arrays in, arrays out -----------------------------------------------------------------
 
-    def sample(self, images, n_samples=1, seed=0, mask=None, density_ratio=None):
+    def sample(
+        self,
+        images: np.ndarray,
+        n_samples: int = 1,
+        seed: int = 0,
+        mask: np.ndarray | None = None,
+        density_ratio: float | np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
         """Draw class and centre maps that the images allow.
 
         The latent's noise is drawn from ``seed`` alone, so an image's samples are the same in
@@ -106,7 +115,14 @@ class ProbaUNet(Network):
             classes[:, some, few], centres[some, few] = maps
         return {"class": np.moveaxis(classes, 0, -1), "centre": centres}
 
-    def iter_samples(self, images, n_samples=1, seed=0, mask=None, density_ratio=None):
+    def iter_samples(
+        self,
+        images: np.ndarray,
+        n_samples: int = 1,
+        seed: int = 0,
+        mask: np.ndarray | None = None,
+        density_ratio: float | np.ndarray | None = None,
+    ) -> Iterator[tuple[slice, slice, dict[str, np.ndarray]]]:
         """Yield the samples of `sample` piece by piece, so that memory does not grow with them.
 
         Arguments are those of `sample`.
@@ -122,7 +138,14 @@ class ProbaUNet(Network):
         for some, few, (classes, centres) in self._run(images, usable, n_samples, seed, told):
             yield some, few, {"class": classes, "centre": centres}
 
-    def reconstruct(self, images, classes, centres, mask=None, seed=None):
+    def reconstruct(
+        self,
+        images: np.ndarray,
+        classes: np.ndarray,
+        centres: np.ndarray,
+        mask: np.ndarray | None = None,
+        seed: int | None = None,
+    ) -> dict[str, np.ndarray]:
         """Return the maps that the posterior makes of images whose truth is known.
 
         Args:
@@ -145,7 +168,12 @@ class ProbaUNet(Network):
             classes_[:, :, few], centres_[:, few] = maps
         return {"class": np.moveaxis(classes_[:, 0], 0, -1), "centre": centres_[0]}
 
-    def prior(self, images, mask=None, density_ratio=None):
+    def prior(
+        self,
+        images: np.ndarray,
+        mask: np.ndarray | None = None,
+        density_ratio: float | np.ndarray | None = None,
+    ) -> Any:
         """Return the latent's distribution given the images, batch shape ``(b, g, m)``."""
         images, usable = checked_images(images, mask, self.n_bands)
         if not len(images):
@@ -153,7 +181,13 @@ class ProbaUNet(Network):
         told = self._told(density_ratio, len(images))
         return gaussian(*self._run_trunk(images, usable, told)[1])
 
-    def posterior(self, images, classes, centres, mask=None):
+    def posterior(
+        self,
+        images: np.ndarray,
+        classes: np.ndarray,
+        centres: np.ndarray,
+        mask: np.ndarray | None = None,
+    ) -> Any:
         """Return the latent's distribution given images and truth, batch shape ``(b, g, m)``."""
         images, usable = checked_images(images, mask, self.n_bands)
         truth = checked_truth(classes, centres, usable)
@@ -166,7 +200,13 @@ class ProbaUNet(Network):
         nothing = np.zeros((0, *self.latent_shape(*usable.shape[1:])), "float32")
         return gaussian(nothing, nothing)
 
-    def kl(self, images, classes, centres, mask=None):
+    def kl(
+        self,
+        images: np.ndarray,
+        classes: np.ndarray,
+        centres: np.ndarray,
+        mask: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return KL(posterior || prior) of each image, ``(b,)``, in nats.
 
         Summed over the latent's dimensions and cells. Arguments as in `reconstruct`.
@@ -175,7 +215,15 @@ class ProbaUNet(Network):
         cells = posterior.kl_divergence(self.prior(images, mask))
         return ops.convert_to_numpy(cells).sum(axis=(1, 2))
 
-    def elbo(self, images, classes, centres, mask=None, n_samples=1, seed=0):
+    def elbo(
+        self,
+        images: np.ndarray,
+        classes: np.ndarray,
+        centres: np.ndarray,
+        mask: np.ndarray | None = None,
+        n_samples: int = 1,
+        seed: int = 0,
+    ) -> np.ndarray:
         """Return the evidence lower bound of each image's truth, ``(b,)``, in nats.
 
         Mean over samples of the posterior of the log probability of the class and centre maps,
@@ -236,7 +284,7 @@ class ProbaUNet(Network):
 
     # -- to and from files ---------------------------------------------------------------------
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the model as a folder that holds ``config.json`` and ``model.weights.h5``."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,7 +292,7 @@ class ProbaUNet(Network):
         (folder / CONFIG_FILE).write_text(json.dumps(self.get_config(), indent=2) + "\n")
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> "ProbaUNet":
         """Return the model that `save` wrote to this folder.
 
         Raises:
@@ -262,7 +310,7 @@ class ProbaUNet(Network):
         return model
 
     @classmethod
-    def from_preset(cls, name):
+    def from_preset(cls, name: str) -> "ProbaUNet":
         """Return a model that comes with btk_punet, by its name.
 
         Raises:

@@ -136,9 +136,8 @@ class StampComposer:
             )
         weights = {"field": weight, "group": tilted * bright, "primary": drawn * primary}
         weights["bright"] = _even(magnitude, BRIGHT_MAGNITUDES) * brightest
-        # A small bank may lack the brightest in a PSF: those of groups then stand for them.
         self._choosers = {
-            (name, psf): self._chooser(psf, of_name) or self._chooser(psf, weights["group"])
+            (name, psf): self._chooser(psf, of_name, weights["group"])
             for name, of_name in weights.items()
             for psf in self._psfs
         }
@@ -316,11 +315,16 @@ class StampComposer:
             flux, count, y = flux[::-1], count[::-1], size - 1 - y
         return flux, count, (x, y, snr)
 
-    def _chooser(self, psf: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the rows of the bank in one PSF, and their summed weights up to 1."""
-        (rows,) = np.nonzero((self.bank.catalog["psf"] == psf) & (weight > 0))
-        if not len(rows):
-            return None
+    def _chooser(
+        self, psf: int, weight: np.ndarray, instead: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of the bank in one PSF, and their summed weights up to 1.
+
+        Where none has a weight (a small bank may lack the brightest), the second weights hold.
+        """
+        here = self.bank.catalog["psf"] == psf
+        weight = weight if (weight[here] > 0).any() else instead
+        (rows,) = np.nonzero(here & (weight > 0))
         cumulative = np.cumsum(weight[rows])
         return rows, cumulative / cumulative[-1]
 
