@@ -204,6 +204,23 @@ def test_density_ratio(network, scenes):
         ProbaUNetDeblender(30, network, density_ratio=0)
 
 
+def test_a_network_that_is_told_the_density(scenes):
+    from btk_punet.model.proba_unet import ProbaUNet
+
+    told = ProbaUNet(channels=(4, 6), latent_channels=2, told_density=True)
+    rng = np.random.default_rng(0)
+    told.conditioning.set_weights(
+        [rng.standard_normal(w.shape) for w in told.conditioning.get_weights()]
+    )
+    batch = make_batch(scenes)
+    images = noise_normalised(batch)
+    for ratio in (1.0, 20.0):
+        found = ProbaUNetDeblender(30, told, n_samples=2, density_ratio=ratio)(batch)
+        expected = told.sample(images, 2, density_ratio=ratio)["centre"].mean(axis=0)
+        got = [extra["centre_probability"] for extra in found.extra_data]
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
 def test_too_many_detections(network):
     crowded = gaussian(15, 15, 3000) + gaussian(45, 15, 1e4) + gaussian(30, 45, 3e4)
     batch = make_batch([crowded, gaussian(30, 30, 1e4), crowded])
