@@ -1,6 +1,7 @@
 """Curves and sheet of predictions: axes, limits and what they show."""
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,7 +37,7 @@ def sheet():
 @pytest.fixture(autouse=True)
 def closed():
     yield
-    matplotlib.pyplot.close("all")
+    plt.close("all")
 
 
 def test_an_empty_log():
