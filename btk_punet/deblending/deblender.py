@@ -83,6 +83,9 @@ class ProbaUNetDeblender(DetectingDeblender):
             source: of those brighter than I_E = 25.3, 0.16 within 2 arcsec. The network is told
             (see `ProbaUNet`); one that was not trained for it takes its training's density for
             1, and ``p_detect`` and the counts are reweighted (see `reweighted`).
+        orientations: In how many of its 8 orientations (1, 2, 4 or 8) an image goes through the
+            network; each gives as many of the samples. Results then depend less on how the image
+            is turned, at the cost of as many passes.
         galaxies: On scenes of which galaxies the probabilities were calibrated: ``"smooth"``
             profiles, or ``"structured"`` ones with clumps, arms and patches. Take the latter for
             real galaxies, which lumps of light make look like several: detections are the same,
@@ -105,6 +108,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         seed: int = 0,
         density_ratio: float = 1.0,
         galaxies: str = "smooth",
+        orientations: int = 1,
     ) -> None:
         super().__init__(max_n_sources)
         self.weights = weights
@@ -113,11 +117,17 @@ class ProbaUNetDeblender(DetectingDeblender):
         self.seed = seed
         self.density_ratio = density_ratio
         self.galaxies = galaxies
+        self.orientations = orientations
         reweighted(np.zeros(0), density_ratio)  # which checks it
         recipe_file(galaxies)  # which checks it
         check_integer("max_n_sources", max_n_sources, lowest=1)
         check_integer("n_samples", n_samples, lowest=1)
         check_integer("seed", seed, lowest=0)
+        if orientations not in (1, 2, 4, 8) or n_samples % orientations:
+            raise InputError(
+                "orientations must be 1, 2, 4 or 8, and n_samples a multiple of it, got "
+                f"{orientations!r} and {n_samples!r}."
+            )
         if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real):
             raise InputTypeError(f"threshold must be a number in [0, 1], got {threshold!r}.")
         if not 0 <= threshold <= 1:
@@ -231,6 +241,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             self.seed,
             usable,
             self.density_ratio if self.network.told_density else None,
+            self.orientations,
         )
         candidates = instances.find_candidates(maps.centre_probability)
         index = reference_band(blend_batch.survey)

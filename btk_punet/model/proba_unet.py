@@ -39,6 +39,9 @@ from btk_punet.model.weights import (
 #: Pixels that go through the network, and through the head, at once: bounds the memory used.
 TRUNK_PIXELS = 2**18
 HEAD_PIXELS = 2**19
+# Orientations of an image, in the order in which they are taken: bit 0 mirrors its rows, bit 1 its
+# columns, and then bit 2 swaps the two. The first two, four and eight are groups.
+_ORIENTATIONS = (0, 3, 1, 2, 4, 7, 5, 6)
 
 
 @keras.saving.register_keras_serializable(package="btk_punet")
@@ -122,10 +125,20 @@ class ProbaUNet(Network):
         seed: int = 0,
         mask: np.ndarray | None = None,
         density_ratio: float | np.ndarray | None = None,
+        orientations: int = 1,
     ) -> Iterator[tuple[slice, slice, dict[str, np.ndarray]]]:
         """Yield the samples of `sample` piece by piece, so that memory does not grow with them.
 
-        Arguments are those of `sample`.
+        Args:
+            images: As all but the last, those of `sample`.
+            n_samples: A multiple of ``orientations``.
+            seed: The same.
+            mask: The same.
+            density_ratio: The same.
+            orientations: In how many of an image's 8 orientations it goes through the network (1,
+                2: and turned by 180 degrees, 4: and mirrored, 8: and by 90 degrees), each of which
+                gives as many of the samples, from the same noise. With 8 of them the mean over
+                samples turns with the image.
 
         Yields:
             Slice of the samples, slice of the images, and their maps as in `sample`, with the
@@ -135,8 +148,19 @@ class ProbaUNet(Network):
         n_samples = checked_integer("n_samples", n_samples, 1)
         seed = checked_integer("seed", seed, 0)
         told = self._told(density_ratio, len(images))
-        for some, few, (classes, centres) in self._run(images, usable, n_samples, seed, told):
-            yield some, few, {"class": classes, "centre": centres}
+        if orientations not in (1, 2, 4, 8) or n_samples % orientations:
+            raise InputError(
+                "expected orientations 1, 2, 4 or 8, and n_samples a multiple of it, got "
+                f"{orientations} and {n_samples}"
+            )
+        of_each = n_samples // orientations
+        for number, orientation in enumerate(_ORIENTATIONS[:orientations]):
+            turned = _turned(images, orientation, (1, 2)), _turned(usable, orientation, (1, 2))
+            for some, few, maps in self._run(*turned, of_each, seed, told):
+                classes, centres = (_turned(x, orientation, (-2, -1), back=True) for x in maps)
+                start = number * of_each
+                some = slice(some.start + start, some.stop + start)
+                yield some, few, {"class": classes, "centre": centres}
 
     def reconstruct(
         self,
@@ -348,6 +372,16 @@ def open_network(weights):
         )
     folder = weights_folder(weights)
     return ProbaUNet.load(folder), folder
+
+
+def _turned(array, orientation, axes, back=False):
+    """Return an array in an orientation, or the array that is in it."""
+    flips = [axis for bit, axis in enumerate(axes) if orientation & 1 << bit]
+    if orientation & 4:
+        if back:
+            return np.flip(np.swapaxes(array, *axes), flips)
+        return np.ascontiguousarray(np.swapaxes(np.flip(array, flips), *axes))
+    return np.ascontiguousarray(np.flip(array, flips)) if flips else array
 
 
 def _slices(start, stop, size):

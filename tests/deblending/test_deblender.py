@@ -538,6 +538,8 @@ def test_representation():
         ({"n_samples": 0}, "n_samples must be an integer of at least 1, got 0"),
         ({"n_samples": True}, "n_samples must be an integer"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ({"orientations": 3}, "orientations must be 1, 2, 4 or 8, .* got 3 and 16"),
+        ({"orientations": 4, "n_samples": 6}, "n_samples a multiple of it, got 4 and 6"),
         ({"threshold": 1.5}, r"threshold must lie in \[0, 1\], got 1.5"),
         ({"threshold": np.nan}, r"threshold must lie in \[0, 1\], got nan"),
         ({"threshold": "half"}, r"threshold must be a number in \[0, 1\], got 'half'"),

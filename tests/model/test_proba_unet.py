@@ -111,6 +111,33 @@ def test_a_change_of_the_last_digit_is_no_other_seed(model):
     np.testing.assert_allclose(after, before, atol=1e-4)
 
 
+def whole(pieces, n, shape):
+    """Return the classes of samples that came in pieces."""
+    classes = np.full((3, n, *shape), np.nan)
+    for some, few, maps in pieces:
+        classes[:, some, few] = maps["class"]
+    return classes
+
+
+def test_an_image_turned_turns_the_mean_of_all_orientations(grid):
+    images, _, _ = toy(2, size=24)
+    images = images[:, :16]  # not square
+    mask = np.ones(images.shape[:3], bool)
+    mask[:, 3, 5] = False
+    classes = whole(grid.iter_samples(images, 16, 0, mask, orientations=8), 16, images.shape[:3])
+    assert np.isfinite(classes).all()
+    np.testing.assert_array_equal(  # the first two are those of the image as it is
+        classes[:, :2], whole(grid.iter_samples(images, 2, 0, mask), 2, images.shape[:3])
+    )
+    for turn in (lambda x: x[:, ::-1], lambda x: x[:, :, ::-1], lambda x: x.swapaxes(1, 2)):
+        other = turn(images)
+        turned = whole(
+            grid.iter_samples(other, 16, 0, turn(mask), orientations=8), 16, other.shape[:3]
+        )
+        expected = [turn(mean) for mean in classes.mean(axis=1)]
+        np.testing.assert_allclose(turned.mean(axis=1), expected, atol=1e-5)
+
+
 def test_noise_has_no_mean_anywhere():
     noise = LatentNoise(seed=4).draw(6, (2, 3, 5))
     np.testing.assert_array_equal(noise[1::2], -noise[::2])
@@ -257,6 +284,11 @@ def test_one_piece_is_checked_like_all(grid):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda m: next(m.iter_samples(np.zeros((2, 8, 8, 1)), 6, orientations=4)),
+            InputError,
+            "n_samples a multiple of it, got 4 and 6",
+        ),
         (lambda m: m.sample("text"), InputTypeError, "array of numbers"),
         (lambda m: m.sample(np.zeros((2, 16, 16))), InputError, r"\(batch, height, width, 1\)"),
         (lambda m: m.sample(np.zeros((2, 16, 16, 3))), InputError, "move BTK's bands last"),
