@@ -4,6 +4,7 @@ The clock of drawing is the wall's (it may use several processes), that of compo
 own CPU time, of one thread.
 
     python benchmarks/training_data.py [--galaxies 20000] [--njobs 1] [--bank FILE]
+        [--real-galaxies FILE]
 
 With ``--bank`` the bank is read from the file if it is there, else drawn and kept in it.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from btk_punet.training.bank import KINDS, TRAINING_SEED, GalaxyBank
-from btk_punet.training.dataset import StampComposer
+from btk_punet.training.dataset import SCENE_MIX, StampComposer
 
 
 def main():
@@ -25,8 +26,9 @@ def main():
     parser.add_argument("--seed", type=int, default=TRAINING_SEED)
     parser.add_argument("--njobs", type=int, default=1, help="processes that draw")
     parser.add_argument("--bank", type=Path, help="file of the bank, read or written")
-    parser.add_argument("--size", type=int, default=64, help="side of a stamp [pixel]")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--real-galaxies", type=Path, help="file of real galaxies to draw, too")
+    parser.add_argument("--size", type=int, default=96, help="side of a stamp [pixel]")
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--batches", type=int, default=40)
     options = parser.parse_args()
 
@@ -36,8 +38,7 @@ def main():
     for name, arguments in {
         "as trained": {},
         "without masks": {"masked_share": 0.0},
-        "fields": {"mix": {"field": 1.0}},
-        "groups": {"mix": {"group": 1.0}},
+        **{kind: {"mix": {kind: 1.0}} for kind in SCENE_MIX},
     }.items():
         print_speed(name, StampComposer(bank, options.size, **arguments), options)
 
@@ -48,7 +49,12 @@ def get_bank(options, path):
         bank = GalaxyBank.load(path)
         print(f"read {path} in {time.perf_counter() - start:.1f} s")
         return bank
-    bank = GalaxyBank.render(options.galaxies, seed=options.seed, njobs=options.njobs)
+    bank = GalaxyBank.render(
+        options.galaxies,
+        seed=options.seed,
+        njobs=options.njobs,
+        real_galaxies=options.real_galaxies,
+    )
     drawn = time.perf_counter()
     bank.save(path)
     print(
@@ -81,7 +87,7 @@ def print_speed(name, composer, options):
     number = options.batches * options.batch_size
     shares = classes / classes.sum()
     print(
-        f"{name:>14}: {number / seconds:6.0f} stamps/s of {options.size} px, "
+        f"{name:>16}: {number / seconds:6.0f} stamps/s of {options.size} px, "
         f"{centres / number:.1f} centres a stamp, pixels of class 0 / 1 / 2: "
         f"{shares[0]:.1%} / {shares[1]:.1%} / {shares[2]:.1%}"
     )

@@ -36,10 +36,13 @@ def add(commands) -> None:
     changes.add_argument(
         "--precision",
         choices=["auto", "float32", "bfloat16"],
-        help="bfloat16 is faster where the processor has AMX; auto finds out",
+        help="bfloat16 is faster where the processor has it (AMX, AVX-512); auto finds out",
     )
     changes.add_argument("--survey", help="euclid, or one of BTK's surveys, with --catalog")
     changes.add_argument("--catalog", help="CatSim-like table to draw for one of BTK's surveys")
+    changes.add_argument(
+        "--real-galaxies", metavar="FILE", help="images of real galaxies (.npz) to draw, too"
+    )
     changes.add_argument(
         "--initial-weights",
         metavar="MODEL",
@@ -66,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         config = TrainingConfig.from_preset(options.preset)
     names = (
         "n_stamps", "batch_size", "stamp_size", "learning_rate", "n_galaxies", "precision",
-        "survey", "catalog", "initial_weights", "seed",
+        "survey", "catalog", "real_galaxies", "initial_weights", "seed",
     )  # fmt: skip
     changes = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     train(

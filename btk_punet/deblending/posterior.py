@@ -40,6 +40,8 @@ class PosteriorMaps:
         n_samples: int,
         seed: int = 0,
         mask: np.ndarray | None = None,
+        density_ratio: float | None = None,
+        orientations: int = 1,
     ) -> PosteriorMaps:
         """Draw samples and sum them up as they come; none is kept.
 
@@ -49,12 +51,16 @@ class PosteriorMaps:
             n_samples: Number of samples.
             seed: Seed of the samples.
             mask: ``(b, H, W)`` bool, True where a pixel is usable, or None.
+            density_ratio: What a network with ``told_density`` is told; None for nothing.
+            orientations: In how many orientations an image goes through the network.
         """
         shape = np.shape(images)[:3]
         probability = np.zeros((3, *shape), np.float32)
         total, squares, centre = (np.zeros(shape, np.float32) for _ in range(3))
         counts = np.zeros((n_samples, shape[0]))
-        for some, few, maps in network.iter_samples(images, n_samples, seed, mask):
+        for some, few, maps in network.iter_samples(
+            images, n_samples, seed, mask, density_ratio, orientations
+        ):
             background, isolated, blended = maps["class"]
             for target, part in zip(probability, maps["class"], strict=True):
                 target[few] += part.sum(axis=0)

@@ -1,7 +1,5 @@
 """What `ProbaUNet` is given: arrays checked and made safe, and the noise of their latents."""
 
-import zlib
-
 import numpy as np
 
 from btk_punet.errors import InputError, InputTypeError
@@ -50,30 +48,30 @@ def checked_images(images, mask, n_bands):
 
 
 class LatentNoise:
-    """Unit noise for the latents of images, from a seed and from each image's usable pixels.
+    """Unit noise for the latents of images, from a seed alone: the same for every image.
 
-    An image has the same noise in whichever batch and place it comes, and the first of more
-    samples have that of fewer.
+    So an image has the same samples in whichever batch and place it comes, a change of its last
+    digit changes them as little, and the first of more samples are those of fewer. Every second
+    sample is the one before with the sign turned (antithetic), so that no place of an image has
+    noise of another mean than 0.
 
     Args:
-        images: ``(b, h, w, bands)`` from `checked_images`.
-        usable: ``(b, h, w)`` from `checked_images`.
         seed: Integer, 0 or more.
     """
 
-    def __init__(self, images, usable, seed):
-        contents = [
-            zlib.crc32(pixels.tobytes(), zlib.crc32(image.tobytes()))
-            for image, pixels in zip(images, usable, strict=True)
-        ]
-        self.streams = [np.random.default_rng([seed, content]) for content in contents]
+    def __init__(self, seed):
+        self._rng = np.random.default_rng(seed)
+        self._before = None
 
-    def draw(self, n_samples, latent_shape, images=slice(None)):
-        """Return the next ``(n_samples, b, *latent_shape)`` of the chosen images, float32."""
-        streams = self.streams[images]
-        noise = np.empty((n_samples, len(streams), *latent_shape), "float32")
-        for i, stream in enumerate(streams):
-            noise[:, i] = stream.standard_normal((n_samples, *latent_shape), dtype="float32")
+    def draw(self, n_samples, latent_shape):
+        """Return the next ``(n_samples, 1, *latent_shape)``, float32."""
+        noise = np.empty((n_samples, 1, *latent_shape), "float32")
+        for sample in noise:
+            if self._before is None:
+                sample[0] = self._rng.standard_normal(latent_shape, dtype="float32")
+                self._before = sample[0].copy()
+            else:
+                sample[0], self._before = -self._before, None
         return noise
 
 
@@ -107,8 +105,32 @@ def checked_integer(name, value, least):
     return int(value)
 
 
-def check_choices(channels, latent, stem_stride, centre_prior, **integers):
+def checked_density_ratio(density_ratio, n_images):
+    """Return what is told of the density as ``(n_images,)`` float32, NaN for nothing, or raise.
+
+    Args:
+        density_ratio: None, a number for all images, or one for each, NaN for unknown.
+        n_images: Number of images.
+    """
+    if density_ratio is None:
+        return np.full(n_images, np.nan, "float32")
+    ratio = np.asarray(density_ratio)
+    if ratio.dtype.kind not in "fiu":
+        raise InputTypeError(
+            f"expected density_ratio as a number or None, got {density_ratio!r}; 1 is the sky's"
+        )
+    if ratio.shape not in ((), (n_images,)) or not (np.isnan(ratio) | (ratio > 0)).all():
+        raise InputError(
+            f"expected density_ratio above 0, one number or {n_images}, got {density_ratio!r}; 1 "
+            "is the sky's, None unknown"
+        )
+    return np.broadcast_to(ratio, n_images).astype("float32")
+
+
+def check_choices(channels, latent, stem_stride, centre_prior, context_dilations=(), **integers):
     """Check the arguments that a `ProbaUNet` is built with."""
+    for value in context_dilations:
+        checked_integer("each of context_dilations", value, 1)
     for name, value in integers.items():
         checked_integer(name, value, 1)
     for value in channels:

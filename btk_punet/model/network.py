@@ -9,6 +9,7 @@ from keras import ops
 
 from btk_punet.model import objective
 from btk_punet.model.compiling import compiled
+from btk_punet.model.context import Context, DensityConditioning
 from btk_punet.model.inputs import check_choices
 from btk_punet.model.latent import GaussianHead
 from btk_punet.model.layers import conv1x1, depth_to_space, usable_pixels
@@ -28,6 +29,8 @@ class Network(keras.Model):
         stem_stride: int = 1,
         centre_prior: float = 1e-3,
         class_weights: Sequence[float] | None = None,
+        context_dilations: Sequence[int] = (),
+        told_density: bool = False,
         **kwargs: Any,
     ) -> None:
         check_choices(
@@ -35,6 +38,7 @@ class Network(keras.Model):
             latent,
             stem_stride,
             centre_prior,
+            context_dilations,
             n_bands=n_bands,
             latent_channels=latent_channels,
             head_channels=head_channels,
@@ -48,10 +52,14 @@ class Network(keras.Model):
         self.stem_stride = stem_stride
         self.centre_prior = centre_prior
         self.class_weights = class_weights and objective.check_class_weights(class_weights)
+        self.context_dilations = tuple(context_dilations)
+        self.told_density = bool(told_density)
         self.stride = stem_stride * 2 ** (len(self.channels) - 1)
 
         width, pooled = self.channels[-1], latent == "global"
         self.encoder = Encoder(self.channels, stem_stride)
+        self.conditioning = DensityConditioning(self.channels) if self.told_density else None
+        self.context = Context(self.context_dilations) if self.context_dilations else None
         self.decoder = Decoder(self.channels)
         self.features = conv1x1(head_channels * stem_stride**2, dtype="float32")
         self.prior_head = GaussianHead(latent_channels, pooled, width)
@@ -73,7 +81,9 @@ class Network(keras.Model):
         Args:
             inputs: Dict of ``images`` ``(b, h, w, bands)``; optionally ``mask`` ``(b, h, w)``,
                 True where a pixel is usable; ``classes`` (0, 1, 2) and ``centres`` (0, 1),
-                ``(b, h, w)`` each, for the posterior; ``noise`` ``(b, g, m, l)`` of unit
+                ``(b, h, w)`` each, for the posterior; ``density_ratio`` ``(b,)``, what is told of
+                the density of sources (1 is the sky's, NaN or absent is unknown), which a network
+                without ``told_density`` leaves aside; ``noise`` ``(b, g, m, l)`` of unit
                 variance, `latent_shape` telling ``(g, m, l)``, without which the latent is the
                 mean; ``prior_noise``, the same, for a second latent, drawn from the prior. ``h``
                 and ``w`` must be known when the call is traced.
@@ -88,7 +98,10 @@ class Network(keras.Model):
         images = ops.convert_to_tensor(inputs["images"], "float32")
         h, w = images.shape[1:3]
         usable = usable_pixels(images, inputs.get("mask"))
-        features, prior = self._trunk(images, usable)
+        told = inputs.get("density_ratio")
+        if told is None:
+            told = ops.full(ops.shape(images)[:1], np.nan, "float32")
+        features, prior = self._trunk(images, usable, told)
         outputs = {"prior": prior}
         if "classes" in inputs:
             truth = inputs["classes"], inputs["centres"]
@@ -112,10 +125,14 @@ class Network(keras.Model):
         cells = [-(-size // self.stride) for size in (height, width)]
         return (*((1, 1) if self.latent == "global" else cells), self.latent_channels)
 
-    def _trunk(self, images, usable):
+    def _trunk(self, images, usable, told):
         # Features (k, b, h', w') and the prior's parameters; h' and w' are padded sizes.
         image, valid = self._prepare(images, usable)
         levels = self.encoder(image, valid)
+        if self.conditioning is not None:
+            levels = self.conditioning(levels, told)
+        if self.context is not None:
+            levels = [*levels[:-1], self.context(levels[-1])]
         features = depth_to_space(self.features(self.decoder(levels)), self.stem_stride)
         return ops.transpose(features, (3, 0, 1, 2)), self.prior_head(levels[-1])
 
@@ -156,5 +173,7 @@ class Network(keras.Model):
             "stem_stride": self.stem_stride,
             "centre_prior": self.centre_prior,
             "class_weights": self.class_weights and list(self.class_weights),
+            "context_dilations": list(self.context_dilations),
+            "told_density": self.told_density,
             "name": self.name,
         }

@@ -27,6 +27,7 @@ from btk_punet.errors import InputError, InputTypeError
 from btk_punet.model import objective
 from btk_punet.model.inputs import (
     LatentNoise,
+    checked_density_ratio,
     checked_images,
     checked_integer,
     checked_truth,
@@ -45,6 +46,9 @@ from btk_punet.model.weights import (
 #: Pixels that go through the network, and through the head, at once: bounds the memory used.
 TRUNK_PIXELS = 2**18
 HEAD_PIXELS = 2**19
+# Orientations of an image, in the order in which they are taken: bit 0 mirrors its rows, bit 1 its
+# columns, and then bit 2 swaps the two. The first two, four and eight are groups.
+_ORIENTATIONS = (0, 3, 1, 2, 4, 7, 5, 6)
 
 
 @keras.saving.register_keras_serializable(package="btk_punet")
@@ -66,6 +70,10 @@ class ProbaUNet(Network):
         centre_prior: Share of pixels that hold a centre, as assumed before training.
         class_weights: Weights of the three classes in the cross-entropy that the model is trained
             with; their logarithms come off the logits in every public method. None for none.
+        context_dilations: Steps of the dilated convolutions that widen what the coarsest level
+            sees (see `Context`); none by default.
+        told_density: Whether the network is told how dense sources lie (see
+            `DensityConditioning`): the argument ``density_ratio`` of the methods below.
         **kwargs: Passed to `keras.Model`.
 
     Raises:
@@ -80,12 +88,12 @@ class ProbaUNet(Network):
         n_samples: int = 1,
         seed: int = 0,
         mask: np.ndarray | None = None,
+        density_ratio: float | np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """Draw class and centre maps that the images allow.
 
-        The latent's noise is drawn from ``seed`` and from the usable pixels of each image, so an
-        image's samples are the same in whichever batch and place it comes, and the first of more
-        samples are those of fewer.
+        The latent's noise is drawn from ``seed`` alone, so an image's samples are the same in
+        whichever batch and place it comes, and the first of more samples are those of fewer.
 
         Args:
             images: ``(b, h, w, bands)``, divided by the noise.
@@ -93,6 +101,9 @@ class ProbaUNet(Network):
             seed: Integer, 0 or more.
             mask: ``(b, h, w)`` bool, True where a pixel is usable. Pixels that are not finite
                 are never used.
+            density_ratio: How many times as dense as in the sky sources are expected to lie
+                around a source, one number or ``(b,)``; None (or NaN) for unknown. A network
+                without ``told_density`` takes none.
 
         Returns:
             Dict of ``class``, ``(n, b, h, w, 3)``: probabilities of background, isolated,
@@ -107,8 +118,10 @@ class ProbaUNet(Network):
         n_samples = checked_integer("n_samples", n_samples, 1)
         seed = checked_integer("seed", seed, 0)
 
+        told = self._told(density_ratio, len(images))
+
         classes, centres = self._empty_maps(n_samples, usable.shape)
-        for some, few, maps in self._run(images, usable, n_samples, seed):
+        for some, few, maps in self._run(images, usable, n_samples, seed, told):
             classes[:, some, few], centres[some, few] = maps
         return {"class": np.moveaxis(classes, 0, -1), "centre": centres}
 
@@ -118,10 +131,21 @@ class ProbaUNet(Network):
         n_samples: int = 1,
         seed: int = 0,
         mask: np.ndarray | None = None,
+        density_ratio: float | np.ndarray | None = None,
+        orientations: int = 1,
     ) -> Iterator[tuple[slice, slice, dict[str, np.ndarray]]]:
         """Yield the samples of `sample` piece by piece, so that memory does not grow with them.
 
-        Arguments are those of `sample`.
+        Args:
+            images: As all but the last, those of `sample`.
+            n_samples: A multiple of ``orientations``.
+            seed: The same.
+            mask: The same.
+            density_ratio: The same.
+            orientations: In how many of an image's 8 orientations it goes through the network (1,
+                2: and turned by 180 degrees, 4: and mirrored, 8: and by 90 degrees), each of which
+                gives as many of the samples, from the same noise. With 8 of them the mean over
+                samples turns with the image.
 
         Yields:
             Slice of the samples, slice of the images, and their maps as in `sample`, with the
@@ -130,8 +154,20 @@ class ProbaUNet(Network):
         images, usable = checked_images(images, mask, self.n_bands)
         n_samples = checked_integer("n_samples", n_samples, 1)
         seed = checked_integer("seed", seed, 0)
-        for some, few, (classes, centres) in self._run(images, usable, n_samples, seed):
-            yield some, few, {"class": classes, "centre": centres}
+        told = self._told(density_ratio, len(images))
+        if orientations not in (1, 2, 4, 8) or n_samples % orientations:
+            raise InputError(
+                "expected orientations 1, 2, 4 or 8, and n_samples a multiple of it, got "
+                f"{orientations} and {n_samples}"
+            )
+        of_each = n_samples // orientations
+        for number, orientation in enumerate(_ORIENTATIONS[:orientations]):
+            turned = _turned(images, orientation, (1, 2)), _turned(usable, orientation, (1, 2))
+            for some, few, maps in self._run(*turned, of_each, seed, told):
+                classes, centres = (_turned(x, orientation, (-2, -1), back=True) for x in maps)
+                start = number * of_each
+                some = slice(some.start + start, some.stop + start)
+                yield some, few, {"class": classes, "centre": centres}
 
     def reconstruct(
         self,
@@ -158,16 +194,23 @@ class ProbaUNet(Network):
         seed = seed if seed is None else checked_integer("seed", seed, 0)
 
         classes_, centres_ = self._empty_maps(1, usable.shape)
-        for _, few, maps in self._run(images, usable, 1, seed, truth):
+        told = self._told(None, len(images))
+        for _, few, maps in self._run(images, usable, 1, seed, told, truth):
             classes_[:, :, few], centres_[:, few] = maps
         return {"class": np.moveaxis(classes_[:, 0], 0, -1), "centre": centres_[0]}
 
-    def prior(self, images: np.ndarray, mask: np.ndarray | None = None) -> Any:
+    def prior(
+        self,
+        images: np.ndarray,
+        mask: np.ndarray | None = None,
+        density_ratio: float | np.ndarray | None = None,
+    ) -> Any:
         """Return the latent's distribution given the images, batch shape ``(b, g, m)``."""
         images, usable = checked_images(images, mask, self.n_bands)
         if not len(images):
             return self._no_gaussians(usable)
-        return gaussian(*self._run_trunk(images, usable)[1])
+        told = self._told(density_ratio, len(images))
+        return gaussian(*self._run_trunk(images, usable, told)[1])
 
     def posterior(
         self,
@@ -221,7 +264,7 @@ class ProbaUNet(Network):
         images, usable = checked_images(images, mask, self.n_bands)
         classes, centres = checked_truth(classes, centres, usable)
         n_samples = checked_integer("n_samples", n_samples, 1)
-        noise = LatentNoise(images, usable, checked_integer("seed", seed, 0))
+        noise = LatentNoise(checked_integer("seed", seed, 0))
         noise = noise.draw(n_samples, self.latent_shape(*usable.shape[1:]))
         inputs = {"images": images, "mask": usable, "classes": classes, "centres": centres}
         loss = np.zeros(len(images))
@@ -235,14 +278,21 @@ class ProbaUNet(Network):
                 loss += ops.convert_to_numpy(part) / n_samples
         return -loss - kl
 
-    def _run(self, images, usable, n_samples, seed, truth=()):
+    def _told(self, density_ratio, n_images):
+        if density_ratio is not None and not self.told_density:
+            raise InputError(
+                f"got density_ratio={density_ratio!r}, and this network was not trained to be told "
+                "it (told_density is False): leave it out"
+            )
+        return checked_density_ratio(density_ratio, n_images)
+
+    def _run(self, images, usable, n_samples, seed, told, truth=()):
         # Yields slices of samples and of images with their maps; a few images, then a few samples
         # of them at a time, so that memory stays small whatever is asked for. The latent is drawn
         # from the prior or, given the truth, the posterior; its mean where seed is None.
         b, h, w = usable.shape
-        noise = None if seed is None else LatentNoise(images, usable, seed)
         for part in _slices(0, b, TRUNK_PIXELS // (h * w)):
-            features, gaussians = self._run_trunk(images[part], usable[part])
+            features, gaussians = self._run_trunk(images[part], usable[part], told[part])
             if truth:
                 gaussians = self._run_posterior(
                     images[part], usable[part], *(array[part] for array in truth)
@@ -250,10 +300,11 @@ class ProbaUNet(Network):
             mean, log_sigma = (ops.convert_to_numpy(x) for x in gaussians)
             for few in _slices(part.start, part.stop, HEAD_PIXELS // (h * w * n_samples)):
                 here = slice(few.start - part.start, few.stop - part.start)
+                noise = None if seed is None else LatentNoise(seed)
                 for some in _slices(0, n_samples, HEAD_PIXELS // (h * w)):
                     latent = mean[None, here]
                     if noise is not None:
-                        unit = noise.draw(some.stop - some.start, mean.shape[1:], few)
+                        unit = noise.draw(some.stop - some.start, mean.shape[1:])
                         latent = latent + np.exp(log_sigma[here]) * unit
                     classes, centres = self._run_head(features[:, here], latent)
                     classes = np.stack([np.asarray(x)[..., :h, :w] for x in classes])
@@ -328,6 +379,16 @@ def open_network(weights):
         )
     folder = weights_folder(weights)
     return ProbaUNet.load(folder), folder
+
+
+def _turned(array, orientation, axes, back=False):
+    """Return an array in an orientation, or the array that is in it."""
+    flips = [axis for bit, axis in enumerate(axes) if orientation & 1 << bit]
+    if orientation & 4:
+        if back:
+            return np.flip(np.swapaxes(array, *axes), flips)
+        return np.ascontiguousarray(np.swapaxes(np.flip(array, flips), *axes))
+    return np.ascontiguousarray(np.flip(array, flips)) if flips else array
 
 
 def _slices(start, stop, size):

@@ -26,9 +26,12 @@ TRAINING_SEED = 20_261_101
 KINDS = (
     *("star", "sersic", "bulge_disk"),
     *("clumpy", "spiral", "lopsided", "merging", "irregular", "patchy"),
+    "real",
 )
 
 FORMAT_VERSION = 1
+# One galaxy in so many is for validation only; so are real galaxies that are held out.
+HELD_OUT_EVERY = 20
 
 CATALOG_DTYPE = np.dtype(
     [
@@ -106,7 +109,7 @@ class GalaxyBank:
             snr2[first : first + 1000] = part
         return snr2
 
-    def split(self, every: int = 20) -> tuple[GalaxyBank, GalaxyBank]:
+    def split(self, every: int = HELD_OUT_EVERY) -> tuple[GalaxyBank, GalaxyBank]:
         """Return two banks: one of every ``every``-th galaxy, in all its PSFs, and one of the rest.
 
         Raises:
@@ -178,7 +181,8 @@ class GalaxyBank:
         psfs: Sequence[galsim.GSObject] | None = None,
         seed: int = TRAINING_SEED,
         psfs_per_galaxy: int = 1,
-        max_size: int = 128,
+        max_size: int = 200,
+        real_galaxies: str | Path | None = None,
         njobs: int = 1,
         progress: bool = False,
     ) -> GalaxyBank:
@@ -191,13 +195,19 @@ class GalaxyBank:
                 one of another seed's.
             psfs_per_galaxy: Through how many of the PSFs each galaxy is drawn.
             max_size: Largest side of a stamp [pixel]; light beyond is lost.
+            real_galaxies: File of real galaxies (see `read_real_galaxies`), which then are most of
+                the large ones. Those that are held out only stand for galaxies whose number is a
+                multiple of `HELD_OUT_EVERY`, the ones that `split` parts from the rest.
             njobs: Processes.
             progress: Whether to show a progress bar.
 
         Raises:
             InputError: for numbers below 1, or more PSFs per galaxy than there are.
+            CatalogError: if ``real_galaxies`` is not such a file.
         """
         # Here and not above: a machine that only trains needs neither GalSim nor BTK.
         from btk_punet.training.drawing import draw_bank
 
-        return draw_bank(n_galaxies, psfs, seed, psfs_per_galaxy, max_size, njobs, progress)
+        return draw_bank(
+            n_galaxies, psfs, seed, psfs_per_galaxy, max_size, njobs, progress, real_galaxies
+        )

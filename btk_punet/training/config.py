@@ -57,17 +57,20 @@ class TrainingConfig:
             next.
         validation_stamps: Number of held-out stamps.
         precision: ``"float32"``; ``"bfloat16"``, in which the convolutions then run (the weights
-            stay float32), twice as fast on processors with AMX and on accelerators; ``"auto"``
-            takes the faster one.
-        mix: Shares of fields, groups and pairs among Euclid's stamps.
+            stay float32), up to twice as fast on processors that have it (AMX, AVX-512) and on
+            accelerators; ``"auto"`` takes the faster one.
+        mix: Shares of the kinds of scenes among Euclid's stamps.
         masked_share: Share of Euclid's stamps with masked pixels.
         max_exposures: Most exposures of Euclid's stamps.
         n_galaxies: Galaxies and stars in the bank from which Euclid's stamps are composed.
         survey: ``"euclid"``, for stamps from such a bank; or the name of one of BTK's surveys,
             for blends drawn by BTK's own `CatsimGenerator`.
         catalog: Path of a CatSim-like table, for one of BTK's surveys.
+        real_galaxies: Path of a file of real galaxies (see `read_real_galaxies`), which then are
+            most of the large ones among Euclid's.
         initial_weights: Folder of a network, or the name of a preset, with whose weights training
-            starts; random ones if None. The network must be as ``model`` says.
+            starts; random ones if None. The network must be as ``model`` says, but may lack
+            ``context_dilations`` and ``told_density``, which then start without effect.
         seed: Of galaxies, scenes, noise and first weights.
     """
 
@@ -96,6 +99,7 @@ class TrainingConfig:
     n_galaxies: int = 20_000
     survey: str = "euclid"
     catalog: str | None = None
+    real_galaxies: str | None = None
     initial_weights: str | None = None
     seed: int = TRAINING_SEED
 
@@ -126,7 +130,7 @@ class TrainingConfig:
             raise InputError(
                 f"expected precision 'auto', 'float32' or 'bfloat16', got {self.precision!r}"
             )
-        for name in ("survey", "catalog", "initial_weights"):
+        for name in ("survey", "catalog", "real_galaxies", "initial_weights"):
             value = getattr(self, name)
             if not isinstance(value, str) and (name == "survey" or value is not None):
                 raise InputTypeError(f"expected {name} as a text, got {value!r}")

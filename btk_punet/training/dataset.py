@@ -13,19 +13,41 @@ from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.training.bank import GalaxyBank
 from btk_punet.training.masks import draw_mask
 from btk_punet.training.noise import add_noise, add_sky_residuals
-from btk_punet.training.places import field_places, group_places, pair_places
+from btk_punet.training.places import (
+    BRIGHT_PAIR_SEPARATION_ARCSEC,
+    field_places,
+    group_places,
+    middle_place,
+    pair_places,
+    places_around,
+    sky_places,
+)
 
-# Shares of the scenes: the recipe of the trial that worked. (Scenes of large bright galaxies alone,
-# up to a quarter, were tried too: these were split less often, but fewer blends were found.)
-SCENE_MIX = {"field": 0.30, "group": 0.55, "pair": 0.15}
-# So many of a kind stand on one stamp (each number is as likely): a stamp of one pair would teach
-# little besides empty sky.
-GROUPS_ON_STAMP, PAIRS_ON_STAMP = (1, 2), (1, 3)
+# Shares of the kinds of scenes. Those like the sky are the most common, so that what a network
+# takes for granted is the sky's; the others teach it to tell apart what stands close.
+SCENE_MIX = {
+    "sky": 0.40,
+    "field": 0.12,
+    "group": 0.26,
+    "pair": 0.08,
+    "bright_pair": 0.08,
+    "bright_neighbour": 0.06,
+}
+# So many of a kind stand on 64 x 64 pixels, on average (Poisson's, and at least one on a stamp).
+MEAN_ON_STAMP = {"group": 1.5, "pair": 2.0, "bright_pair": 1.0, "bright_neighbour": 0.5}
 # Groups and pairs are of galaxies within the benchmark's magnitudes, with counts a little flatter
 # than the sky's (0.30 instead of 0.374 dex/mag), so that bright neighbours are not rare. Half of
 # them stand in a field of the sky's own sources.
 GROUP_MAGNITUDES, GROUP_TILT_DEX_PER_MAG = (19.5, 25.3), -0.074
 FIELD_BEHIND_SHARE = 0.5
+# On a stamp of the sky's field one source is brighter than it would be by chance: of the bank's
+# own counts. What surrounds it is as in the sky.
+PRIMARY_MAGNITUDES = (17.0, 25.3)
+# Bright galaxies are as many in each magnitude.
+BRIGHT_MAGNITUDES = (17.0, 23.0)
+
+# What is told of a scene's density is right to this [natural log], and nothing in some scenes.
+TOLD_ERROR, UNTOLD_SHARE = 0.25, 0.1
 
 SINGLE_EXPOSURE_SHARE = 0.35  # the other numbers of exposures are as likely among themselves
 NO_READ_NOISE_SHARE = 0.4
@@ -42,6 +64,7 @@ class Scene:
         n_exposures: Number of exposures.
         read_noise: Read noise of one exposure [electron].
         orientation: 0 to 7: bit 0 swaps the axes, then bits 1 and 2 flip columns and rows.
+        density_ratio: Expected density of sources around a source, over the sky's (see `places`).
     """
 
     galaxies: np.ndarray
@@ -50,6 +73,7 @@ class Scene:
     n_exposures: int
     read_noise: float
     orientation: int
+    density_ratio: float = 1.0
 
 
 class StampComposer:
@@ -59,7 +83,7 @@ class StampComposer:
         bank: The galaxies.
         size: Side of a stamp [pixel].
         seed: Seed; a batch depends on it and on its step alone.
-        mix: Shares of scenes with a field alone, groups, and pairs.
+        mix: Shares of the kinds of `SCENE_MIX`.
         max_exposures: Most exposures of 565 s.
         masked_share: Share of the stamps with masked pixels.
         noise: Whether to add noise and sky residuals.
@@ -99,6 +123,9 @@ class StampComposer:
         }
         magnitude, weight = bank.catalog["magnitude"], bank.catalog["weight"]
         bright = (magnitude >= GROUP_MAGNITUDES[0]) & (magnitude < GROUP_MAGNITUDES[1])
+        drawn = np.ones(len(bank)) / len(bank)  # as likely as they were drawn
+        primary = (magnitude >= PRIMARY_MAGNITUDES[0]) & (magnitude < PRIMARY_MAGNITUDES[1])
+        brightest = (magnitude >= BRIGHT_MAGNITUDES[0]) & (magnitude < BRIGHT_MAGNITUDES[1])
         tilted = weight * 10.0 ** (GROUP_TILT_DEX_PER_MAG * (magnitude - GROUP_MAGNITUDES[1]))
         # A PSF with galaxies too few to choose from (in a small bank) is left out.
         self._psfs = [psf for psf in range(256) if (bright & (bank.catalog["psf"] == psf)).any()]
@@ -107,8 +134,13 @@ class StampComposer:
                 f"The bank has no source with {GROUP_MAGNITUDES[0]} <= I_E < "
                 f"{GROUP_MAGNITUDES[1]}: draw a larger one."
             )
-        self._field = {psf: self._chooser(psf, weight) for psf in self._psfs}
-        self._group = {psf: self._chooser(psf, tilted * bright) for psf in self._psfs}
+        weights = {"field": weight, "group": tilted * bright, "primary": drawn * primary}
+        weights["bright"] = _even(magnitude, BRIGHT_MAGNITUDES) * brightest
+        self._choosers = {
+            (name, psf): self._chooser(psf, of_name, weights["group"])
+            for name, of_name in weights.items()
+            for psf in self._psfs
+        }
 
     def batch(self, step: int, batch_size: int) -> dict[str, np.ndarray]:
         """Return the batch of a step, whatever was drawn before.
@@ -123,10 +155,11 @@ class StampComposer:
             sigma of the background; ``centre`` (b, H, W) uint8: 1 in the pixel of the centre of
             every source with ``alone_snr`` above 2; ``mask`` (b, H, W) bool, True where the
             image can be used (class and centre are right everywhere); ``sigma`` (b,) float32, of
-            the background [electron]; ``n_exposures`` (b,), ``psf`` (b,; -1 without sources) and
-            ``n_centres`` (b,; two may share a pixel) int; and, if asked for, ``offset``
-            (b, H, W, 2) float32: x and y of the centre from the middle of its pixel [pixel], 0
-            elsewhere (the strongest source's, of several).
+            the background [electron]; ``density_ratio`` (b,) float32, what is told of the scene's
+            density (see `places`), NaN for nothing; ``n_exposures`` (b,), ``psf`` (b,; -1 without
+            sources) and ``n_centres`` (b,; two may share a pixel) int; and, if asked for,
+            ``offset`` (b, H, W, 2) float32: x and y of the centre from the middle of its pixel
+            [pixel], 0 elsewhere (the strongest source's, of several).
 
         Raises:
             InputError: for a negative step or an empty batch.
@@ -172,34 +205,26 @@ class StampComposer:
             usable, garbage = draw_mask(self.size, rng)
             batch["mask"][index] = usable
             flux[index][~usable] = garbage
+        told = np.array([scene.density_ratio for scene in scenes])
+        told *= np.exp(rng.normal(0.0, TOLD_ERROR, batch_size))
+        told[rng.random(batch_size) < UNTOLD_SHARE] = np.nan
         psf = [self.bank.catalog["psf"][s.galaxies[0]] if len(s.galaxies) else -1 for s in scenes]
         batch |= {
             "sigma": sigma,
             "n_exposures": exposures.astype(int),
+            "density_ratio": told.astype(np.float32),
             "psf": np.array(psf, int),
             "n_centres": np.array(centres),
         }
         return batch
 
     def draw_scene(self, rng: np.random.Generator) -> Scene:
-        """Return a random scene: a field, groups or pairs."""
+        """Return a random scene of one of the kinds."""
         psf = self._psfs[rng.integers(len(self._psfs))]
         kind = list(SCENE_MIX)[int(np.searchsorted(self._mix, rng.random(), side="right"))]
-        galaxies, places = [], []
-        if kind != "field":
-            place_one, (low, high) = {
-                "group": (group_places, GROUPS_ON_STAMP),
-                "pair": (pair_places, PAIRS_ON_STAMP),
-            }[kind]
-            place = np.concatenate(
-                [place_one(self.size, rng) for _ in range(rng.integers(low, high + 1))]
-            )
-            galaxies.append(self._choose(self._group[psf], len(place), rng))
-            places.append(place)
-        if kind == "field" or rng.random() < FIELD_BEHIND_SHARE:
-            place = field_places(self.size, rng)
-            galaxies.append(self._choose(self._field[psf], len(place), rng))
-            places.append(place)
+        parts, ratio = self._places(kind, rng)
+        galaxies = [self._choose((name, psf), len(place), rng) for name, place in parts]
+        places = [place for _, place in parts]
         chosen = np.concatenate(galaxies) if galaxies else np.zeros(0, int)
         place = np.concatenate(places) if places else np.zeros((0, 2))
         single = rng.random() < SINGLE_EXPOSURE_SHARE or self.max_exposures == 1
@@ -211,7 +236,41 @@ class StampComposer:
             1 if single else int(rng.integers(2, self.max_exposures + 1)),
             0.0 if rng.random() < NO_READ_NOISE_SHARE else self.bank.read_noise_electrons,
             int(rng.integers(8)),
+            ratio,
         )
+
+    def _places(
+        self, kind: str, rng: np.random.Generator
+    ) -> tuple[list[tuple[str, np.ndarray]], float]:
+        """Return places with which galaxies are to stand there, and the density ratio."""
+        size = self.size
+        if kind == "sky":
+            place, ratio = sky_places(size, rng)
+            return [("field", place), ("primary", middle_place(size, rng))], ratio
+        if kind == "field":
+            place, ratio = field_places(size, rng)
+            return [("field", place)], ratio
+        parts, ratios = [], []
+        for _ in range(max(int(rng.poisson(MEAN_ON_STAMP[kind] * (size / 64) ** 2)), 1)):
+            if kind == "group":
+                place, ratio = group_places(size, rng)
+                parts.append(("group", place))
+            elif kind == "pair":
+                place, ratio = pair_places(size, rng)
+                parts.append(("group", place))
+            elif kind == "bright_pair":
+                place, ratio = pair_places(size, rng, BRIGHT_PAIR_SEPARATION_ARCSEC)
+                parts.append(("bright", place))
+            else:
+                place, ratio = places_around(size, rng)
+                parts += [("bright", place[:1]), ("group", place[1:])]
+            ratios.append(ratio)
+        ratio = float(np.mean(ratios))
+        if rng.random() < FIELD_BEHIND_SHARE:
+            place, behind = sky_places(size, rng)
+            parts.append(("field", place))
+            ratio += behind
+        return parts, ratio
 
     def compose(
         self, scene: Scene
@@ -256,23 +315,33 @@ class StampComposer:
             flux, count, y = flux[::-1], count[::-1], size - 1 - y
         return flux, count, (x, y, snr)
 
-    def _chooser(self, psf: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of the bank in one PSF, and their summed weights up to 1."""
-        (rows,) = np.nonzero((self.bank.catalog["psf"] == psf) & (weight > 0))
+    def _chooser(
+        self, psf: int, weight: np.ndarray, instead: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of the bank in one PSF, and their summed weights up to 1.
+
+        Where none has a weight (a small bank may lack the brightest), the second weights hold.
+        """
+        here = self.bank.catalog["psf"] == psf
+        weight = weight if (weight[here] > 0).any() else instead
+        (rows,) = np.nonzero(here & (weight > 0))
         cumulative = np.cumsum(weight[rows])
         return rows, cumulative / cumulative[-1]
 
-    @staticmethod
-    def _choose(
-        chooser: tuple[np.ndarray, np.ndarray], number: int, rng: np.random.Generator
-    ) -> np.ndarray:
-        rows, cumulative = chooser
+    def _choose(self, name: tuple[str, int], number: int, rng: np.random.Generator) -> np.ndarray:
+        rows, cumulative = self._choosers[name]
         return rows[np.searchsorted(cumulative, rng.random(number), side="right")]
 
     def _inside(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return whether each point [pixel] lies in a pixel of the image."""
         column, row = _pixel(x), _pixel(y)
         return (np.minimum(column, row) >= 0) & (np.maximum(column, row) < self.size)
+
+
+def _even(magnitude: np.ndarray, limits: tuple[float, float], step: float = 0.5) -> np.ndarray:
+    """Return weights with which each half magnitude within the limits is as likely."""
+    bins = np.clip(((magnitude - limits[0]) / step).astype(int), 0, None)
+    return 1.0 / np.bincount(bins)[bins]
 
 
 def _pixel(place: np.ndarray) -> np.ndarray:

@@ -102,7 +102,8 @@ class PredictionDisplay:
             n_samples: Samples of each.
         """
         some = {name: stamps[name][:n] for name in ("image", "class", "centre", "mask")}
-        maps = network.sample(some["image"], n_samples, 0, some["mask"])
+        told = stamps["density_ratio"][:n] if network.told_density else None
+        maps = network.sample(some["image"], n_samples, 0, some["mask"], told)
         chosen = maps["class"].argmax(axis=-1)
         return cls(
             np.where(some["mask"], some["image"][..., 0], np.nan),

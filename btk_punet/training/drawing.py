@@ -1,6 +1,7 @@
 """The galaxies of a bank, drawn: a population like the sky's, and the stamp of each galaxy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import galsim
 import numpy as np
@@ -14,25 +15,29 @@ from btk_punet.simulation.catalog import (
     galaxies_per_arcmin2,
     half_light_radius_arcsec,
 )
-from btk_punet.simulation.rendering import StampRenderer
+from btk_punet.simulation.rendering import Part, StampRenderer
 from btk_punet.simulation.survey import (
     EUCLID_EXPOSURE_SECONDS,
     EUCLID_READ_NOISE_ELECTRONS,
     get_euclid_survey,
     pixel_scale_arcsec,
 )
-from btk_punet.training.bank import CATALOG_DTYPE, KINDS, GalaxyBank
+from btk_punet.training.bank import CATALOG_DTYPE, HELD_OUT_EVERY, KINDS, GalaxyBank
 from btk_punet.training.psfs import equivalent_fwhm_arcsec, training_psfs
+from btk_punet.training.real_galaxies import RealGalaxy, read_real_galaxies, real_parts
 from btk_punet.training.shapes import galaxy_parts
 
 # Slope of the bank's own counts: flatter than the sky's, so that there are enough bright galaxies
 # to choose from. The column `weight` brings the sky's counts back.
-BANK_SLOPE_DEX_PER_MAG = 0.25
-GALAXY_MAGNITUDES = (19.0, 26.5)
+BANK_SLOPE_DEX_PER_MAG = 0.18
+GALAXY_MAGNITUDES = (17.0, 26.5)
 # Stars: 8% of the bank. In the sky as many as at a galactic latitude of about 30 degrees, with
 # far flatter counts than those of galaxies: round numbers.
 BANK_STAR_SHARE, STARS_PER_ARCMIN2, STAR_SLOPE_DEX_PER_MAG = 0.08, 7.0, 0.1
-STAR_MAGNITUDES = (18.5, 26.5)
+STAR_MAGNITUDES = (16.0, 26.5)
+# The share of real galaxies, where there are any, grows with the half-light radius [arcsec]: the
+# larger a galaxy, the more of its structure is seen.
+REAL_RADIUS_ARCSEC, REAL_SHARE = (0.10, 0.25, 0.40), (0.1, 0.5, 0.75)
 
 # A stamp is cut where its light falls below this [sigma of the background of one exposure].
 TRIM_SIGMA = 0.005
@@ -46,6 +51,7 @@ def draw_bank(
     max_size: int,
     njobs: int,
     progress: bool,
+    real_galaxies: str | Path | None = None,
 ) -> GalaxyBank:
     """Return a bank; arguments and errors are those of `GalaxyBank.render`."""
     psfs = training_psfs(seed=seed) if psfs is None else list(psfs)
@@ -55,6 +61,7 @@ def draw_bank(
             f"psfs_per_galaxy of at most that; got {n_galaxies}, {max_size}, {njobs}, "
             f"{len(psfs)} and {psfs_per_galaxy}."
         )
+    real = [] if real_galaxies is None else read_real_galaxies(real_galaxies)
     survey = get_euclid_survey(1, 0.0)
     zeropoint = survey.get_filter("IE").zeropoint.to_value("mag")
     table = population(n_galaxies, seed)
@@ -80,6 +87,7 @@ def draw_bank(
         survey.sky_electrons,
         njobs,
         progress,
+        real,
     )
     return GalaxyBank(
         np.concatenate([stamp.ravel() for stamp in stamps]),
@@ -133,6 +141,7 @@ def _draw(
     sky_electrons: float,
     njobs: int,
     progress: bool,
+    real: Sequence[RealGalaxy],
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the catalog with what is only known after drawing, and the stamps [electron/s]."""
     rows = table.to_dict("records")
@@ -147,6 +156,7 @@ def _draw(
             max_size,
             exposure_seconds,
             sigma,
+            real,
         )
         for psf, group in zip(psfs, groups, strict=True)
         if len(group)
@@ -165,6 +175,7 @@ def _draw_through(
     max_size: int,
     exposure_seconds: float,
     sigma: float,
+    real: Sequence[RealGalaxy],
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the stamps [electron/s, float16] of some galaxies through one PSF, and their catalog.
 
@@ -176,16 +187,23 @@ def _draw_through(
         max_size: Largest side of a stamp [pixel].
         exposure_seconds: Length of an exposure.
         sigma: Noise of the background of an exposure [electron].
+        real: Real galaxies to draw among the others.
     """
     renderer = StampRenderer(psf, pixel_scale_arcsec(get_euclid_survey(1, 0.0)), sigma)
     catalog, stamps, middle = catalog.copy(), [], max_size // 2
+    of_side = {side: [g for g in real if g.held_out == side] for side in (False, True)}
     for entry, row in zip(catalog, rows, strict=True):
         key = (2, int(entry["galaxy"]))
         shape_rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
         place_rng = np.random.default_rng(
             np.random.SeedSequence(seed, spawn_key=(*key, int(entry["psf"])))
         )
-        kind, parts = galaxy_parts(row, float(entry["rate"]) * exposure_seconds, shape_rng)
+        kind, parts = _parts(
+            row,
+            float(entry["rate"]) * exposure_seconds,
+            shape_rng,
+            of_side[int(entry["galaxy"]) % HELD_OUT_EVERY == 0],
+        )
         x, y = middle + place_rng.uniform(-0.5, 0.5, 2)
         image = np.zeros((max_size, max_size))
         drawn = renderer.draw(parts, x, y, max_size)
@@ -204,3 +222,16 @@ def _draw_through(
         entry["x"], entry["y"] = x - box[1].start, y - box[0].start
         stamps.append(stamp)
     return catalog, stamps
+
+
+def _parts(
+    row: Mapping, flux: float, rng: np.random.Generator, real: Sequence[RealGalaxy]
+) -> tuple[str, Sequence[Part]]:
+    """Return the kind and the parts of a source: a real galaxy, if there are some, or another."""
+    if real and not row["is_star"]:
+        radius = row["half_light_radius_arcsec"]
+        if rng.random() < np.interp(radius, REAL_RADIUS_ARCSEC, REAL_SHARE):
+            parts = real_parts(real, radius, flux, rng)
+            if parts is not None:
+                return "real", parts
+    return galaxy_parts(row, flux, rng)

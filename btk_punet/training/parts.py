@@ -42,12 +42,12 @@ class PlacedComponent(Component):
 
 
 @dataclass(frozen=True, eq=False)
-class PatchyDisk:
-    """A disk given by its light on a grid, inclined and turned.
+class LightGrid:
+    """A galaxy, or a part of one, given by its light on a grid, scaled and turned.
 
     Attributes:
         flux: Total flux [electron].
-        light: Share of the light in each cell of the disk's plane, ``(n, n)``; it sums to 1.
+        light: Share of the light in each cell, ``(n, n)``; it sums to 1.
         cell: ``(2, 2)``: the matrix from cells to the sky [arcsec].
         dx_arcsec: Where the middle of the grid stands, from the source's centre.
         dy_arcsec: The same in y.
@@ -59,8 +59,8 @@ class PatchyDisk:
     dx_arcsec: float
     dy_arcsec: float
 
-    def moved(self, dx_arcsec: float, dy_arcsec: float) -> "PatchyDisk":
-        """Return the disk moved by this much."""
+    def moved(self, dx_arcsec: float, dy_arcsec: float) -> "LightGrid":
+        """Return it moved by this much."""
         return replace(
             self, dx_arcsec=self.dx_arcsec + dx_arcsec, dy_arcsec=self.dy_arcsec + dy_arcsec
         )
@@ -94,7 +94,7 @@ class PatchyDisk:
         return self.dx_arcsec + float(x), self.dy_arcsec + float(y)
 
 
-def centred(parts: Sequence[PlacedComponent | PatchyDisk]) -> list[Part]:
+def centred(parts: Sequence[PlacedComponent | LightGrid]) -> list[Part]:
     """Return the parts moved together, so that the centroid of their light is the centre."""
     flux = [part.flux for part in parts]
     x, y = np.average([part.centroid() for part in parts], axis=0, weights=flux)

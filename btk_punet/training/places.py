@@ -1,45 +1,116 @@
-"""Where sources stand on a stamp: a field, a group, a pair, or one alone."""
+"""Where sources stand on a stamp, and how dense a kind of scene is: the prior that it stands for.
+
+The density of a kind of scene is told as a ratio to the sky's: how many other sources brighter
+than I_E = 25.3 are expected within 2 arcsec of a source, over how many there are in the sky, 0.16.
+"""
+
+import math
 
 import numpy as np
 
 PIXEL_SCALE_ARCSEC = 0.1
+# What a density counts: neighbours within this radius, brighter than this.
+NEIGHBOUR_RADIUS_ARCSEC, NEIGHBOUR_MAGNITUDE = 2.0, 25.3
+# The sky's counts [per arcmin^2] to that magnitude, and to 26.5, the faintest that is drawn: those
+# of `simulation.catalog`, which this module does not load.
+_NEIGHBOURS_PER_ARCMIN2 = 23.0 * 10 ** (0.374 * (NEIGHBOUR_MAGNITUDE - 24.5))
+SKY_DENSITY_PER_ARCMIN2 = 23.0 * 10 ** (0.374 * (26.5 - 24.5))
+SKY_NEIGHBOURS = _NEIGHBOURS_PER_ARCMIN2 * math.pi * (NEIGHBOUR_RADIUS_ARCSEC / 60) ** 2
+
+# Fields like the sky's: half of them just as dense, the others less or more.
+SKY_DENSITY_RATIO = (0.4, 5.0)
 FIELD_DENSITY_PER_ARCMIN2 = (60.0, 200.0)  # all magnitudes of the bank, to 26.5
-FIELD_MARGIN_PIXELS = 16  # fields go on beyond the stamp, whose border cuts through sources
+FIELD_MARGIN_PIXELS = 32  # fields go on beyond the stamp, whose border cuts through sources
 CLUSTERED_SHARE, CLUSTER_RADIUS_PIXELS = 0.5, 30.0
 GROUP_RADIUS_ARCSEC, GROUP_SIZE, LARGE_GROUP_SIZE = (0.8, 2.5), (1, 6), (7, 10)
 LARGE_GROUP_SHARE = 0.08
+# In half of the groups the number of others is Poisson's, of a mean within these limits.
+POISSON_GROUP_SHARE, POISSON_GROUP_MEAN = 0.5, (0.2, 4.0)
 PAIR_SEPARATION_ARCSEC = (0.1, 1.5)
+BRIGHT_PAIR_SEPARATION_ARCSEC = (0.2, 2.0)
+NEIGHBOURS_OF_BRIGHT, NEIGHBOURS_OF_BRIGHT_ARCSEC = 1.5, (0.2, 5.0)
 BORDER_PIXELS = 3.0  # which hold no middle of a group or pair
 
+# Share of the pairs in a group that stand within 2 arcsec of each other, by the group's radius
+# [arcsec]; its sources are uniform in radius.
+_GROUP_RADII, _WITHIN = (1.0, 1.25, 1.5, 2.0, 2.5), (1.0, 0.98, 0.93, 0.78, 0.60)
+# How many others a source of a clustered field has around it: 1 of those that were placed next to
+# it or with which it was placed, and 0.5 that were placed next to the same one; within 2 arcsec,
+# of 3, are four in ten of these.
+_CLUSTER_NEIGHBOURS = 1.5 * 0.4
 
-def field_places(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return places [pixel], shape (n, 2), of a field that is partly clustered."""
-    low, high = -FIELD_MARGIN_PIXELS, size + FIELD_MARGIN_PIXELS
-    density = np.exp(rng.uniform(*np.log(FIELD_DENSITY_PER_ARCMIN2)))
-    number = rng.poisson(density * ((high - low) * PIXEL_SCALE_ARCSEC / 60) ** 2)
-    place = rng.uniform(low, high, (number, 2))
+
+def sky_places(size: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Return places [pixel], shape (n, 2), of a field like the sky's, and its density ratio."""
+    ratio = 1.0
+    if rng.random() < 0.5:
+        ratio = float(np.exp(rng.uniform(*np.log(SKY_DENSITY_RATIO))))
+    return _uniform_places(size, ratio * SKY_DENSITY_PER_ARCMIN2, rng), ratio
+
+
+def field_places(size: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Return places [pixel], shape (n, 2), of a field that is partly clustered, and its ratio."""
+    density = float(np.exp(rng.uniform(*np.log(FIELD_DENSITY_PER_ARCMIN2))))
+    place = _uniform_places(size, density, rng)
+    number = len(place)
     clustered = min(rng.binomial(number, CLUSTERED_SHARE), max(number - 1, 0))
     if clustered:
         partner = rng.integers(clustered, number, clustered)
         radius = CLUSTER_RADIUS_PIXELS * np.sqrt(rng.random(clustered))
         place[:clustered] = place[partner] + polar(radius, clustered, rng)
-    return place
+    bright = _NEIGHBOURS_PER_ARCMIN2 / SKY_DENSITY_PER_ARCMIN2
+    ratio = density / SKY_DENSITY_PER_ARCMIN2 + bright * _CLUSTER_NEIGHBOURS / SKY_NEIGHBOURS
+    return place, ratio
 
 
-def group_places(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the places [pixel], shape (n, 2), of a group, uniform in radius."""
-    large = rng.random() < LARGE_GROUP_SHARE
-    low, high = LARGE_GROUP_SIZE if large else GROUP_SIZE
-    number = int(rng.integers(low, high + 1))
-    radius = rng.uniform(*GROUP_RADIUS_ARCSEC) / PIXEL_SCALE_ARCSEC * rng.random(number)
-    return _middle(size, rng) + polar(radius, number, rng)
+def group_places(size: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Return the places [pixel], shape (n, 2), of a group, uniform in radius, and its ratio."""
+    if rng.random() < POISSON_GROUP_SHARE:
+        others = float(np.exp(rng.uniform(*np.log(POISSON_GROUP_MEAN))))
+        number = 1 + int(rng.poisson(others))
+    else:
+        low, high = LARGE_GROUP_SIZE if rng.random() < LARGE_GROUP_SHARE else GROUP_SIZE
+        numbers = np.arange(low, high + 1)
+        number = int(rng.choice(numbers))
+        # The mean over sources, not over groups: large groups hold more of the sources.
+        others = float((numbers * (numbers - 1)).sum() / numbers.sum())
+    radius_arcsec = rng.uniform(*GROUP_RADIUS_ARCSEC)
+    radius = radius_arcsec / PIXEL_SCALE_ARCSEC * rng.random(number)
+    near = others * float(np.interp(radius_arcsec, _GROUP_RADII, _WITHIN))
+    return _middle(size, rng) + polar(radius, number, rng), near / SKY_NEIGHBOURS
 
 
-def pair_places(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the places [pixel], shape (2, 2), of a pair."""
-    half = 0.5 * rng.uniform(*PAIR_SEPARATION_ARCSEC) / PIXEL_SCALE_ARCSEC
+def pair_places(
+    size: int,
+    rng: np.random.Generator,
+    separation_arcsec: tuple[float, float] = PAIR_SEPARATION_ARCSEC,
+) -> tuple[np.ndarray, float]:
+    """Return the places [pixel], shape (2, 2), of a pair, and its density ratio."""
+    half = 0.5 * rng.uniform(*separation_arcsec) / PIXEL_SCALE_ARCSEC
     direction = polar(half, 1, rng)
-    return _middle(size, rng) + np.concatenate([-direction, direction])
+    place = _middle(size, rng) + np.concatenate([-direction, direction])
+    return place, 1 / SKY_NEIGHBOURS
+
+
+def places_around(size: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Return the place [pixel] of a source and of its neighbours, shape (n, 2), and their ratio."""
+    low, high = NEIGHBOURS_OF_BRIGHT_ARCSEC
+    number = 1 + int(rng.poisson(NEIGHBOURS_OF_BRIGHT))
+    radius = rng.uniform(low, high, number) / PIXEL_SCALE_ARCSEC
+    middle = _middle(size, rng)
+    near = (1 + NEIGHBOURS_OF_BRIGHT) * (NEIGHBOUR_RADIUS_ARCSEC - low) / (high - low)
+    return np.vstack([middle, middle + polar(radius, number, rng)]), near / SKY_NEIGHBOURS
+
+
+def middle_place(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return one place [pixel], shape (1, 2), anywhere on the stamp but for its border."""
+    return _middle(size, rng)[None]
+
+
+def _uniform_places(size: int, per_arcmin2: float, rng: np.random.Generator) -> np.ndarray:
+    low, high = -FIELD_MARGIN_PIXELS, size + FIELD_MARGIN_PIXELS
+    number = rng.poisson(per_arcmin2 * ((high - low) * PIXEL_SCALE_ARCSEC / 60) ** 2)
+    return rng.uniform(low, high, (number, 2))
 
 
 def _middle(size: int, rng: np.random.Generator) -> np.ndarray:

@@ -123,10 +123,12 @@ class TrainingRun:
                 )
             return None
         before, now = self._read(), self.config.to_dict()
-        if before["config"] == now and not overwrite:
+        # A choice that there was not yet has its default.
+        earlier = TrainingConfig.from_dict(before["config"]).to_dict()
+        if _comparable(earlier) == _comparable(now) and not overwrite:
             return before
         if not overwrite:
-            old = before["config"]
+            old = earlier
             differences = [
                 f"{name}: {json.dumps(old.get(name))} there, {json.dumps(value)} now"
                 for name, value in now.items()
@@ -182,6 +184,12 @@ class TrainingRun:
                 f"'{path}' is damaged ({error}): remove it to go on without the rows that were "
                 "there, or choose another output folder."
             ) from error
+
+
+def _comparable(config: dict[str, Any]) -> dict[str, Any]:
+    """Return choices without the place of a file, which may differ from machine to machine."""
+    path = config["real_galaxies"]
+    return config | {"real_galaxies": path and Path(path).name}
 
 
 def _value(text: str) -> int | float | str:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from btk_punet.simulation.rendering import Component, Part, source_components
-from btk_punet.training.parts import PatchyDisk, PlacedComponent, centred
+from btk_punet.training.parts import LightGrid, PlacedComponent, centred
 
 # Shapes that are not smooth, and how common each is among them. Disks at Euclid's resolution are
 # mostly clumpy or spiral; few galaxies are caught merging.
@@ -76,7 +76,7 @@ class _Disk:
         self.a, self.b = float(row["a_d"]), float(row["b_d"])  # arcsec
         self.angle_deg = float(row["pa_disk"])
 
-    def parts(self, kind: str) -> Sequence[PlacedComponent | PatchyDisk]:
+    def parts(self, kind: str) -> Sequence[PlacedComponent | LightGrid]:
         return getattr(self, f"_{kind}")()
 
     def _sky(self, radius: np.ndarray, azimuth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +121,7 @@ class _Disk:
             for flux, half_light, dx, dy in zip(luminosity, sizes, x, y, strict=True)
         ]
 
-    def _patchy(self) -> list[PlacedComponent | PatchyDisk]:
+    def _patchy(self) -> list[PlacedComponent | LightGrid]:
         """A disk whose brightness follows a lognormal random field, often with a bulge.
 
         Star formation is correlated over all scales up to the disk's own, so the field has a
@@ -150,7 +150,7 @@ class _Disk:
         cos, sin = math.cos(math.radians(self.angle_deg)), math.sin(math.radians(self.angle_deg))
         axes = np.array([[self.a * cos, -self.b * sin], [self.a * sin, self.b * cos]])
         bulge = rng.uniform(0.02, 0.25) if rng.random() < 0.6 else 0.0
-        disk = PatchyDisk(
+        disk = LightGrid(
             (1 - bulge) * self.flux,
             light / light.sum(),
             axes * _PATCHY_SIDE / _PATCHY_CELLS,

@@ -13,8 +13,8 @@ import numpy as np
 from btk_punet import __version__
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
-from btk_punet.training.bank import GalaxyBank
-from btk_punet.training.config import TrainingConfig
+from btk_punet.training.bank import HELD_OUT_EVERY, GalaxyBank
+from btk_punet.training.config import TRAINING_FILE, TrainingConfig
 from btk_punet.training.dataset import StampComposer
 from btk_punet.training.folder_lock import locked
 from btk_punet.training.run_folder import BANK_FILE, LOCK_FILE, MODEL_FOLDER, TrainingRun
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # Streams of the seed, for the stamps of training and of validation.
 _STAMPS, _HELD_OUT = 1, 2
-# One in so many galaxies is in the stamps of validation only.
-HELD_OUT_EVERY = 20
 
 
 def train(
@@ -82,7 +80,7 @@ def train(
     with _precision(policy):
         network = _network(config, 1 if blends is None else blends[0].n_bands)
     if config.initial_weights is not None and run.checkpoint is None:
-        network.set_weights(_initial_weights(config.initial_weights, network))
+        _take_weights(config.initial_weights, network)
     with locked(run.folder / LOCK_FILE):
         run.begin(precision_used=policy, versions=_versions(keras.backend.backend()))
         composer, held_out = blends or _stamp_composers(
@@ -101,6 +99,27 @@ def train(
     return trained
 
 
+def network_so_far(folder: str | Path) -> ProbaUNet:
+    """Return the network of a run that is not done, with the averaged weights of its checkpoint.
+
+    Args:
+        folder: Folder of the run; a process may be training in it.
+
+    Raises:
+        InputError: if it holds no run, or one without a checkpoint.
+    """
+    config = TrainingConfig.from_file(Path(folder) / TRAINING_FILE)
+    state = TrainingRun(folder, config).checkpoint
+    if state is None:
+        raise InputError(
+            f"'{folder}' holds a training run without a checkpoint yet: wait for its first report"
+        )
+    blends = None if config.survey == "euclid" else _blend_composers(config)
+    network = _network(config, 1 if blends is None else blends[0].n_bands)
+    network.set_weights([state[f"average/{i}"] for i in range(len(network.weights))])
+    return network
+
+
 def _network(config: TrainingConfig, n_bands: int) -> ProbaUNet:
     """Return the network to train, for images of so many bands."""
     from btk_punet.model.proba_unet import ProbaUNet
@@ -116,23 +135,35 @@ def _network(config: TrainingConfig, n_bands: int) -> ProbaUNet:
         ) from error
 
 
-def _initial_weights(weights: str, network: ProbaUNet) -> list[np.ndarray]:
-    """Return the weights of another network that is built alike."""
+# Parts that a network may have beyond the one it starts from: at first without effect.
+_NEW_PARTS = {"context": "context_dilations", "conditioning": "told_density"}
+
+
+def _take_weights(weights: str, network: ProbaUNet) -> None:
+    """Give a network the weights of another that is built alike, but may lack some parts."""
     from btk_punet.model.proba_unet import open_network
 
     start, _ = open_network(weights)
     theirs, ours = start.get_config(), network.get_config()
+    new = {part: key for part, key in _NEW_PARTS.items() if not theirs[key] and ours[key]}
     unlike = [
         f"{key}: {theirs[key]} there, {value} here"
         for key, value in ours.items()
-        if key != "name" and theirs[key] != value
+        if key != "name" and key not in new.values() and theirs[key] != value
     ]
     if unlike:
         raise InputError(
             f"expected initial_weights of a network as model describes it, got '{weights}', which "
             f"differs ({'; '.join(unlike)}): change model to that network's arguments"
         )
-    return start.get_weights()
+    for part in ("encoder", "decoder", "features", "prior_head", "posterior_encoder",
+                 "posterior_head", "head", *_NEW_PARTS):  # fmt: skip
+        ours_of_part, theirs_of_part = getattr(network, part), getattr(start, part)
+        if ours_of_part is not None and theirs_of_part is not None:
+            ours_of_part.set_weights(theirs_of_part.get_weights())
+    if new:
+        names = ", ".join(f"{part} ({key})" for part, key in new.items())
+        print(f"Weights of '{weights}'; new, and without effect at first: {names}.")
 
 
 def _seeds(config: TrainingConfig) -> list[int]:
@@ -185,7 +216,13 @@ def _bank(
     path = run.folder / BANK_FILE
     if path.is_file():
         return GalaxyBank.load(path)
-    drawn = GalaxyBank.render(config.n_galaxies, seed=config.seed, njobs=njobs, progress=progress)
+    drawn = GalaxyBank.render(
+        config.n_galaxies,
+        seed=config.seed,
+        njobs=njobs,
+        progress=progress,
+        real_galaxies=config.real_galaxies,
+    )
     drawn.save(path)
     return drawn
 
@@ -193,9 +230,10 @@ def _bank(
 def _in_bfloat16(precision: str) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
-    # Processors with AMX; elsewhere bfloat16 convolutions are emulated, and slow.
+    # Processors that multiply in bfloat16 (AMX, AVX-512); on others it is emulated, and slow.
     try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+        flags = Path("/proc/cpuinfo").read_text()
+        return "amx_bf16" in flags or "avx512_bf16" in flags
     except OSError:
         return False
 

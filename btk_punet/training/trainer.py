@@ -226,12 +226,14 @@ class Trainer:
         }
 
     def _inputs(self, stamps: Batch, rng: np.random.Generator) -> Batch:
+        unknown = np.full(len(stamps["image"]), np.nan, np.float32)
         shape = (len(stamps["image"]), *self.network.latent_shape(*stamps["class"].shape[1:]))
         return {
             "images": stamps["image"],
             "mask": stamps["mask"],
             "classes": stamps["class"].astype(np.int32),
             "centres": stamps["centre"].astype(np.float32),
+            "density_ratio": stamps.get("density_ratio", unknown),
             "noise": rng.standard_normal(shape, np.float32),
         }
 
@@ -295,7 +297,8 @@ class Trainer:
                 outputs["class_logits"], network.class_weights
             )
             loss, _ = training_loss(outputs, inputs, 1.0, None, self.config.centre_weight)
-            maps = network.sample(some["image"], VALIDATION_SAMPLES, 0, some["mask"])
+            told = some["density_ratio"] if network.told_density else None
+            maps = network.sample(some["image"], VALIDATION_SAMPLES, 0, some["mask"], told)
             n = len(some["image"])
             total += n * np.array([float(loss), *_predictive_losses(maps, some)])
         names = ("val_loss", "val_class", "val_centre")

@@ -226,6 +226,23 @@ def test_density_ratio(network, scenes):
         ProbaUNetDeblender(30, network, density_ratio=0)
 
 
+def test_a_network_that_is_told_the_density(scenes):
+    from btk_punet.model.proba_unet import ProbaUNet
+
+    told = ProbaUNet(channels=(4, 6), latent_channels=2, told_density=True)
+    rng = np.random.default_rng(0)
+    told.conditioning.set_weights(
+        [rng.standard_normal(w.shape) for w in told.conditioning.get_weights()]
+    )
+    batch = make_batch(scenes)
+    images = noise_normalised(batch)
+    for ratio in (1.0, 20.0):
+        found = ProbaUNetDeblender(30, told, n_samples=2, density_ratio=ratio)(batch)
+        expected = told.sample(images, 2, density_ratio=ratio)["centre"].mean(axis=0)
+        got = [extra["centre_probability"] for extra in found.extra_data]
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
 def test_too_many_detections(network):
     crowded = gaussian(15, 15, 3000) + gaussian(45, 15, 1e4) + gaussian(30, 45, 3e4)
     batch = make_batch([crowded, gaussian(30, 30, 1e4), crowded])
@@ -548,6 +565,8 @@ def test_representation():
         ({"n_samples": 0}, "n_samples must be an integer of at least 1, got 0"),
         ({"n_samples": True}, "n_samples must be an integer"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ({"orientations": 3}, "orientations must be 1, 2, 4 or 8, .* got 3 and 16"),
+        ({"orientations": 4, "n_samples": 6}, "n_samples a multiple of it, got 4 and 6"),
         ({"threshold": 1.5}, r"threshold must lie in \[0, 1\], got 1.5"),
         ({"threshold": np.nan}, r"threshold must lie in \[0, 1\], got nan"),
         ({"light": 1}, "light must be True or False, got 1"),

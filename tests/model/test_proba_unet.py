@@ -105,6 +105,48 @@ def test_equal_seeds_equal_samples(model):
         assert not np.array_equal(one[key][0], one[key][1])
 
 
+def test_a_change_of_the_last_digit_is_no_other_seed(model):
+    images, _, _ = toy(2)
+    before, after = (model.sample(x, 2)["class"] for x in (images, images + 1e-6))
+    np.testing.assert_allclose(after, before, atol=1e-4)
+
+
+def whole(pieces, n, shape):
+    """Return the classes of samples that came in pieces."""
+    classes = np.full((3, n, *shape), np.nan)
+    for some, few, maps in pieces:
+        classes[:, some, few] = maps["class"]
+    return classes
+
+
+def test_an_image_turned_turns_the_mean_of_all_orientations(grid):
+    images, _, _ = toy(2, size=24)
+    images = images[:, :16]  # not square
+    mask = np.ones(images.shape[:3], bool)
+    mask[:, 3, 5] = False
+    classes = whole(grid.iter_samples(images, 16, 0, mask, orientations=8), 16, images.shape[:3])
+    assert np.isfinite(classes).all()
+    np.testing.assert_array_equal(  # the first two are those of the image as it is
+        classes[:, :2], whole(grid.iter_samples(images, 2, 0, mask), 2, images.shape[:3])
+    )
+    for turn in (lambda x: x[:, ::-1], lambda x: x[:, :, ::-1], lambda x: x.swapaxes(1, 2)):
+        other = turn(images)
+        turned = whole(
+            grid.iter_samples(other, 16, 0, turn(mask), orientations=8), 16, other.shape[:3]
+        )
+        expected = [turn(mean) for mean in classes.mean(axis=1)]
+        np.testing.assert_allclose(turned.mean(axis=1), expected, atol=1e-5)
+
+
+def test_noise_has_no_mean_anywhere():
+    noise = LatentNoise(seed=4).draw(6, (2, 3, 5))
+    np.testing.assert_array_equal(noise[1::2], -noise[::2])
+    assert len(np.unique(noise[::2])) == noise[::2].size
+    pieces = LatentNoise(seed=4)
+    parts = [pieces.draw(n, (2, 3, 5)) for n in (1, 2, 3)]
+    np.testing.assert_array_equal(np.concatenate(parts), noise)
+
+
 def test_samples_do_not_depend_on_the_batch_or_on_how_many_are_drawn(model, monkeypatch):
     images, _, _ = toy(5)
     whole = model.sample(images, 6, seed=1)["class"]
@@ -142,8 +184,7 @@ def test_kl_is_the_closed_form(model):
 
 def test_elbo_is_the_training_loss_of_an_image(model):
     images, classes, centres = toy(2)
-    noise = LatentNoise(images, np.ones((2, 16, 16), bool), seed=0)
-    noise = noise.draw(1, model.latent_shape(16, 16))[0]
+    noise = LatentNoise(seed=0).draw(1, model.latent_shape(16, 16))[0]
     batch = batch_of(model, images, classes, centres) | {"noise": noise}
     loss, _ = training_loss(model(batch), batch)
     found = model.elbo(images, classes, centres)
@@ -243,6 +284,11 @@ def test_one_piece_is_checked_like_all(grid):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda m: next(m.iter_samples(np.zeros((2, 8, 8, 1)), 6, orientations=4)),
+            InputError,
+            "n_samples a multiple of it, got 4 and 6",
+        ),
         (lambda m: m.sample("text"), InputTypeError, "array of numbers"),
         (lambda m: m.sample(np.zeros((2, 16, 16))), InputError, r"\(batch, height, width, 1\)"),
         (lambda m: m.sample(np.zeros((2, 16, 16, 3))), InputError, "move BTK's bands last"),
@@ -259,6 +305,11 @@ def test_one_piece_is_checked_like_all(grid):
             lambda m: m.sample(np.zeros((2, 8, 8, 1)), mask=np.ones((8, 8), bool)),
             InputError,
             "mask of shape",
+        ),
+        (
+            lambda m: m.sample(np.zeros((2, 8, 8, 1)), density_ratio=1.0),
+            InputError,
+            r"was not trained to be told it \(told_density is False\)",
         ),
         (
             lambda m: m.kl(np.zeros((2, 8, 8, 1)), np.zeros((8, 8)), np.zeros((2, 8, 8))),

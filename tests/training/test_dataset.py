@@ -245,24 +245,64 @@ def test_all_sources_of_a_stamp_share_a_psf(bank):
 
 
 def test_groups_and_pairs_keep_to_their_magnitudes_and_places(monkeypatch):
-    monkeypatch.setattr(dataset, "GROUPS_ON_STAMP", (1, 1))
-    monkeypatch.setattr(dataset, "PAIRS_ON_STAMP", (1, 1))
+    monkeypatch.setattr(dataset, "MEAN_ON_STAMP", dict.fromkeys(dataset.MEAN_ON_STAMP, 0.0))
     monkeypatch.setattr(dataset, "FIELD_BEHIND_SHARE", 0.0)
-    magnitude = np.linspace(18.0, 26.5, 200)
+    magnitude = np.linspace(16.0, 26.5, 200)
     bank = make_bank([np.full((1, 1), 5.0)] * 200, magnitude=magnitude)
     rng = np.random.default_rng(0)
-    for name, most in (("group", 10), ("pair", 2)):
+    for name, most, limits in (
+        ("group", 10, (19.5, 25.3)),
+        ("pair", 2, (19.5, 25.3)),
+        ("bright_pair", 2, (17.0, 23.0)),
+    ):
         composer = StampComposer(bank, mix={name: 1.0})
         numbers = []
         for _ in range(300):
             scene = composer.draw_scene(rng)
             drawn = magnitude[scene.galaxies]
-            assert ((drawn >= 19.5) & (drawn < 25.3)).all()
+            assert ((drawn >= limits[0]) & (drawn < limits[1])).all()
             apart = np.hypot(np.ptp(scene.left), np.ptp(scene.bottom))
-            assert apart <= (51.5 if name == "group" else 16.5)
+            assert apart <= {"group": 52.0, "pair": 16.5, "bright_pair": 21.5}[name]
             numbers.append(len(drawn))
-        assert max(numbers) == most
+        assert max(numbers) >= most
         assert min(numbers) == (1 if name == "group" else 2)
+
+
+def test_a_stamp_of_the_sky_holds_one_source_of_the_banks_counts(monkeypatch):
+    monkeypatch.setattr(dataset, "sky_places", lambda size, rng: (np.zeros((0, 2)), 1.7))
+    magnitude = np.linspace(16.0, 26.5, 200)
+    composer = StampComposer(
+        make_bank([np.ones((1, 1))] * 200, magnitude=magnitude), mix={"sky": 1}
+    )
+    rng = np.random.default_rng(0)
+    scenes = [composer.draw_scene(rng) for _ in range(400)]
+    assert {len(scene.galaxies) for scene in scenes} == {1}
+    assert {scene.density_ratio for scene in scenes} == {1.7}
+    drawn = magnitude[[scene.galaxies[0] for scene in scenes]]
+    assert 17.0 <= drawn.min() < 17.2 and 25.1 < drawn.max() < 25.3
+    assert np.mean(drawn) == pytest.approx(21.15, abs=0.3)  # as many of each row of the bank
+
+
+def test_bright_sources_have_neighbours(monkeypatch):
+    monkeypatch.setattr(dataset, "FIELD_BEHIND_SHARE", 0.0)
+    magnitude = np.linspace(16.0, 26.5, 200)
+    bank = make_bank([np.ones((1, 1))] * 200, magnitude=magnitude)
+    composer = StampComposer(bank, mix={"bright_neighbour": 1.0})
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        scene = composer.draw_scene(rng)
+        assert 17.0 <= magnitude[scene.galaxies[0]] < 23.0
+        assert 19.5 <= magnitude[scene.galaxies[1]] < 25.3
+
+
+def test_what_is_told_of_the_density(monkeypatch, bank):
+    composer = StampComposer(bank, size=8, masked_share=0.0)
+    scene = replace(make_scene([0], [4], [4]), density_ratio=3.0)
+    told = show(monkeypatch, composer, scene).batch(0, 2000)["density_ratio"]
+    known = np.isfinite(told)
+    assert 0.07 < 1 - known.mean() < 0.13
+    assert np.log(told[known]).mean() == pytest.approx(np.log(3.0), abs=0.03)
+    assert np.log(told[known]).std() == pytest.approx(dataset.TOLD_ERROR, rel=0.1)
 
 
 def test_depths_and_read_noise_vary(bank):
@@ -282,6 +322,7 @@ def test_shapes_and_types(bank):
         "mask": ((3, 24, 24), np.bool_),
         "offset": ((3, 24, 24, 2), np.float32),
         "sigma": ((3,), np.float32),
+        "density_ratio": ((3,), np.float32),
     }
     for name, (shape, dtype) in expected.items():
         assert batch[name].shape == shape

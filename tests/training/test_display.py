@@ -1,6 +1,7 @@
 """Curves and sheet of predictions: axes, limits and what they show."""
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,7 +37,7 @@ def sheet():
 @pytest.fixture(autouse=True)
 def closed():
     yield
-    matplotlib.pyplot.close("all")
+    plt.close("all")
 
 
 def test_an_empty_log():
@@ -100,7 +101,10 @@ def test_a_stamp_without_any_usable_pixel():
 class Halves:
     """Stands for a network: class 2 in the second half of the samples, else 0."""
 
-    def sample(self, images, n_samples, seed, mask):
+    told_density = True
+
+    def sample(self, images, n_samples, seed, mask, density_ratio):
+        np.testing.assert_array_equal(density_ratio, [1.0, 2.0, 3.0])
         shape = (n_samples, *images.shape[:3])
         classes = np.zeros((*shape, 3))
         classes[: n_samples // 2, ..., 0] = classes[n_samples // 2 :, ..., 2] = 1
@@ -116,6 +120,7 @@ def test_sheet_of_a_network():
         "centre": np.zeros((5, 8, 8), np.uint8),
         "mask": rng.random((5, 8, 8)) < 0.8,
         "psf": np.zeros(5, int),
+        "density_ratio": np.arange(1.0, 6.0),
     }
     display = PredictionDisplay.from_network(Halves(), stamps, n=3, n_samples=4)
     assert (display.mean == 1).all() and display.mean.shape == (3, 8, 8)

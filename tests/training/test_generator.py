@@ -1,4 +1,4 @@
-"""Blends of galaxies with structure."""
+"""Blends of galaxies with structure, made up or real."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,10 @@ from btk_punet import (
     StructuredEuclidGenerator,
     get_euclid_survey,
 )
+from btk_punet.errors import CatalogError
+from btk_punet.training.generator import HeldOutGalaxyGenerator
+from btk_punet.training.real_galaxies import is_held_out
+from tests.training.test_real_galaxies import write
 
 
 def batch_of(kind, catalog, seed=3):
@@ -55,3 +59,47 @@ def test_stars_stay_as_they_are():
         batch_of(kind, catalog) for kind in (EuclidGenerator, StructuredEuclidGenerator)
     )
     np.testing.assert_array_equal(smooth.blend_images, structured.blend_images)
+
+
+@pytest.fixture
+def real_file(tmp_path):
+    """Thirty bars of light, of which some are held out."""
+    image = np.zeros((41, 41))
+    image[15:26, 5:36] = 1.0
+    return write(tmp_path / "real.npz", [image] * 30, [str(i) for i in range(30)], scale=0.06)
+
+
+def held_out_batch(catalog, path, **options):
+    sampling = EuclidGroupSampling(max_number=2)
+    return next(
+        HeldOutGalaxyGenerator(
+            catalog,
+            sampling,
+            get_euclid_survey(),
+            batch_size=6,
+            seed=3,
+            real_galaxies=path,
+            **options,
+        )
+    )
+
+
+def test_real_galaxies_that_are_held_out(large, real_file):
+    smooth = batch_of(EuclidGenerator, large)
+    real, again = (held_out_batch(large, real_file, njobs=njobs) for njobs in (1, 2))
+    np.testing.assert_array_equal(real.isolated_images, again.isolated_images)
+    flux = [batch.isolated_images.sum(axis=(2, 3, 4)) for batch in (smooth, real)]
+    drawn = flux[0] > 0
+    changed = (smooth.isolated_images != real.isolated_images).any(axis=(2, 3, 4))
+    assert changed[drawn].mean() > 0.8
+    np.testing.assert_allclose(np.median(flux[1][drawn] / flux[0][drawn]), 1.0, atol=0.03)
+    faint = held_out_batch(large, real_file, max_real_mag=20.0)
+    np.testing.assert_array_equal(faint.isolated_images, smooth.isolated_images)
+
+
+def test_a_file_without_held_out_galaxies_is_refused(large, tmp_path):
+    image = np.pad(np.ones((5, 5)), 3)
+    name = next(str(i) for i in range(30) if not is_held_out(f"toys/{i}"))
+    path = write(tmp_path / "real.npz", [image], [name])
+    with pytest.raises(CatalogError, match="holds no real galaxy that can be used here"):
+        held_out_batch(large, path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from btk_punet.simulation.rendering import Component
-from btk_punet.training.parts import PatchyDisk, PlacedComponent, centred
+from btk_punet.training.parts import LightGrid, PlacedComponent, centred
 
 
 def test_a_placed_component_reaches_farther():
@@ -20,7 +20,7 @@ def test_a_patchy_disk_stands_where_its_light_says():
     # Two cells, of 1/4 and 3/4 of the light: 0.3 arcsec to the left and right, 0.1 down and up.
     light = np.zeros((4, 4))
     light[1, 0], light[2, 3] = 0.25, 0.75
-    disk = PatchyDisk(1e4, light, np.diag([0.2, 0.2]), 0.0, 0.0)
+    disk = LightGrid(1e4, light, np.diag([0.2, 0.2]), 0.0, 0.0)
     assert disk.centroid() == pytest.approx((0.15, 0.05))
     moved = disk.moved(0.5, -0.25)
     assert moved.centroid() == pytest.approx((0.65, -0.2))
@@ -35,7 +35,7 @@ def test_a_patchy_disk_stands_where_its_light_says():
 def test_how_far_a_patchy_disk_reaches():
     light = np.zeros((4, 4))
     light[1, 0], light[2, 3] = 0.25, 0.75
-    disk = PatchyDisk(1e4, light, np.eye(2), 0.0, 0.0)
+    disk = LightGrid(1e4, light, np.eye(2), 0.0, 0.0)
     assert disk.radius_at(1e4) == 0  # no cell of 1 arcsec^2 is that bright
     assert disk.radius_at(5e3) == pytest.approx(np.hypot(1.5, 0.5))
     assert disk.moved(1.0, 0.0).radius_at(1e3) == pytest.approx(np.hypot(2.5, 0.5))
@@ -46,7 +46,7 @@ def test_a_turned_patchy_disk_keeps_the_handedness_of_the_sky():
     light = np.zeros((5, 5))
     light[2, 4] = 1.0
     cos, sin = np.cos(np.pi / 6), np.sin(np.pi / 6)
-    disk = PatchyDisk(1.0, light, np.array([[cos, -0.5 * sin], [sin, 0.5 * cos]]), 0.0, 0.0)
+    disk = LightGrid(1.0, light, np.array([[cos, -0.5 * sin], [sin, 0.5 * cos]]), 0.0, 0.0)
     centroid = disk.profile().centroid
     assert disk.centroid() == pytest.approx((2 * cos, 2 * sin))
     assert (centroid.x, centroid.y) == pytest.approx((2 * cos, 2 * sin), abs=1e-6)
@@ -56,7 +56,7 @@ def test_parts_moved_together():
     # A disk of flux 3 with its light at (0.15, 0.05), and a knot of flux 1 at (1, 0).
     light = np.zeros((4, 4))
     light[1, 0], light[2, 3] = 0.25, 0.75
-    disk = PatchyDisk(3.0, light, np.diag([0.2, 0.2]), 0.0, 0.0)
+    disk = LightGrid(3.0, light, np.diag([0.2, 0.2]), 0.0, 0.0)
     knot = PlacedComponent.at(Component(1.0), 1.0, 0.0)
     moved = centred([disk, knot])
     assert moved[0].centroid() == pytest.approx((0.15 - 0.3625, 0.05 - 0.0375))

@@ -269,6 +269,30 @@ class TestRefusedBeforeTheFolderIsTaken:
 
 
 class TestInitialWeights:
+    def test_of_a_network_that_lacks_some_parts(
+        self, done, tmp_path, tiny, gaussians, no_plots, scenes, capsys
+    ):
+        folder, first = done
+        more = {**tiny.model, "context_dilations": [2], "told_density": True}
+        still = tiny.changed(
+            initial_weights=str(folder), model=more, learning_rate=1e-12, final_learning_rate=0.0
+        )
+        second = train(tmp_path / "run", still, bank=gaussians, progress=False)
+        assert (
+            "new, and without effect at first: context (context_dilations), conditioning "
+            "(told_density)" in capsys.readouterr().out
+        )
+        expected = first.sample(scenes["image"], 2, mask=scenes["mask"])
+        for ratio in (None, 5.0):
+            found = second.sample(scenes["image"], 2, 0, scenes["mask"], ratio)
+            for name in expected:
+                np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+        # What is there already cannot be left out.
+        config = tiny.changed(initial_weights=str(tmp_path / "run"))
+        with pytest.raises(InputError, match=r"context_dilations: \(2,\) there, \(\) here|"
+                           r"context_dilations: \[2\] there, \[\] here"):  # fmt: skip
+            train(tmp_path / "less", config)
+
     def test_training_starts_with_them(self, done, tmp_path, tiny, gaussians, no_plots):
         folder, first = done
         # A learning rate that moves nothing: what comes out is what went in.
@@ -309,6 +333,34 @@ class TestInitialWeights:
         with pytest.raises(InputError, match="name of a preset"):
             train(tmp_path / "run", tiny.changed(initial_weights="none"))
         assert not (tmp_path / "run").exists()
+
+
+class TestRealGalaxies:
+    def test_their_file_may_lie_elsewhere(self, tmp_path, tiny):
+        here = tiny.changed(real_galaxies="here/real.npz")
+        TrainingRun(tmp_path, here).begin()
+        TrainingRun(tmp_path, tiny.changed(real_galaxies="/there/real.npz"))
+        with pytest.raises(RunExistsError, match='real_galaxies: "here/real.npz" there, null now'):
+            TrainingRun(tmp_path, tiny)
+
+    def test_a_run_from_before_there_were_any(self, tmp_path, tiny):
+        TrainingRun(tmp_path, tiny).begin()
+        held = json.loads((tmp_path / "training.json").read_text())
+        del held["config"]["real_galaxies"]
+        (tmp_path / "training.json").write_text(json.dumps(held))
+        TrainingRun(tmp_path, tiny)
+
+
+class TestSoFar:
+    def test_is_the_average_of_the_checkpoint(self, done):
+        network = training.network_so_far(done[0])
+        for found, wanted in zip(network.get_weights(), done[1].get_weights(), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+    def test_without_a_checkpoint(self, tmp_path, tiny):
+        TrainingRun(tmp_path, tiny).begin()
+        with pytest.raises(InputError, match="without a checkpoint yet"):
+            training.network_so_far(tmp_path)
 
 
 class TestTheBank:
