@@ -18,6 +18,7 @@ import numpy as np
 
 from btk_punet.training.bank import KINDS, TRAINING_SEED, GalaxyBank
 from btk_punet.training.dataset import SCENE_MIX, StampComposer
+from btk_punet.training.drawing import draw_bank
 
 
 def main():
@@ -49,7 +50,7 @@ def get_bank(options, path):
         bank = GalaxyBank.load(path)
         print(f"read {path} in {time.perf_counter() - start:.1f} s")
         return bank
-    bank = GalaxyBank.render(
+    bank = draw_bank(
         options.galaxies,
         seed=options.seed,
         njobs=options.njobs,

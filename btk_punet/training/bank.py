@@ -1,24 +1,19 @@
 """A bank of noiseless galaxies, drawn once, from which the stamps of training are composed.
 
-To load a bank and to compose from it needs NumPy alone; drawing one needs GalSim and BTK.
+To load a bank and to compose from it needs NumPy alone; `draw_bank` draws one, with GalSim and BTK.
 """
 
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from btk_punet.errors import CatalogError
 from btk_punet.files import write_file
-
-if TYPE_CHECKING:
-    import galsim
 
 # Seed of the bank that trains the shipped weights; the benchmark has others.
 TRAINING_SEED = 20_261_101
@@ -81,7 +76,7 @@ class GalaxyBank:
             raise CatalogError(
                 f"The bank is empty or damaged: its {len(self.catalog)} stamps need "
                 f"{self._starts[-1]} pixels, it has {len(self.pixels)}. Draw it again with "
-                "GalaxyBank.render."
+                "draw_bank."
             )
 
     def __len__(self) -> int:
@@ -152,7 +147,7 @@ class GalaxyBank:
             CatalogError: if the file does not exist or holds no bank of this version.
         """
         if not Path(path).is_file():
-            raise CatalogError(f"The bank '{path}' does not exist: draw it with GalaxyBank.render.")
+            raise CatalogError(f"The bank '{path}' does not exist: draw it with draw_bank.")
         try:
             # Opened here, because NumPy leaves a file that it cannot read open.
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -163,7 +158,7 @@ class GalaxyBank:
         if version != FORMAT_VERSION:
             raise CatalogError(
                 f"'{path}' is not a bank of galaxies of version {FORMAT_VERSION} (got {version}): "
-                "draw it again with GalaxyBank.render."
+                "draw it again with draw_bank."
             )
         return cls(
             data["pixels"],
@@ -172,42 +167,4 @@ class GalaxyBank:
             float(data["sky_electrons"]),
             float(data["read_noise_electrons"]),
             float(data["exposure_seconds"]),
-        )
-
-    @classmethod
-    def render(
-        cls,
-        n_galaxies: int = 20_000,
-        psfs: Sequence[galsim.GSObject] | None = None,
-        seed: int = TRAINING_SEED,
-        psfs_per_galaxy: int = 1,
-        max_size: int = 200,
-        real_galaxies: str | Path | None = None,
-        njobs: int = 1,
-        progress: bool = False,
-    ) -> GalaxyBank:
-        """Draw a population like the sky's, noiseless, with the generator's own code.
-
-        Args:
-            n_galaxies: Number of galaxies and stars.
-            psfs: PSFs before the pixel; 16 of Euclid's optics with aberrations by default.
-            seed: Seed of galaxies, shapes, places in the pixel and PSFs. No galaxy is the same as
-                one of another seed's.
-            psfs_per_galaxy: Through how many of the PSFs each galaxy is drawn.
-            max_size: Largest side of a stamp [pixel]; light beyond is lost.
-            real_galaxies: File of real galaxies (see `read_real_galaxies`), which then are most of
-                the large ones. Those that are held out only stand for galaxies whose number is a
-                multiple of `HELD_OUT_EVERY`, the ones that `split` parts from the rest.
-            njobs: Processes.
-            progress: Whether to show a progress bar.
-
-        Raises:
-            InputError: for numbers below 1, or more PSFs per galaxy than there are.
-            CatalogError: if ``real_galaxies`` is not such a file.
-        """
-        # Here and not above: a machine that only trains needs neither GalSim nor BTK.
-        from btk_punet.training.drawing import draw_bank
-
-        return draw_bank(
-            n_galaxies, psfs, seed, psfs_per_galaxy, max_size, njobs, progress, real_galaxies
         )

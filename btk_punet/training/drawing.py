@@ -22,7 +22,7 @@ from btk_punet.simulation.survey import (
     get_euclid_survey,
     pixel_scale_arcsec,
 )
-from btk_punet.training.bank import CATALOG_DTYPE, HELD_OUT_EVERY, KINDS, GalaxyBank
+from btk_punet.training.bank import CATALOG_DTYPE, HELD_OUT_EVERY, KINDS, TRAINING_SEED, GalaxyBank
 from btk_punet.training.psfs import equivalent_fwhm_arcsec, training_psfs
 from btk_punet.training.real_galaxies import RealGalaxy, read_real_galaxies, real_parts
 from btk_punet.training.shapes import galaxy_parts
@@ -44,16 +44,34 @@ TRIM_SIGMA = 0.005
 
 
 def draw_bank(
-    n_galaxies: int,
-    psfs: Sequence[galsim.GSObject] | None,
-    seed: int,
-    psfs_per_galaxy: int,
-    max_size: int,
-    njobs: int,
-    progress: bool,
+    n_galaxies: int = 20_000,
+    psfs: Sequence[galsim.GSObject] | None = None,
+    seed: int = TRAINING_SEED,
+    psfs_per_galaxy: int = 1,
+    max_size: int = 200,
     real_galaxies: str | Path | None = None,
+    njobs: int = 1,
+    progress: bool = False,
 ) -> GalaxyBank:
-    """Return a bank; arguments and errors are those of `GalaxyBank.render`."""
+    """Draw a population like the sky's, noiseless, with the generator's own code.
+
+    Args:
+        n_galaxies: Number of galaxies and stars.
+        psfs: PSFs before the pixel; 16 of Euclid's optics with aberrations by default.
+        seed: Seed of galaxies, shapes, places in the pixel and PSFs. No galaxy is the same as
+            one of another seed's.
+        psfs_per_galaxy: Through how many of the PSFs each galaxy is drawn.
+        max_size: Largest side of a stamp [pixel]; light beyond is lost.
+        real_galaxies: File of real galaxies (see `read_real_galaxies`), which then are most of
+            the large ones. Those that are held out only stand for galaxies whose number is a
+            multiple of `HELD_OUT_EVERY`, the ones that ``GalaxyBank.split`` parts from the rest.
+        njobs: Processes.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        InputError: for numbers below 1, or more PSFs per galaxy than there are.
+        CatalogError: if ``real_galaxies`` is not such a file.
+    """
     psfs = training_psfs(seed=seed) if psfs is None else list(psfs)
     if min(n_galaxies, max_size, njobs) < 1 or not 1 <= psfs_per_galaxy <= len(psfs) <= 255:
         raise InputError(

@@ -216,7 +216,10 @@ def _bank(
     path = run.folder / BANK_FILE
     if path.is_file():
         return GalaxyBank.load(path)
-    drawn = GalaxyBank.render(
+    # Here and not above: a machine that only trains needs neither GalSim nor BTK.
+    from btk_punet.training.drawing import draw_bank
+
+    drawn = draw_bank(
         config.n_galaxies,
         seed=config.seed,
         njobs=njobs,

@@ -8,13 +8,14 @@ import pytest
 from btk_punet.errors import CatalogError
 from btk_punet.evaluation.runs.benchmark import BENCHMARK_SETS, CATALOG_SEED
 from btk_punet.training.bank import TRAINING_SEED, GalaxyBank
+from btk_punet.training.drawing import draw_bank
 
 SEED = 5
 
 
 @pytest.fixture(scope="module")
 def bank(psfs):
-    return GalaxyBank.render(100, psfs, seed=SEED)
+    return draw_bank(100, psfs, seed=SEED)
 
 
 def test_seeds_are_not_the_benchmarks():
@@ -52,7 +53,7 @@ def test_a_damaged_bank_is_refused(bank):
 
 
 def test_split_by_galaxy(psfs):
-    bank = GalaxyBank.render(45, psfs, seed=SEED, psfs_per_galaxy=2)
+    bank = draw_bank(45, psfs, seed=SEED, psfs_per_galaxy=2)
     chosen, rest = bank.split(20)
     assert set(chosen.catalog["galaxy"]) == {0, 20, 40}
     assert set(rest.catalog["galaxy"]) == set(range(45)) - {0, 20, 40}

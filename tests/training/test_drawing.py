@@ -7,16 +7,16 @@ from btk_punet import EuclidCatalog, EuclidGenerator, EuclidGroupSampling, get_e
 from btk_punet.errors import InputError
 from btk_punet.evaluation.runs.benchmark import BENCHMARK_GALAXIES, CATALOG_SEED
 from btk_punet.simulation.catalog import galaxies_per_arcmin2
-from btk_punet.training.bank import KINDS, TRAINING_SEED, GalaxyBank
+from btk_punet.training.bank import KINDS, TRAINING_SEED
 from btk_punet.training.dataset import Scene, StampComposer
-from btk_punet.training.drawing import GALAXY_MAGNITUDES, STARS_PER_ARCMIN2, population
+from btk_punet.training.drawing import GALAXY_MAGNITUDES, STARS_PER_ARCMIN2, draw_bank, population
 
 SEED = 5
 
 
 @pytest.fixture(scope="module")
 def bank(psfs):
-    return GalaxyBank.render(400, psfs, seed=SEED)
+    return draw_bank(400, psfs, seed=SEED)
 
 
 def test_no_galaxy_is_one_of_the_benchmarks():
@@ -107,7 +107,7 @@ def test_stamps_are_those_of_the_generator(bank, psfs):
 
 
 def test_several_psfs_draw_the_same_galaxies(psfs):
-    bank = GalaxyBank.render(20, psfs, seed=SEED, psfs_per_galaxy=2)
+    bank = draw_bank(20, psfs, seed=SEED, psfs_per_galaxy=2)
     assert len(bank) == 40
     catalog = np.sort(bank.catalog, order="galaxy")
     first, second = (catalog[catalog["psf"] == psf] for psf in (0, 1))
@@ -117,19 +117,19 @@ def test_several_psfs_draw_the_same_galaxies(psfs):
 
 
 def test_a_galaxy_does_not_depend_on_the_number_of_processes(bank, psfs):
-    again = GalaxyBank.render(400, psfs, seed=SEED, njobs=2)
+    again = draw_bank(400, psfs, seed=SEED, njobs=2)
     np.testing.assert_array_equal(again.catalog, bank.catalog)
     np.testing.assert_array_equal(again.pixels, bank.pixels)
     assert not np.array_equal(
-        GalaxyBank.render(20, psfs, seed=SEED + 1).catalog["magnitude"],
-        GalaxyBank.render(20, psfs, seed=SEED).catalog["magnitude"],
+        draw_bank(20, psfs, seed=SEED + 1).catalog["magnitude"],
+        draw_bank(20, psfs, seed=SEED).catalog["magnitude"],
     )
 
 
 def test_progress_counts_the_psfs(psfs, capsys):
-    quiet = GalaxyBank.render(4, psfs, seed=SEED)
+    quiet = draw_bank(4, psfs, seed=SEED)
     assert capsys.readouterr().err == ""
-    shown = GalaxyBank.render(4, psfs, seed=SEED, progress=True)
+    shown = draw_bank(4, psfs, seed=SEED, progress=True)
     printed = capsys.readouterr().err
     n_drawn = len(np.unique(shown.catalog["psf"]))
     assert "drawing galaxies" in printed and f"{n_drawn}/{n_drawn}" in printed
@@ -139,6 +139,6 @@ def test_progress_counts_the_psfs(psfs, capsys):
 
 def test_arguments_are_checked(psfs):
     with pytest.raises(InputError, match="n_galaxies"):
-        GalaxyBank.render(0, psfs)
+        draw_bank(0, psfs)
     with pytest.raises(InputError, match="psfs_per_galaxy"):
-        GalaxyBank.render(10, psfs, psfs_per_galaxy=3)
+        draw_bank(10, psfs, psfs_per_galaxy=3)

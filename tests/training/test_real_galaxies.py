@@ -8,7 +8,8 @@ import pytest
 from btk_punet.errors import CatalogError
 from btk_punet.simulation.rendering import StampRenderer
 from btk_punet.training import real_galaxies as module
-from btk_punet.training.bank import HELD_OUT_EVERY, KINDS, GalaxyBank
+from btk_punet.training.bank import HELD_OUT_EVERY, KINDS
+from btk_punet.training.drawing import draw_bank
 from btk_punet.training.real_galaxies import (
     half_light_radius,
     is_held_out,
@@ -145,7 +146,7 @@ def test_a_bank_keeps_those_held_out_apart(file, psfs, monkeypatch):
         return real_parts(galaxies, radius, flux, rng)
 
     monkeypatch.setattr("btk_punet.training.drawing.real_parts", noted)
-    bank = GalaxyBank.render(200, psfs, seed=1, max_size=64, real_galaxies=file)
+    bank = draw_bank(200, psfs, seed=1, max_size=64, real_galaxies=file)
     share = seen[True] / (seen[True] + seen[False])
     assert 0 < share < 3 / HELD_OUT_EVERY
     real = bank.catalog["kind"] == KINDS.index("real")

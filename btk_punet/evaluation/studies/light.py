@@ -20,7 +20,6 @@ from btk_punet.evaluation.plotting.style import (
     error_lengths,
     method_styles,
     methods_of,
-    plain_label,
     rows_by_method,
     set_bin_ticks,
 )
@@ -282,7 +281,7 @@ class LightDisplay(PanelsDisplay):
                 if name == "value" and (rows["n"] > 0).any():
                     ax.errorbar(x, rows[name], error_lengths(rows), capsize=2, **style)
                 elif name != "value":
-                    (handles[plain_label(method)],) = ax.plot(x, rows[name], **style)
+                    (handles[method],) = ax.plot(x, rows[name], **style)
             set_bin_ticks(ax, bins, self.by)
             ax.set_xlabel(OF_SOURCES[self.by].label)
             ax.set_ylabel(label)
