@@ -31,8 +31,6 @@ from btk_punet.errors import (
 from btk_punet.evaluation.studies.detection.result import Result
 from tests.evaluation.oracle import Oracle
 from tests.evaluation.runs.conftest import (
-    OUTLINES,
-    TABLES,
     FailsOnce,
     contents,
     small_run,
@@ -208,7 +206,8 @@ def test_overwrite_leaves_nothing_of_the_old_run(tmp_path, catalog):
     result = small_run(folder, catalog, "sep", n_blends=2, overwrite=True)
     assert set(result.truth["scene"]) == {0, 1}
     names = {path.name for path in folder.iterdir()}
-    assert names == {*TABLES, *OUTLINES, "run.json", "tables"}
+    assert names == {*result.run["files"], "run.json", "tables"}
+    assert not names & {"regions.parquet", "candidates.parquet", "counts.parquet"}
     assert {path.stem for path in (folder / "tables").iterdir()} < old - {"outcomes"}
 
 
