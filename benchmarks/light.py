@@ -11,6 +11,8 @@ each, by magnitude and by neighbour distance, over matched detections of sources
 - flux: the same, with the coverage of twice the error (0.95), the bias (mean and median of
   dflux / flux), mean and median of |dflux / flux|, and the share of outliers over 0.75 mag;
 - how many are matched at all, and how many fits failed;
+- ``deblended_images``: medians of BTK's MSE (the root of it, in electrons), PSNR and StructSim, and
+  mean and spread of what they leave of the image, over the noise;
 - the same of SEP's own detections with FLUX_AUTO, and of scarlet2 on ProbaUNet's peaks (on the
   first scenes only: it is slow);
 - the largest move of an image's detections under its eight orientations, with and without the fit
@@ -26,6 +28,7 @@ import numpy as np
 import pandas as pd
 import sep
 from btk.blend_batch import BlendBatch
+from btk.metrics.utils import mse, psnr, struct_sim
 
 from btk_punet import (
     EuclidCatalog,
@@ -94,10 +97,32 @@ def matched(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     joined = truth.loc[seen.index].reset_index(drop=True).add_prefix("true_")
     partner = np.full(len(joined), -1)
     partner[sources] = detections
-    found = found.reindex(partner).reset_index(drop=True)
+    found = found.assign(detection=np.arange(len(found))).reindex(partner).reset_index(drop=True)
     joined = pd.concat([joined, found], axis=1)
     joined["matched"] = partner >= 0
     return joined[joined["true_counts"]]
+
+
+def with_image_scores(
+    pairs: pd.DataFrame, isolated: np.ndarray, deblended: np.ndarray | None
+) -> pd.DataFrame:
+    """Return pairs with BTK's scores of the image of each matched source.
+
+    Args:
+        pairs: From `matched`, of one scene.
+        isolated: True images, ``(sources, H, W)``.
+        deblended: Those of the detections, ``(detections, H, W)``; None if the method gives none.
+    """
+    if deblended is None:
+        return pairs
+    some = pairs[pairs["matched"]]
+    # BTK takes no values below 0, which drawing by Fourier transforms leaves.
+    true = np.maximum(isolated[some["true_source"]], 0)
+    found = np.maximum(deblended[some["detection"].astype(int)], 0)
+    scores = {"rmse": mse, "psnr": psnr, "ssim": struct_sim}
+    for name, score in scores.items():
+        pairs.loc[some.index, name] = score(true, found) if len(some) else np.zeros(0)
+    return pairs
 
 
 def kron(batch: BlendBatch) -> list[pd.DataFrame]:
@@ -124,6 +149,13 @@ def kron(batch: BlendBatch) -> list[pd.DataFrame]:
             pd.DataFrame({"x_peak": x, "y_peak": y, "flux": np.where(small, circle, flux)})
         )
     return tables
+
+
+def scaled_residuals(batch: BlendBatch, deblended: np.ndarray) -> list[float]:
+    """Return what deblended images leave of the blends, over the true noise, pixel by pixel."""
+    background = background_variance(batch.survey, batch.survey.get_filter("IE"))
+    noise = np.sqrt(background + batch.isolated_images.sum(axis=1))
+    return ((batch.blend_images - deblended.sum(axis=1)) / noise).ravel().tolist()
 
 
 def half_width(errors: np.ndarray) -> float:
@@ -154,6 +186,9 @@ def summary(pairs: pd.DataFrame) -> dict[str, float]:
     if "flux_err" in pairs:
         pull = off * pairs["true_flux"] / pairs["flux_err"]
         row |= {"cov68": float((pull.abs() <= 1).mean()), "cov95": float((pull.abs() <= 2).mean())}
+    for name in ("rmse", "psnr", "ssim"):
+        if name in pairs:
+            row[name] = pairs[name].median()
     if "flags" in pairs:
         row["failed"] = float(
             (pairs["flags"].astype(int) & int(DetectionFlag.FIT_FAILED) > 0).mean()
@@ -239,7 +274,7 @@ def main() -> None:
     for name in options.sets:
         parts: dict[str, list[pd.DataFrame]] = {"ProbaUNet": [], "SEP Kron": [], "scarlet2": []}
         seconds, moves = {True: 0.0, False: 0.0}, {True: [], False: []}
-        n_done = 0
+        n_done, residuals = 0, []
         for batch in scenes(name, options.scenes, options.seed):
             truth = truth_of(batch)
             tables: dict[str, list[pd.DataFrame]] = {"SEP Kron": kron(batch)}
@@ -251,17 +286,26 @@ def main() -> None:
                 found = deblender(batch)
                 seconds[light] += time.perf_counter() - start
             tables["ProbaUNet"] = [c.to_pandas() for c in found.catalog_list]
+            images = {"ProbaUNet": found.deblended_images}
+            residuals += scaled_residuals(batch, found.deblended_images)
             if n_done < options.scarlet2:
                 scarlet2 = Scarlet2Deblender(30, peaks=plain)(batch)
+                images["scarlet2"] = scarlet2.deblended_images
                 tables["scarlet2"] = [c.to_pandas() for c in scarlet2.catalog_list]
             for method, found_in in tables.items():
-                pairs = [matched(*both) for both in zip(truth, found_in, strict=True)]
-                parts[method] += pairs
+                for scene, both in enumerate(zip(truth, found_in, strict=True)):
+                    deblended = images[method][scene, :, 0] if method in images else None
+                    isolated = batch.isolated_images[scene, :, 0]
+                    parts[method].append(with_image_scores(matched(*both), isolated, deblended))
             n_done += batch.batch_size
         print(f"\n===== {name}, {n_done} scenes, seed {options.seed}")
         for method, some in parts.items():
             if some:
                 show(pd.concat(some, ignore_index=True), f"{method} ({name})")
+        print(
+            f"what the deblended images leave, over the noise: mean {np.mean(residuals):.4f}, "
+            f"spread {np.std(residuals):.4f}"
+        )
         for light, which in ((False, "network"), (True, "with the fit")):
             print(
                 f"{which}: {1e3 * seconds[light] / n_done:.1f} ms a blend; largest move of an "

@@ -137,7 +137,8 @@ class SourceImages:
         for band, fit in self._fits:
             for source, (image, rows, columns), pixels in fit.images():
                 if not self._failed[source]:
-                    target[image, where[source], band, rows, columns] = pixels
+                    # Light is not negative: what the Fourier modes leave beside it is cut off.
+                    np.maximum(pixels, 0, out=target[image, where[source], band, rows, columns])
 
 
 def _scenes(blend_batch: BlendBatch, images: np.ndarray, usable: np.ndarray, band: int) -> Scenes:

@@ -37,6 +37,8 @@ _EDGE_SIGMA, _PSF_REACH_SIGMA = 0.1, 5.0
 # over the side in larger ones; spread evenly, they are kept below the fraction of a sigma.
 _WINGS_AT_32, _WINGS_SIGMA = 0.03, 0.1
 MAX_STEPS = 20
+# Sources that are drawn at once.
+_CHUNK = 32
 _FLUX_STEPS = 3
 # Of a group that has arrived: how far the optimum still is, in sigma squared over all parameters.
 _ARRIVED = 0.04
@@ -178,8 +180,7 @@ class SourceFit:
         Of a patch, what lies inside of the image.
         """
         self._choose_patches(np.arange(len(self.patch)))
-        for size in np.unique(self.patch):
-            (which,) = np.nonzero(self.patch == size)
+        for size, which in self._chunks(np.arange(len(self.patch))):
             found = self._patch_model(size).images(
                 self.parameters[which], self.column[which], self.row[which]
             )
@@ -264,8 +265,7 @@ class SourceFit:
     def _draw(self, active: np.ndarray) -> list[np.ndarray]:
         """Return each active source's derivatives, and put the sources on the canvas."""
         slopes: list[np.ndarray] = [np.empty(0)] * len(active)
-        for size in np.unique(self.patch[active]):
-            (own,) = np.nonzero(self.patch[active] == size)
+        for size, own in self._chunks(active):
             which = active[own]
             found = self._patch_model(size).derivatives(
                 self.parameters[which], self.column[which], self.row[which]
@@ -278,6 +278,16 @@ class SourceFit:
                 self._drawn[source] = slope[FLUX] * np.float32(self.parameters[source, FLUX])
                 self.canvas.add(self._box(source, size), self._drawn[source])
         return slopes
+
+    def _chunks(self, sources: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield sizes of patches, and the places of some sources that have them.
+
+        Not of all: their Fourier modes would fill the memory for a large field.
+        """
+        for size in np.unique(self.patch[sources]):
+            (own,) = np.nonzero(self.patch[sources] == size)
+            for first in range(0, len(own), _CHUNK):
+                yield int(size), own[first : first + _CHUNK]
 
     def _patch_model(self, size: int) -> PatchModel:
         # Here too: to look a PSF up that is another, equal object takes milliseconds.
