@@ -29,6 +29,9 @@ SMALLER = {
         "batch_size=50": "batch_size=2",
     },
     "docs/tasks/add_a_detector.md": {"n_blends=2000": "n_blends=8, report=False, progress=False"},
+    "docs/tasks/add_a_study.md": {
+        "n_blends=20": "n_blends=4, outcomes=False, report=False, progress=False"
+    },
     "docs/tasks/uniformity_and_selection.md": {"20_000": "2000", "* 400": "* 12"},
     "docs/tasks/uncertainty.md": {"20_000": "500", "batch_size=50": "batch_size=4"},
     "docs/tasks/train.md": {
@@ -72,6 +75,12 @@ def test_every_page_with_snippets_is_run():
     for page, shorter in SMALLER.items():
         for long in shorter:
             assert any(long in snippet for snippet in snippets(page)), (page, long)
+
+
+def test_add_a_study(run_page):
+    run_page("docs/tasks/add_a_study.md")
+    assert len(pd.read_parquet("run/brightness.parquet")) == 4
+    assert len(pd.read_csv("run/tables/mean_light.csv")) == 1
 
 
 def test_readme(run_page):

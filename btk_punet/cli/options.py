@@ -57,7 +57,7 @@ def add_options(group: Any, kind: type, but: Iterable[str] = ()) -> None:
         if spec.name in but:
             continue
         arguments = dict(spec.metadata)
-        words = arguments.pop("words").replace("``", "")
+        words = arguments.pop("words").replace("`", "")
         words = words.partition("; in Python also")[0]
         flags = arguments.pop("flags", (f"--{spec.name.replace('_', '-')}",))
         if spec.default is not None:

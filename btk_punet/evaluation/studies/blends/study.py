@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from btk_punet.errors import BatchFailedError
 from btk_punet.evaluation.quantities import METHOD, OF_BLENDS, WILSON, Column
 from btk_punet.evaluation.scoring.matched import MatchedBatch
 from btk_punet.evaluation.studies.base import Collected, Definition, Figure, Study, Tidy
@@ -85,23 +84,17 @@ class Blends(Study):
         """Run every method on each source of a blend alone, and return `region_table`."""
         if not batch.deblenders:
             return {}
-        try:
-            # What a method warns of images that nobody gave it says nothing of the scenes.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                regions = region_table(
-                    batch.blend_batch,
-                    batch.truth,
-                    batch.detections,
-                    batch.deblenders,
-                    batch.first_scene,
-                    batch.rules.radius_arcsec,
-                )
-        except Exception as error:
-            raise BatchFailedError(
-                f"What becomes of blends could not be told: {type(error).__name__}: {error} -- "
-                "With outcomes=False (--no-outcomes) the run continues without it."
-            ) from error
+        # What a method warns of images that nobody gave it says nothing of the scenes.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            regions = region_table(
+                batch.blend_batch,
+                batch.truth,
+                batch.detections,
+                batch.deblenders,
+                batch.first_scene,
+                batch.rules.radius_arcsec,
+            )
         return {_REGIONS.name: regions}
 
     def tables(self, run: Collected) -> Iterator[Table]:
