@@ -4,7 +4,9 @@
 
 Sets of scenes of its own seeds, one exposure unless said: ``isolated`` galaxies; ``groups`` of
 1-6; ``deep``, groups at four exposures; ``pairs`` of I_E 18-23, 0.2-2.0 arcsec apart. Prints for
-each, by magnitude and by neighbour distance, over matched detections of sources that count:
+each, by magnitude, by neighbour distance and by whether the scene has as many detections as sources
+(what a detector misses or splits no fit can measure), over matched detections of sources that
+count:
 
 - place: 68% half-width of the errors over their limits (`limit_errors`; 1 is perfect), and the
   coverage of the stated errors (0.68 is right);
@@ -97,9 +99,10 @@ def matched(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     joined = truth.loc[seen.index].reset_index(drop=True).add_prefix("true_")
     partner = np.full(len(joined), -1)
     partner[sources] = detections
-    found = found.assign(detection=np.arange(len(found))).reindex(partner).reset_index(drop=True)
-    joined = pd.concat([joined, found], axis=1)
+    of_sources = found.assign(detection=np.arange(len(found))).reindex(partner)
+    joined = pd.concat([joined, of_sources.reset_index(drop=True)], axis=1)
     joined["matched"] = partner >= 0
+    joined["excess"] = len(found) - len(seen)
     return joined[joined["true_counts"]]
 
 
@@ -210,6 +213,13 @@ def show(pairs: pd.DataFrame, title: str) -> None:
             if inside["matched"].sum() >= 5:
                 row = summary(inside) | {"matched": inside["matched"].mean()}
                 rows[f"{low:g}-{high:g} {unit}"] = row
+    for name, inside in (
+        ("too few found", pairs[pairs["excess"] < 0]),
+        ("as many as are", pairs[pairs["excess"] == 0]),
+        ("too many found", pairs[pairs["excess"] > 0]),
+    ):
+        if inside["matched"].sum() >= 5:
+            rows[name] = summary(inside) | {"matched": inside["matched"].mean()}
     print(f"\n{title}")
     table = pd.DataFrame(rows).T.to_string(float_format="{:.3f}".format, na_rep="-")
     print(table)

@@ -96,6 +96,7 @@ class _Group:
         damping: Of the next step, by Levenberg and Marquardt.
         gain: By how much the last step lowered the loss.
         promised: By how much the next one should.
+        is_broken: Whether the numbers left what floats hold; then the search is over.
         decrement: How far the optimum is, in sigma squared.
     """
 
@@ -106,9 +107,12 @@ class _Group:
         self.loss = self.decrement = np.inf
         self.damping = 0.0
         self.gain = self.promised = np.inf
+        self.is_broken = False
 
     def has_arrived(self) -> bool:
         """Return whether further steps would bring nothing."""
+        if self.is_broken:
+            return True
         whole_step = self.damping < 0.05
         return self.decrement < _ARRIVED or (whole_step and abs(self.gain) < _ARRIVED)
 
@@ -153,25 +157,29 @@ class SourceFit:
     def run(self) -> LightFit:
         """Fit all parameters."""
         active = self.groups
-        for _ in range(MAX_STEPS):
-            if not active:
-                break
-            self._step(active)
-            active = [group for group in active if not group.has_arrived()]
+        with np.errstate(over="ignore", invalid="ignore"):  # which is seen at each step
+            for _ in range(MAX_STEPS):
+                if not active:
+                    break
+                self._step(active)
+                active = [group for group in active if not group.has_arrived()]
         converged = np.zeros(len(self.parameters), bool)
         for group in self.groups:
-            if not group.decrement < _ARRIVED:
+            if not group.decrement < _ARRIVED and not group.is_broken:
                 self.parameters[group.members] = group.parameters
-            converged[group.members] = group.has_arrived() or group.decrement < _NEAR
+            good = group.has_arrived() or group.decrement < _NEAR
+            converged[group.members] = good and not group.is_broken
         groups = [group.members for group in self.groups]
         fluxes = [group.flux_covariance for group in self.groups]
         return LightFit(self.parameters, self.covariance, converged, groups, fluxes)
 
     def run_fluxes(self) -> np.ndarray:
         """Return the fluxes ``(m,)`` that fit best if all else stays as it is at the start."""
-        for _ in range(_FLUX_STEPS):
-            if self.groups:
-                self._step(self.groups, free=[FLUX])
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(_FLUX_STEPS):
+                groups = [group for group in self.groups if not group.is_broken]
+                if groups:
+                    self._step(groups, free=[FLUX])
         return self.parameters[:, FLUX]
 
     def images(self) -> Iterator[tuple[int, Box, np.ndarray]]:
@@ -258,7 +266,11 @@ class SourceFit:
                 group.right += equations[1][own].ravel()
             else:
                 self.parameters[group.members] = group.parameters
-        sizes = np.array([len(group.members) for group in groups])
+            if not (np.isfinite(group.loss) and np.isfinite(group.matrix).all()):
+                group.is_broken = True
+                self.parameters[group.members] = self.start[group.members]
+        groups = [group for group in groups if not group.is_broken]
+        sizes = np.array([len(group.members) for group in groups], int)
         for size in np.unique(sizes):
             self._solve([groups[i] for i in np.flatnonzero(sizes == size)], free)
 

@@ -143,3 +143,18 @@ def test_fluxes_alone_for_another_band():
     np.testing.assert_allclose(other.run_fluxes(), truth[:, FLUX], rtol=5e-3)
     np.testing.assert_allclose(other.parameters[:, 1:], dim[:, 1:])
     assert fitted.run().converged.all()
+
+
+@pytest.mark.parametrize("level", [1e15, 1e24, -1e24])
+def test_light_beyond_all_measure_is_no_fit_and_no_error(level):
+    images = np.zeros((2, 64, 64))
+    images[0, 28:34, 28:34] = level
+    truth = sources((4e4, 31.0, 31.0))
+    images[1] = draw(truth)
+    start = np.concatenate([start_of(truth), start_of(truth)])
+    start[0, FLUX] = 36 * abs(level)
+    found = SourceFit(scenes(images), np.arange(2), start, PRIOR).run()
+    assert np.isfinite(found.parameters).all()
+    assert found.converged[1]
+    if abs(level) > 1e20:
+        assert not found.converged[0] or found.parameters[0, FLUX] < 0.1 * abs(level)
