@@ -88,7 +88,8 @@ def fit_recipe(
     recipe = DetectionRecipe(pixel_scale_arcsec=pixel_scale_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec)
     folder = weights_folder(weights)
     recipe.save(folder, galaxies)
-    deblender = ProbaUNetDeblender(400, folder, n_samples, galaxies=galaxies)
+    # The errors of places are those of the network's own, which the fit of light starts from.
+    deblender = ProbaUNetDeblender(400, folder, n_samples, galaxies=galaxies, light=False)
     parts = [
         _outcomes(batch, deblender)
         for batch in tqdm(
