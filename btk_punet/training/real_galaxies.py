@@ -23,7 +23,7 @@ from btk_punet.simulation.rendering import Part
 from btk_punet.training.parts import LightGrid, centred
 
 # One object in so many is held out of training: see `is_held_out`.
-HELD_OUT_EVERY = 5
+OBJECTS_PER_HELD_OUT = 5
 # Light is smoothed until each pixel of it is this many sigma above the noise.
 CLEAN_SNR = 8.0
 SMOOTHING_PIXELS = (0.0, 0.7, 1.4, 2.8, 5.6)
@@ -70,7 +70,7 @@ def is_held_out(object_name: str) -> bool:
     Args:
         object_name: ``"set/name"``, as in `RealGalaxy.object_name`.
     """
-    return zlib.crc32(object_name.encode()) % HELD_OUT_EVERY == 0
+    return zlib.crc32(object_name.encode()) % OBJECTS_PER_HELD_OUT == 0
 
 
 def read_real_galaxies(path: str | Path, held_out: bool | None = None) -> list[RealGalaxy]:
