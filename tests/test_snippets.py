@@ -34,6 +34,7 @@ SMALLER = {
     },
     "docs/tasks/uniformity_and_selection.md": {"20_000": "2000", "* 400": "* 12"},
     "docs/tasks/uncertainty.md": {"20_000": "500", "batch_size=50": "batch_size=4"},
+    "docs/tasks/light.md": {"20_000": "500", "batch_size=50": "batch_size=2"},
     "docs/tasks/train.md": {
         "n_stamps=100_000": "model={'channels': [4, 6]}, n_stamps=16, batch_size=8, stamp_size=16, "
         "n_galaxies=40, report_stamps=16, validation_stamps=8, precision='float32'",
@@ -75,6 +76,14 @@ def test_every_page_with_snippets_is_run():
     for page, shorter in SMALLER.items():
         for long in shorter:
             assert any(long in snippet for snippet in snippets(page)), (page, long)
+
+
+@needs_preset
+def test_light(run_page):
+    names, printed = run_page("docs/tasks/light.md")
+    assert "flux_err" in printed
+    assert names["alone"].shape == (64, 64)
+    assert names["good"].any()
 
 
 def test_add_a_study(run_page):
