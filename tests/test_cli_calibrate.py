@@ -8,7 +8,7 @@ pytest.importorskip("keras")
 
 from btk_punet.cli import main  # noqa: E402
 from btk_punet.deblending.recipe import DetectionRecipe  # noqa: E402
-from btk_punet.evaluation import fit_recipe as fitting  # noqa: E402
+from btk_punet.evaluation.runs import calibrate as fitting  # noqa: E402
 from btk_punet.training.config import TrainingConfig  # noqa: E402
 
 

@@ -18,7 +18,7 @@ from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.deblending.registry import DEBLENDERS
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError, MissingProgramError
 from btk_punet.model import weights
-from tests.test_package import run_python
+from tests.test_package import printed_by
 
 from .conftest import gaussian, make_batch, needs_scarlet2, needs_source_extractor
 
@@ -264,7 +264,7 @@ def test_choosing_loads_nothing_that_was_not_chosen():
         "('tensorflow', 'keras', 'jax', 'scarlet2', 'photutils', 'btk_punet.deblending.deblender');"
         "print([name for name in heavy if name in sys.modules])"
     )
-    assert run_python(code) == "[]"
+    assert printed_by(code) == "[]"
 
 
 def test_registered_classes_are_there():
@@ -281,7 +281,7 @@ def test_choosing_loads_no_tensorflow():
         "choose_deblenders('probaunet', 10, survey); "
         "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
     )
-    assert run_python(code) == "[]"
+    assert printed_by(code) == "[]"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from btk_punet.deblending.scarlet2 import Scarlet2Deblender
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError, MissingProgramError
 from btk_punet.simulation.survey import background_variance
-from tests.test_package import run_python
+from tests.test_package import printed_by
 
 from .conftest import SIGMA, add_noise, make_batch, needs_scarlet2
 
@@ -300,7 +300,7 @@ def test_making_one_loads_no_jax():
         "import sys; from btk_punet import Scarlet2Deblender; Scarlet2Deblender(5); "
         "print([name for name in ('jax', 'scarlet2') if name in sys.modules])"
     )
-    assert run_python(code) == "[]"
+    assert printed_by(code) == "[]"
 
 
 def test_missing_package(monkeypatch):

@@ -23,7 +23,6 @@ from btk_punet.errors import (  # noqa: E402
 )
 from btk_punet.model.proba_unet import ProbaUNet  # noqa: E402
 from btk_punet.training import train as training  # noqa: E402
-from btk_punet.training.bank import GalaxyBank  # noqa: E402
 from btk_punet.training.config import TrainingConfig  # noqa: E402
 from btk_punet.training.run_folder import TrainingRun  # noqa: E402
 from btk_punet.training.train import train  # noqa: E402
@@ -378,7 +377,7 @@ class TestTheBank:
         run = TrainingRun(tmp_path, tiny)
         drawn = training._bank(None, tiny, run, 1, False)
         assert len(drawn) == tiny.n_galaxies
-        monkeypatch.setattr(GalaxyBank, "render", None)
+        monkeypatch.setattr("btk_punet.training.drawing.draw_bank", None)
         again = training._bank(None, tiny, run, 1, False)
         np.testing.assert_array_equal(again.pixels, drawn.pixels)
 
