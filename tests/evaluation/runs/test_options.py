@@ -90,11 +90,11 @@ def test_command_line_has_the_same_words(kind):
     parser = argparse.ArgumentParser(prog="test")
     add_options(parser, kind)
     text = " ".join(parser.format_help().split())
-    assert "``" not in text and "in Python" not in text
+    assert "`" not in text and "in Python" not in text
     # An option that is not given is none.
     assert given_options(parser.parse_args([]), kind) == {}
     for spec in dataclasses.fields(kind):
-        words = spec.metadata["words"].replace("``", "").partition("; in Python also")[0]
+        words = spec.metadata["words"].replace("`", "").partition("; in Python also")[0]
         default = "" if spec.default is None else f" (default: {spec.default})"
         assert f"{words}{default}" in text
 
