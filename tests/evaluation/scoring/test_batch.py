@@ -5,10 +5,10 @@ from astropy.table import Table
 from btk.blend_batch import DeblendBatch
 from btk.match import Matching
 
+from btk_punet.errors import InputTypeError
 from btk_punet.evaluation.scoring.batch import batch_tables
-from btk_punet.evaluation.scoring.scenes import (
-    scene_detections,
-)
+from btk_punet.evaluation.scoring.matching import Matcher
+from btk_punet.evaluation.scoring.scenes import scene_detections
 from tests.evaluation.conftest import (
     BACKGROUND,
     FIVE_MAGNITUDE,
@@ -311,3 +311,9 @@ def test_output_of_any_btk_deblender_class_will_do():
     found = DeblendBatch(1, 3, [detection_table(batch, [20], [20])], None, None)
     truth, _ = batch_tables(batch, {"a": found})
     assert truth["matched"].tolist() == [True]
+
+
+def test_a_matcher_is_no_matching(five_sources):
+    batch, found = five_sources
+    with pytest.raises(InputTypeError, match="must be a btk Matching.*got Matcher. Call the"):
+        batch_tables(batch, {"m": found}, matchings={"m": Matcher()})
