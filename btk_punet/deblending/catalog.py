@@ -18,6 +18,9 @@ from btk_punet.deblending.light import Light
 from btk_punet.deblending.recipe import DetectionRecipe
 from btk_punet.simulation.survey import magnitude
 
+# Where the fit is farther than this from the network's place in x or y, that place stands: what the
+# fit then follows is mostly the structure of a galaxy that no smooth profile has.
+LARGEST_MOVE_PIXELS = 1.0
 MAGNITUDES_PER_LOG = 2.5 / math.log(10)
 _EIGHT_CONNECTED = np.ones((3, 3), int)
 
@@ -118,8 +121,9 @@ def detection_catalog(
     flags = footprint.flags
     if light is not None:
         failed = light.failed
-        x, y = np.where(failed, x, light.x), np.where(failed, y, light.y)
-        x_err, y_err = np.where(failed, x_err, light.x_err), np.where(failed, y_err, light.y_err)
+        own = ~failed & (np.maximum(abs(light.x - x), abs(light.y - y)) <= LARGEST_MOVE_PIXELS)
+        x, y = np.where(own, light.x, x), np.where(own, light.y, y)
+        x_err, y_err = np.where(own, light.x_err, x_err), np.where(own, light.y_err, y_err)
         flux = np.where(failed, footprint.flux, light.flux)
         flux_err = np.where(failed, footprint.flux_err, light.flux_err)
         radius = np.where(failed, np.nan, light.half_light_radius_arcsec)
