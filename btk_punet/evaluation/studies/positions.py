@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.display import PanelsDisplay
 from btk_punet.evaluation.plotting.style import (
     all_bins,
@@ -209,8 +208,7 @@ class PositionDisplay(PanelsDisplay):
         self.pixel_scale_arcsec = pixel_scale_arcsec
 
     def _plot(self, methods: Sequence[str] | None) -> None:
-        if self.by not in OF_SOURCES:
-            raise InputError(f"by must be one of {list(OF_SOURCES)}, got {self.by!r}.")
+        check_by(self.by, COMPLETENESS_BY)
         drawn, styles = method_styles(methods_of(self.table), methods)
         bins = all_bins(self.table)
         by_method = rows_by_method(self.table, bins)
