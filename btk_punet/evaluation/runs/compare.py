@@ -119,13 +119,8 @@ def compare(
     else:
         scenes.check_unused("generator")
     only_survey = survey_of(generator)
-    notes = list(notes)
-    if deblenders is None:
-        deblenders, left_out = default_deblenders(only_survey)
-        notes.extend(left_out)
-    if max_n_sources is None:
-        max_n_sources = 2 * generator.max_number + 10
-    methods = choose_deblenders(deblenders, max_n_sources, only_survey)
+    methods, left_out = methods_for(generator, deblenders, max_n_sources)
+    notes = [*notes, *left_out]
     if "drawing" in methods:
         raise InputError("'drawing' is what the time of drawing is called: rename the method.")
     asked = chosen_studies(studies)
@@ -162,6 +157,25 @@ def compare(
     if report and not (output / REPORT_FILE).exists():
         write_comparison_report(comparison)
     return comparison
+
+
+def methods_for(
+    generator: SceneGenerator, deblenders: Deblenders | None, max_n_sources: int | None
+) -> tuple[dict[str, Deblender], list[str]]:
+    """Return the methods of a run by name, and a sentence on each that is left out.
+
+    Args:
+        generator: Draws the scenes.
+        deblenders: As for `compare`; those of the default comparison that can run here if None.
+        max_n_sources: As for `compare`; twice the most sources of a scene and 10 more if None.
+    """
+    survey = survey_of(generator)
+    left_out: list[str] = []
+    if deblenders is None:
+        deblenders, left_out = default_deblenders(survey)
+    if max_n_sources is None:
+        max_n_sources = 2 * generator.max_number + 10
+    return choose_deblenders(deblenders, max_n_sources, survey), left_out
 
 
 def write_comparison_report(comparison: Comparison) -> None:

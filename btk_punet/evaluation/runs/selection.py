@@ -15,9 +15,8 @@ from btk.catalog import Catalog
 from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
 
-from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.evaluation.report.files import write_figures, write_tables
-from btk_punet.evaluation.runs.compare import Deblenders
+from btk_punet.evaluation.runs.compare import Deblenders, methods_for
 from btk_punet.evaluation.runs.engine import Clock, finish, run_all
 from btk_punet.evaluation.runs.folder import (
     describe_deblender,
@@ -133,12 +132,7 @@ def selection_function(
         seed=generator.seed,
         add_noise="galaxy",
     )
-    notes: list[str] = []
-    if deblenders is None:
-        deblenders, notes = default_deblenders(only_survey)
-    if max_n_sources is None:
-        max_n_sources = 2 * generator.max_number + 10
-    methods = choose_deblenders(deblenders, max_n_sources, only_survey)
+    methods, notes = methods_for(generator, deblenders, max_n_sources)
     injected = describe_scenes(sources, n_blends, rules)
     run = {
         "status": "running",

@@ -59,16 +59,15 @@ def limit_snr(
         total[box] += image[box]
     weight = 1.0 / np.sqrt(background + np.maximum(total, 0.0))
     lit = np.array([source for source, (rows, _) in enumerate(boxes) if rows.stop > 0], int)
-    templates = [
-        weight[boxes[source]]
-        * _templates(
-            isolated[source][boxes[source]].astype(float), x[source], y[source], *boxes[source]
-        )
-        for source in lit
-    ]
-    fisher = _fisher_matrix(templates, [boxes[source] for source in lit])
+    templates = []
+    for source in lit:
+        image = isolated[source][boxes[source]].astype(float)
+        gradient_y, gradient_x = np.gradient(image)  # of second order
+        six = source_templates(image, gradient_y, gradient_x, x[source], y[source], *boxes[source])
+        templates.append(weight[boxes[source]] * six)
+    fisher = fisher_matrix(templates, [boxes[source] for source in lit])
     limits = np.zeros(len(isolated))
-    for group in _overlapping_groups(fisher):
+    for group in overlapping_groups(fisher):
         of_group = fisher[group][:, :, group].reshape((len(group) * N_TEMPLATES,) * 2)
         limits[lit[group]] = _limits_of_group(of_group)
     return limits
@@ -129,12 +128,28 @@ def _remaining_from_inverse(inverse: np.ndarray, own: int, changes: np.ndarray) 
     return 1.0 / (inverse[own, own] - known)
 
 
-def _templates(image: np.ndarray, x: float, y: float, rows: slice, cols: slice) -> np.ndarray:
+def source_templates(
+    image: np.ndarray,
+    gradient_y: np.ndarray,
+    gradient_x: np.ndarray,
+    x: float,
+    y: float,
+    rows: slice,
+    cols: slice,
+) -> np.ndarray:
     """Return the six templates of a source, shape (6, h, w), its own image first.
 
     To first order they change the flux, the position (2), the size and the ellipticity (2).
+
+    Args:
+        image: The source alone, in its box, shape (h, w).
+        gradient_y: Its gradient along the rows.
+        gradient_x: Its gradient along the columns.
+        x: Column of its centre in the whole image [pixel].
+        y: Row of its centre.
+        rows: Rows of the box.
+        cols: Columns of the box.
     """
-    gradient_y, gradient_x = np.gradient(image)
     dx = np.arange(cols.start, cols.stop) - x
     dy = np.arange(rows.start, rows.stop)[:, None] - y
     return np.stack(
@@ -149,7 +164,7 @@ def _templates(image: np.ndarray, x: float, y: float, rows: slice, cols: slice) 
     )
 
 
-def _fisher_matrix(templates: list[np.ndarray], boxes: list[Box]) -> np.ndarray:
+def fisher_matrix(templates: list[np.ndarray], boxes: list[Box]) -> np.ndarray:
     """Return the products of all templates, over the pixels that their boxes share.
 
     Args:
@@ -177,7 +192,7 @@ def _fisher_matrix(templates: list[np.ndarray], boxes: list[Box]) -> np.ndarray:
     return fisher
 
 
-def _overlapping_groups(fisher: np.ndarray) -> list[np.ndarray]:
+def overlapping_groups(fisher: np.ndarray) -> list[np.ndarray]:
     """Return the numbers of the sources of each group that hangs together by shared pixels."""
     n_groups, group_of = connected_components((fisher != 0).any(axis=(1, 3)), directed=False)
     return [np.flatnonzero(group_of == group) for group in range(n_groups)]

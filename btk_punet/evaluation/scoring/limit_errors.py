@@ -9,8 +9,9 @@ from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.limit import (
     FISHER_CUTOFF,
     N_TEMPLATES,
-    _fisher_matrix,
-    _overlapping_groups,
+    fisher_matrix,
+    overlapping_groups,
+    source_templates,
 )
 from btk_punet.simulation.snr import check_scene, light_boxes
 
@@ -71,7 +72,7 @@ def limit_errors(
         total[box] += image[box]
     weight = 1.0 / np.sqrt(background + np.maximum(total, 0.0))
     lit = np.array([source for source, (rows, _) in enumerate(boxes) if rows.stop > 0], int)
-    fisher = _fisher_matrix(
+    fisher = fisher_matrix(
         [
             weight[boxes[source]]
             * _templates(isolated[source][boxes[source]], x[source], y[source], *boxes[source])
@@ -80,7 +81,7 @@ def limit_errors(
         [boxes[source] for source in lit],
     )
     errors = np.full((len(isolated), _OWN), np.inf)
-    for group in _overlapping_groups(fisher):
+    for group in overlapping_groups(fisher):
         n = len(group)
         matrix = fisher[group][:, :, group].reshape(n * N_TEMPLATES, n * N_TEMPLATES)
         for own, source in enumerate(lit[group]):
@@ -116,15 +117,4 @@ def _templates(image: np.ndarray, x: float, y: float, rows: slice, cols: slice) 
     gradient_y, gradient_x = (
         ndimage.correlate1d(image, _DIFFERENCE, axis, mode="nearest") for axis in (0, 1)
     )
-    dx = np.arange(cols.start, cols.stop) - x
-    dy = np.arange(rows.start, rows.stop)[:, None] - y
-    return np.stack(
-        [
-            image,
-            gradient_x,
-            gradient_y,
-            dx * gradient_x + dy * gradient_y,
-            dx * gradient_x - dy * gradient_y,
-            dx * gradient_y + dy * gradient_x,
-        ]
-    )
+    return source_templates(image, gradient_y, gradient_x, x, y, rows, cols)
