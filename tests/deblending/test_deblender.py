@@ -227,8 +227,10 @@ def test_density_ratio(network, scenes):
 
 
 def test_a_network_that_is_told_the_density(scenes):
+    keras = pytest.importorskip("keras")
     from btk_punet.model.proba_unet import ProbaUNet
 
+    keras.utils.set_random_seed(0)
     told = ProbaUNet(channels=(4, 6), latent_channels=2, told_density=True)
     rng = np.random.default_rng(0)
     told.conditioning.set_weights(
@@ -237,7 +239,8 @@ def test_a_network_that_is_told_the_density(scenes):
     batch = make_batch(scenes)
     images = noise_normalised(batch)
     for ratio in (1.0, 20.0):
-        found = ProbaUNetDeblender(30, told, n_samples=2, density_ratio=ratio)(batch)
+        # Weights that were not trained find any number of sources.
+        found = ProbaUNetDeblender(400, told, n_samples=2, density_ratio=ratio)(batch)
         expected = told.sample(images, 2, density_ratio=ratio)["centre"].mean(axis=0)
         got = [extra["centre_probability"] for extra in found.extra_data]
         np.testing.assert_allclose(got, expected, atol=1e-6)
@@ -384,9 +387,10 @@ def test_other_number_of_bands_is_named(deblender):
 
 
 def test_several_bands():
-    pytest.importorskip("keras")
+    keras = pytest.importorskip("keras")
     from btk_punet.model.proba_unet import ProbaUNet
 
+    keras.utils.set_random_seed(0)
     network = ProbaUNet(n_bands=6, channels=(4, 6), centre_prior=0.02)
     images = np.random.default_rng(0).normal(0, 300, (2, 6, 24, 24))
     images[0, 2, :, 5] = np.nan  # one band alone: the pixel is not used in any
