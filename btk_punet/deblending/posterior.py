@@ -42,6 +42,7 @@ class PosteriorMaps:
         mask: np.ndarray | None = None,
         density_ratio: float | None = None,
         orientations: int = 1,
+        origin: tuple[int, int] | None = None,
     ) -> PosteriorMaps:
         """Draw samples and sum them up as they come; none is kept.
 
@@ -53,13 +54,14 @@ class PosteriorMaps:
             mask: ``(b, H, W)`` bool, True where a pixel is usable, or None.
             density_ratio: What a network with ``told_density`` is told; None for nothing.
             orientations: In how many orientations an image goes through the network.
+            origin: Row and column of the first pixel in a larger image; None if there is none.
         """
         shape = np.shape(images)[:3]
         probability = np.zeros((3, *shape), np.float32)
         total, squares, centre = (np.zeros(shape, np.float32) for _ in range(3))
         counts = np.zeros((n_samples, shape[0]))
         for some, few, maps in network.iter_samples(
-            images, n_samples, seed, mask, density_ratio, orientations
+            images, n_samples, seed, mask, density_ratio, orientations, origin
         ):
             background, isolated, blended = maps["class"]
             for target, part in zip(probability, maps["class"], strict=True):

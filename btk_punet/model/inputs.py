@@ -75,6 +75,72 @@ class LatentNoise:
         return noise
 
 
+class FieldNoise:
+    """Unit noise for a piece of a larger image: that of a cell hangs on where it lies in the whole.
+
+    So pieces that overlap have the same samples where they do, however the image is cut. As in
+    `LatentNoise`, every second sample is the one before with the sign turned.
+
+    Args:
+        seed: Integer, 0 or more.
+        origin: Row and column of the piece's first cell in the whole.
+    """
+
+    BLOCK = 32  # cells, of a square with a generator of its own
+
+    def __init__(self, seed, origin):
+        self._seed, self._origin = seed, origin
+        self._generators = {}
+        self._before = None
+
+    def draw(self, n_samples, latent_shape):
+        """Return the next ``(n_samples, 1, *latent_shape)``, float32."""
+        noise = np.empty((n_samples, 1, *latent_shape), "float32")
+        for sample in noise:
+            if self._before is None:
+                sample[0] = self._one(latent_shape)
+                self._before = sample[0].copy()
+            else:
+                sample[0], self._before = -self._before, None
+        return noise
+
+    def _one(self, latent_shape):
+        *lengths, channels = latent_shape
+        first = [start // self.BLOCK for start in self._origin]
+        stop = [
+            -(-(start + length) // self.BLOCK)
+            for start, length in zip(self._origin, lengths, strict=True)
+        ]
+        size = (self.BLOCK, self.BLOCK, channels)
+        rows = []
+        for row in range(first[0], stop[0]):
+            blocks = []
+            for column in range(first[1], stop[1]):
+                place = row, column
+                if place not in self._generators:
+                    self._generators[place] = np.random.default_rng([self._seed, *place])
+                blocks.append(self._generators[place].standard_normal(size, dtype="float32"))
+            rows.append(np.concatenate(blocks, axis=1))
+        whole = np.concatenate(rows)
+        top, left = (o - f * self.BLOCK for o, f in zip(self._origin, first, strict=True))
+        return whole[top : top + lengths[0], left : left + lengths[1]]
+
+
+def checked_origin(origin, stride):
+    """Return the first cell, row and column, of an image that begins at a pixel of a larger one.
+
+    Raises:
+        InputError: if the pixel is not the first of a cell.
+    """
+    row, column = (checked_integer("origin", value, 0) for value in origin)
+    if row % stride or column % stride:
+        raise InputError(
+            f"expected an origin of multiples of {stride} pixels, the cells of this network, got "
+            f"{(row, column)}; cut the image there"
+        )
+    return row // stride, column // stride
+
+
 def checked_truth(classes, centres, usable):
     """Return classes as int32 and centres as float32, 0 where not usable, or raise."""
     classes, centres = np.asarray(classes), np.asarray(centres)

@@ -1,6 +1,7 @@
 """The network of a `ProbaUNet`: tensors in, tensors out, as in training."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -119,6 +120,20 @@ class Network(keras.Model):
             outputs[f"{name}class_logits"] = of_latent[:, :h, :w]
             outputs[f"{name}centre_logits"] = centres[number][:, :h, :w]
         return outputs
+
+    @property
+    def reach(self):
+        """How far away [pixel] an image can still change a pixel's result, in whole cells.
+
+        Not with the global latent, which sees all of the image.
+        """
+        steps = [self.stem_stride * 2**level for level in range(len(self.channels))]
+        encoder = 2 * steps[0] + sum(finer + own for finer, own in pairwise(steps))
+        context = sum(self.context_dilations) * steps[-1]
+        decoder = 2 * sum(steps[:-1])
+        # The latent is interpolated between the middles of cells.
+        whole = encoder + context + decoder + steps[-1]
+        return -(-whole // self.stride) * self.stride
 
     def latent_shape(self, height, width):
         """Return the shape ``(g, m, l)`` of the latent of an image of ``height x width`` pixels."""

@@ -26,10 +26,12 @@ from keras import ops
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.model import objective
 from btk_punet.model.inputs import (
+    FieldNoise,
     LatentNoise,
     checked_density_ratio,
     checked_images,
     checked_integer,
+    checked_origin,
     checked_truth,
 )
 from btk_punet.model.latent import gaussian
@@ -133,6 +135,7 @@ class ProbaUNet(Network):
         mask: np.ndarray | None = None,
         density_ratio: float | np.ndarray | None = None,
         orientations: int = 1,
+        origin: tuple[int, int] | None = None,
     ) -> Iterator[tuple[slice, slice, dict[str, np.ndarray]]]:
         """Yield the samples of `sample` piece by piece, so that memory does not grow with them.
 
@@ -146,6 +149,10 @@ class ProbaUNet(Network):
                 2: and turned by 180 degrees, 4: and mirrored, 8: and by 90 degrees), each of which
                 gives as many of the samples, from the same noise. With 8 of them the mean over
                 samples turns with the image.
+            origin: Row and column of the images' first pixel in a larger image of which they are
+                pieces, multiples of `stride`: where pieces overlap, their samples are then the
+                same, but for what they see of their surroundings (`FieldNoise`). None for images
+                that stand for themselves.
 
         Yields:
             Slice of the samples, slice of the images, and their maps as in `sample`, with the
@@ -160,10 +167,12 @@ class ProbaUNet(Network):
                 "expected orientations 1, 2, 4 or 8, and n_samples a multiple of it, got "
                 f"{orientations} and {n_samples}"
             )
+        if origin is not None:
+            origin = checked_origin(origin, self.stride)
         of_each = n_samples // orientations
         for number, orientation in enumerate(_ORIENTATIONS[:orientations]):
             turned = _turned(images, orientation, (1, 2)), _turned(usable, orientation, (1, 2))
-            for some, few, maps in self._run(*turned, of_each, seed, told):
+            for some, few, maps in self._run(*turned, of_each, seed, told, origin=origin):
                 classes, centres = (_turned(x, orientation, (-2, -1), back=True) for x in maps)
                 start = number * of_each
                 some = slice(some.start + start, some.stop + start)
@@ -286,7 +295,7 @@ class ProbaUNet(Network):
             )
         return checked_density_ratio(density_ratio, n_images)
 
-    def _run(self, images, usable, n_samples, seed, told, truth=()):
+    def _run(self, images, usable, n_samples, seed, told, truth=(), origin=None):
         # Yields slices of samples and of images with their maps; a few images, then a few samples
         # of them at a time, so that memory stays small whatever is asked for. The latent is drawn
         # from the prior or, given the truth, the posterior; its mean where seed is None.
@@ -300,7 +309,7 @@ class ProbaUNet(Network):
             mean, log_sigma = (ops.convert_to_numpy(x) for x in gaussians)
             for few in _slices(part.start, part.stop, HEAD_PIXELS // (h * w * n_samples)):
                 here = slice(few.start - part.start, few.stop - part.start)
-                noise = None if seed is None else LatentNoise(seed)
+                noise = None if seed is None else self._latent_noise(seed, origin)
                 for some in _slices(0, n_samples, HEAD_PIXELS // (h * w)):
                     latent = mean[None, here]
                     if noise is not None:
@@ -309,6 +318,11 @@ class ProbaUNet(Network):
                     classes, centres = self._run_head(features[:, here], latent)
                     classes = np.stack([np.asarray(x)[..., :h, :w] for x in classes])
                     yield some, few, (classes, np.asarray(centres)[..., :h, :w])
+
+    def _latent_noise(self, seed, origin):
+        if origin is None or self.latent == "global":
+            return LatentNoise(seed)
+        return FieldNoise(seed, origin)
 
     def _empty_maps(self, n_samples, shape):
         return np.empty((3, n_samples, *shape), "float32"), np.empty((n_samples, *shape), "float32")

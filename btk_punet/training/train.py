@@ -12,11 +12,11 @@ import numpy as np
 
 from btk_punet import __version__
 from btk_punet.errors import InputError, InputTypeError
+from btk_punet.folder_lock import locked
 from btk_punet.model.quiet import quietly_imported
 from btk_punet.training.bank import HELD_OUT_EVERY, GalaxyBank
 from btk_punet.training.config import TRAINING_FILE, TrainingConfig
 from btk_punet.training.dataset import StampComposer
-from btk_punet.training.folder_lock import locked
 from btk_punet.training.run_folder import BANK_FILE, LOCK_FILE, MODEL_FOLDER, TrainingRun
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from btk_punet.errors import RunExistsError
-from btk_punet.training.folder_lock import locked
+from btk_punet.folder_lock import locked
 
 HOLD = """
 import sys, time
-from btk_punet.training.folder_lock import locked
+from btk_punet.folder_lock import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     time.sleep(600)

@@ -1,0 +1,70 @@
+"""How an image is cut into pieces that overlap, so that memory does not grow with the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+Box = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A piece of an image.
+
+    The cores of all tiles fill the image without overlap; what is found in the core of a tile is
+    the tile's. The window is the core with as much around it as the work on the core looks at.
+
+    Attributes:
+        number: From 0, row by row.
+        core: Rows and columns of the image [pixel].
+        window: The same of the window.
+    """
+
+    number: int
+    core: Box
+    window: Box
+
+    @property
+    def core_in_window(self) -> Box:
+        """Where the core lies in the window."""
+        rows, columns = (
+            slice(core.start - window.start, core.stop - window.start)
+            for core, window in zip(self.core, self.window, strict=True)
+        )
+        return rows, columns
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Row and column of the window's first pixel."""
+        return self.window[0].start, self.window[1].start
+
+
+def cut(region: Box, core_size: int, margin: int, shape: tuple[int, int]) -> list[Tile]:
+    """Cut a region of an image into tiles.
+
+    The cores begin at multiples of their size in the image, not in the region, so that a region is
+    cut like the whole image.
+
+    Args:
+        region: Rows and columns to cover.
+        core_size: Side of a core [pixel].
+        margin: Pixels of a window around its core, where the image has them.
+        shape: Of the image; the windows end with it, not with the region.
+    """
+    boxes = [
+        list(_lines(lines, core_size, margin, length))
+        for lines, length in zip(region, shape, strict=True)
+    ]
+    return [
+        Tile(number, (rows[0], columns[0]), (rows[1], columns[1]))
+        for number, (rows, columns) in enumerate((r, c) for r in boxes[0] for c in boxes[1])
+    ]
+
+
+def _lines(region: slice, core_size: int, margin: int, length: int) -> Iterator[Box]:
+    first = region.start // core_size * core_size
+    for start in range(first, region.stop, core_size):
+        low, high = max(start, region.start), min(start + core_size, region.stop)
+        # The windows of cores that are cut short by the region begin where they would without.
+        yield slice(low, high), slice(max(start - margin, 0), min(high + margin, length))
