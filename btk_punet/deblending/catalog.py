@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
-from btk.survey import Filter
 from scipy import ndimage
 
 from btk_punet.deblending.base import footprint_flags, sky_arcsec
@@ -16,7 +15,6 @@ from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import Light
 from btk_punet.deblending.recipe import DetectionRecipe
-from btk_punet.simulation.survey import magnitude
 
 # Where the fit is farther than this from the network's place in x or y, that place stands: what the
 # fit then follows is mostly the structure of a galaxy that no smooth profile has.
@@ -58,7 +56,7 @@ class FootprintLight:
         image: np.ndarray,
         usable: np.ndarray,
         class_probability: np.ndarray,
-        variance: float,
+        variance: float | np.ndarray,
     ) -> FootprintLight:
         """Sum up the light in footprints.
 
@@ -67,7 +65,7 @@ class FootprintLight:
             image: The band in which light is measured [electron], ``(H, W)``.
             usable: Which pixels have a value, bool ``(H, W)``.
             class_probability: ``(3, H, W)``.
-            variance: Of the band's background [electron^2].
+            variance: Of the band's background [electron^2], one number or ``(H, W)``.
         """
         # Pixel by pixel of the footprints: arrays of all detections by the image would fill the
         # memory for a large field.
@@ -79,6 +77,7 @@ class FootprintLight:
             return np.bincount(owner, values, n).astype(float)
 
         light = np.where(usable, image, 0.0)[row, column]
+        variance = variance[row, column] if isinstance(variance, np.ndarray) else variance
         owners = covered.sum(axis=0)
         share = 1 / owners[row, column]
         overlap = np.zeros(n)
@@ -101,8 +100,9 @@ def detection_catalog(
     footprint: FootprintLight,
     light: Light | None,
     recipe: DetectionRecipe,
-    band: Filter,
-    wcs: WCS,
+    band: str,
+    unit_magnitude: float,
+    wcs: WCS | None,
 ) -> Table:
     """Return the catalog of one image, as `ProbaUNetDeblender` describes it.
 
@@ -111,8 +111,10 @@ def detection_catalog(
         footprint: The light in their footprints.
         light: Their light by the fit; None if there was none.
         recipe: Calibration of the weights.
-        band: The band in which light is measured.
-        wcs: World coordinates of the image.
+        band: Name of the band in which light is measured.
+        unit_magnitude: AB magnitude of a flux of 1 electron; NaN where it is not known, and all
+            magnitudes then are.
+        wcs: World coordinates of the image in BTK's convention; None for no ``ra`` and ``dec``.
     """
     nothing = np.full(len(found), np.nan)
     x, y = found.x, found.y
@@ -129,12 +131,11 @@ def detection_catalog(
         radius = np.where(failed, np.nan, light.half_light_radius_arcsec)
         g1, g2 = np.where(failed, np.nan, light.g1), np.where(failed, np.nan, light.g2)
         flags = flags | np.where(failed, int(DetectionFlag.FIT_FAILED), 0)
-    ra, dec = sky_arcsec(wcs, x, y)
+    sky = {} if wcs is None else dict(zip(("ra", "dec"), sky_arcsec(wcs, x, y), strict=True))
     positive = np.where(flux > 0, flux, np.nan)
     return Table(
         {
-            "ra": ra,
-            "dec": dec,
+            **sky,
             "x_peak": x,
             "y_peak": y,
             "x_err": x_err,
@@ -143,8 +144,8 @@ def detection_catalog(
             "p_blend": recipe.p_blend(footprint.overlap),
             "flux": flux,
             "flux_err": flux_err,
-            f"mag_{band.name}": np.where(flux > 0, magnitude(positive, band), np.nan),
-            f"mag_err_{band.name}": MAGNITUDES_PER_LOG * flux_err / positive,
+            f"mag_{band}": unit_magnitude - 2.5 * np.log10(positive),
+            f"mag_err_{band}": MAGNITUDES_PER_LOG * flux_err / positive,
             "flux_iso": footprint.flux,
             "half_light_radius": radius,
             "e1": g1,

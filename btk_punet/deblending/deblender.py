@@ -15,6 +15,7 @@ from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
 from btk.survey import Survey
 
 from btk_punet.deblending import instances
+from btk_punet.deblending.band_conditions import BandConditions
 from btk_punet.deblending.base import (
     DetectingDeblender,
     check_integer,
@@ -22,7 +23,7 @@ from btk_punet.deblending.base import (
     usable_pixels,
 )
 from btk_punet.deblending.catalog import FootprintLight, detection_catalog, position_errors
-from btk_punet.deblending.conditions import unlike_training
+from btk_punet.deblending.conditions import batch_conditions, unlike_training
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import Light, measure_light
@@ -33,10 +34,7 @@ from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
 from btk_punet.model.weights import installed_presets, weights_fingerprint
 from btk_punet.simulation.catalog import EuclidCatalog
-from btk_punet.simulation.survey import (
-    background_variance,
-    reference_band,
-)
+from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 
 if TYPE_CHECKING:
     from btk_punet.model.proba_unet import ProbaUNet
@@ -325,9 +323,8 @@ class ProbaUNetDeblender(DetectingDeblender):
         )
         candidates = instances.find_candidates(maps.centre_probability)
         index = reference_band(blend_batch.survey)
-        band = blend_batch.survey.get_filter(blend_batch.survey.available_filters[index])
         # Here and not for each image: surveycodex's units take half a millisecond.
-        variance = background_variance(blend_batch.survey, band)
+        conditions = batch_conditions(blend_batch)
         shape = (len(images), self.max_n_sources, *images.shape[2:])
         segmentation = np.zeros(shape, bool)
         owns, founds, prints, counts = [], [], [], []
@@ -342,17 +339,27 @@ class ProbaUNetDeblender(DetectingDeblender):
             counts.append(int(kept.sum()))
             prints.append(
                 FootprintLight.measure(
-                    covered, images[i, index], usable[i], maps.class_probability[i], variance
+                    covered,
+                    images[i, index],
+                    usable[i],
+                    maps.class_probability[i],
+                    conditions[index].background_of(i),
                 )
             )
         lights: list[Light] | list[None] = [None] * len(images)
         deblended = None
         if self.light:
-            lights, deblended = self._light(blend_batch, images, usable, index, founds, prints)
+            lights, deblended = self._light(images, usable, conditions, index, founds, prints)
         catalogs, extra = [], []
         for i, (own, found) in enumerate(zip(owns, founds, strict=True)):
             catalog = detection_catalog(
-                found, prints[i], lights[i], self.recipe, band, blend_batch.wcs
+                found,
+                prints[i],
+                lights[i],
+                self.recipe,
+                blend_batch.survey.available_filters[index],
+                conditions[index].unit_magnitude,
+                blend_batch.wcs,
             )
             if counts[i] > self.max_n_sources:
                 catalog["flags"] |= int(DetectionFlag.TRUNCATED)
@@ -363,9 +370,9 @@ class ProbaUNetDeblender(DetectingDeblender):
 
     def _light(
         self,
-        blend_batch: BlendBatch,
         images: np.ndarray,
         usable: np.ndarray,
+        conditions: list[BandConditions],
         band: int,
         founds: list[Candidates],
         prints: list[FootprintLight],
@@ -377,9 +384,9 @@ class ProbaUNetDeblender(DetectingDeblender):
         if together is None:
             return [], deblended
         light, models = measure_light(
-            blend_batch,
             images,
             usable,
+            conditions,
             band,
             np.repeat(np.arange(len(images)), numbers),
             together.x,
@@ -432,7 +439,8 @@ class ProbaUNetDeblender(DetectingDeblender):
                 f"{len(bands)} ({', '.join(bands)}). Draw that many bands, or train a network on "
                 "this survey (btk-punet train --survey)."
             )
-        for text in unlike_training(blend_batch, self.recipe):
+        psfs = dict(zip(bands, blend_batch.psf, strict=True))
+        for text in unlike_training(pixel_scale_arcsec(blend_batch.survey), psfs, self.recipe):
             self._warn(text)
 
     def _warn(self, text: str) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from btk.blend_batch import BlendBatch
 
+from btk_punet.deblending.band_conditions import BandConditions
 from btk_punet.deblending.light_canvas import Scenes
 from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, LightFit, SourceFit
 from btk_punet.deblending.light_prior import INDEX_MEAN, LightPrior
@@ -24,10 +24,9 @@ from btk_punet.deblending.light_profiles import (
     N_PARAMETERS,
     X,
     Y,
-    as_profile,
 )
 from btk_punet.deblending.recipe import LightCalibration
-from btk_punet.simulation.survey import background_variance, magnitude, pixel_scale_arcsec
+from btk_punet.errors import InputError
 
 # A source of less flux than this [sigma of a pixel] has no size of its own to speak of.
 _LEAST_FLUX_SIGMA = 10.0
@@ -68,9 +67,9 @@ class Light:
 
 
 def measure_light(
-    blend_batch: BlendBatch,
     images: np.ndarray,
     usable: np.ndarray,
+    conditions: list[BandConditions],
     band: int,
     image: np.ndarray,
     x: np.ndarray,
@@ -82,9 +81,9 @@ def measure_light(
     """Fit the sources of some images.
 
     Args:
-        blend_batch: Batch that the images are of: survey and PSF.
-        images: Electrons, ``(b, bands, H, W)``.
+        images: Electrons without background, ``(b, bands, H, W)``.
         usable: Which pixels have a value, bool ``(b, H, W)``.
+        conditions: How each band was observed.
         band: Which band is fitted.
         image: Number of the image of each source, ``(m,)``.
         x: Column of its centre [pixel], to begin with.
@@ -95,26 +94,35 @@ def measure_light(
 
     Returns:
         What is known of each source, and their images.
+
+    Raises:
+        InputError: The conditions are not those of so many bands, or a background is not of the
+            images' shape.
     """
-    survey = blend_batch.survey
-    scale = pixel_scale_arcsec(survey)
-    scenes = _scenes(blend_batch, images, usable, band)
-    sigma = float(np.sqrt(scenes.background))
-    filt = survey.get_filter(survey.available_filters[band])
-    prior = LightPrior(float(magnitude(np.array(1.0), filt)), scale, _LEAST_FLUX_SIGMA * sigma)
+    if len(conditions) != images.shape[1]:
+        raise InputError(
+            f"The images have {images.shape[1]} band(s), and there are conditions of "
+            f"{len(conditions)}. Give one for each band, in their order."
+        )
+    own = conditions[band]
+    scenes = _scenes(images, usable, conditions, band)
+    column, row = (np.floor(np.asarray(place) + 0.5).astype(int) for place in (x, y))
+    sigma = scenes.sigma(np.asarray(image, int), column, row)
+    least_flux = _LEAST_FLUX_SIGMA * sigma
+    prior = LightPrior(own.unit_magnitude, own.pixel_scale_arcsec, least_flux)
     start = np.zeros((len(x), N_PARAMETERS))
-    start[:, FLUX] = np.maximum(flux, _LEAST_FLUX_SIGMA * sigma)
+    start[:, FLUX] = np.maximum(flux, least_flux)
     start[:, X], start[:, Y] = x, y
     start[:, LOG_RADIUS] = prior.log_radius(start[:, FLUX])
     start[:, LOG_INDEX] = np.log(INDEX_MEAN)
     fit = SourceFit(scenes, image, start, prior)
     found = fit.run()
-    light = _calibrated(found, start, sigma, p_detect, calibration, scale)
+    light = _calibrated(found, start, sigma, p_detect, calibration, own.pixel_scale_arcsec)
     others = []
     for other in range(images.shape[1]):
         if other != band:
             fixed = SourceFit(
-                _scenes(blend_batch, images, usable, other), image, found.parameters, prior
+                _scenes(images, usable, conditions, other), image, found.parameters, prior
             )
             fixed.run_fluxes()
             others.append((other, fixed))
@@ -141,20 +149,25 @@ class SourceImages:
                     np.maximum(pixels, 0, out=target[image, where[source], band, rows, columns])
 
 
-def _scenes(blend_batch: BlendBatch, images: np.ndarray, usable: np.ndarray, band: int) -> Scenes:
-    survey = blend_batch.survey
-    filt = survey.get_filter(survey.available_filters[band])
-    scale = pixel_scale_arcsec(survey)
-    psf, with_pixel = as_profile(blend_batch.psf[band], scale)
+def _scenes(
+    images: np.ndarray, usable: np.ndarray, conditions: list[BandConditions], band: int
+) -> Scenes:
+    own = conditions[band]
+    own.check_shape(usable.shape)
     return Scenes(
-        images[:, band], usable, background_variance(survey, filt), psf, with_pixel, scale
+        images[:, band],
+        usable,
+        own.background,
+        own.psf,
+        own.psf_with_pixel,
+        own.pixel_scale_arcsec,
     )
 
 
 def _calibrated(
     found: LightFit,
     start: np.ndarray,
-    sigma: float,
+    sigma: np.ndarray,
     p_detect: np.ndarray,
     calibration: LightCalibration,
     scale_arcsec: float,

@@ -21,7 +21,8 @@ class Scenes:
     Attributes:
         images: Electrons without background, ``(b, H, W)``.
         usable: Which pixels have a value, bool ``(b, H, W)``.
-        background: Variance of a pixel without sources [electron^2].
+        background: Variance of a pixel without sources [electron^2], one number or
+            ``(b, H, W)``.
         psf: The PSF.
         psf_with_pixel: Whether the PSF holds the pixel already.
         pixel_scale_arcsec: Pixel size [arcsec].
@@ -29,10 +30,24 @@ class Scenes:
 
     images: np.ndarray
     usable: np.ndarray
-    background: float
+    background: float | np.ndarray
     psf: galsim.GSObject
     psf_with_pixel: bool
     pixel_scale_arcsec: float
+
+    def sigma(self, image: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """Return the noise of the background [electron] in some pixels, or those nearest to them.
+
+        Args:
+            image: Numbers of the images, ``(m,)``.
+            column: Columns; of places outside of the image, the image's edge is taken.
+            row: Rows.
+        """
+        if np.ndim(self.background) == 0:
+            return np.full(len(image), np.sqrt(self.background))
+        height, width = self.images.shape[1:]
+        rows, columns = np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)
+        return np.sqrt(np.asarray(self.background)[image, rows, columns].astype(float))
 
 
 class Canvas:
@@ -47,7 +62,11 @@ class Canvas:
         self.data = np.pad(data, margin)
         self.usable = np.pad(usable.astype(np.float32), margin)
         self.model = np.zeros(self.data.shape, np.float32)
-        self.background = np.float32(scenes.background)
+        background = np.asarray(scenes.background, np.float32)
+        # One number stays one, which is faster. In the margin, without weight, any will do but 0.
+        self._background = (
+            np.pad(background, margin, constant_values=1) if background.ndim else background
+        )
 
     def box(self, image: int, column: int, row: int, size: int) -> Box:
         """Return image, rows and columns of the patch whose pixel ``size // 2`` is a given one."""
@@ -67,6 +86,10 @@ class Canvas:
             parts.append(slice(first - line.start, stop - line.start))
         return (image, places[0], places[1]), (parts[0], parts[1])
 
+    def background(self, box: Box) -> np.ndarray:
+        """Return the variance of the pixels of a patch without sources; one number if it is one."""
+        return self._background if self._background.ndim == 0 else self._background[box]
+
     def add(self, box: Box, patch: np.ndarray) -> None:
         """Add a patch to the model."""
         self.model[box] += patch
@@ -74,7 +97,7 @@ class Canvas:
     def weight_and_residual(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """Return inverse variances and data less model of a patch."""
         model = self.model[box]
-        weight = self.usable[box] / (self.background + np.maximum(model, 0))
+        weight = self.usable[box] / (self.background(box) + np.maximum(model, 0))
         return weight, self.data[box] - model
 
     def loss(self, boxes: list[Box]) -> float:
@@ -89,8 +112,9 @@ class Canvas:
         )
         where = image, rows, columns
         light = np.maximum(self.model[where], 0)
-        log = np.log1p(light / self.background)
-        each = light - (self.data[where] + self.background) * log
+        background = self.background(where)
+        log = np.log1p(light / background)
+        each = light - (self.data[where] + background) * log
         return float((self.usable[where] * each).sum(dtype=float))
 
 

@@ -133,14 +133,15 @@ class SourceFit:
         self.scenes, self.image, self.prior = scenes, np.asarray(image, int), prior
         self.parameters = np.array(start, float)
         self.start = self.parameters.copy()
-        self.sigma = float(np.sqrt(scenes.background))
+        self.column, self.row = (np.floor(self.start[:, a] + 0.5).astype(int) for a in (X, Y))
+        # Of the background, where each source is, ``(m,)``.
+        self.sigma = scenes.sigma(self.image, self.column, self.row)
         self.lowest, self.highest = self._bounds()
         self.parameters = self._within_bounds(self.parameters)
         n = len(self.parameters)
         self.covariance = np.tile(np.eye(N_PARAMETERS), (n, 1, 1))
         self.canvas = Canvas(scenes)
         self.patch = np.zeros(n, int)
-        self.column, self.row = (np.floor(self.start[:, a] + 0.5).astype(int) for a in (X, Y))
         self._models: dict[int, PatchModel] = {}
         self.psf_reach = self._psf_reach() if n else 0.0
         group = overlapping_groups(self.image, self.parameters, self._reach())
@@ -226,7 +227,8 @@ class SourceFit:
     def _choose_patches(self, active: np.ndarray) -> None:
         """Give each source a patch that holds its light; patches only grow."""
         sizes = np.array(PATCH_SIZES)
-        wings = _WINGS_AT_32 * 32 * self.parameters[active, FLUX] / (_WINGS_SIGMA * self.sigma)
+        flux, sigma = self.parameters[active, FLUX], self.sigma[active]
+        wings = _WINGS_AT_32 * 32 * flux / (_WINGS_SIGMA * sigma)
         wanted = np.maximum(2 * self._reach()[active], np.cbrt(wings))
         wanted = np.minimum(wanted, sizes[-1])
         chosen = sizes[np.searchsorted(sizes, wanted)]
@@ -241,7 +243,7 @@ class SourceFit:
         boxes = [
             self._box(source, slope.shape[-1]) for source, slope in zip(active, slopes, strict=True)
         ]
-        equations = self.prior.equations(self.parameters[active], self.start[active])
+        equations = self.prior.take(active).equations(self.parameters[active], self.start[active])
         first = 0
         for group in groups:
             own = slice(first, first + len(group.members))

@@ -4,8 +4,10 @@ Faint sources say little of their size and profile, and their total flux hangs o
 are Gaussians in the parameters of the fit, as wide as the population.
 """
 
+from __future__ import annotations
+
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +25,9 @@ from btk_punet.deblending.light_profiles import (
 # Mean of log10(half-light radius / arcsec) at magnitude m, slope * (m - 24) + value: that of the
 # skew normal law of the population (`simulation.catalog`); its scatter [dex] a little wider.
 RADIUS_SLOPE_DEX, RADIUS_AT_24_DEX, RADIUS_SCATTER_DEX = -0.0997, -0.596, 0.20
+# The same where the magnitude is not known: all sizes from a galaxy's of magnitude 20 to one's of
+# 27 are within 1.3 of this scatter.
+RADIUS_UNKNOWN_DEX, RADIUS_UNKNOWN_SCATTER_DEX = RADIUS_AT_24_DEX, 0.4
 # Geometric mean and scatter (of the natural logarithm) of the Sersic index: that of single profiles
 # is 1.2, and those with a bulge look like one of about 1.9; with it total fluxes are unbiased.
 INDEX_MEAN, INDEX_SCATTER = 1.6, 0.5
@@ -39,20 +44,31 @@ class LightPrior:
     """Priors of the parameters of a source.
 
     Attributes:
-        zeropoint: Magnitude of a source of one electron in the whole exposure.
+        zeropoint: Magnitude of a source of one electron in the whole exposure; NaN where it is not
+            known. Then a flux says nothing of the size, whose prior is that of all galaxies at
+            once: around 0.25 arcsec, twice as wide.
         pixel_scale_arcsec: Pixel size [arcsec].
         least_flux: Of fainter sources than this [electron] the size is that of this flux: what
-            they are is noise.
+            they are is noise. One number, or one for each source, ``(m,)``.
     """
 
     zeropoint: float
     pixel_scale_arcsec: float
-    least_flux: float
+    least_flux: float | np.ndarray
+
+    def take(self, rows: np.ndarray) -> LightPrior:
+        """Return the prior of some of the sources."""
+        if np.ndim(self.least_flux) == 0:
+            return self
+        return replace(self, least_flux=np.asarray(self.least_flux)[rows])
 
     def log_radius(self, flux: np.ndarray) -> np.ndarray:
         """Return the mean logarithm of the half-light radius [pixel] of sources of a flux."""
-        magnitude = self.zeropoint - _MAGNITUDE * np.log(np.maximum(flux, 1.0))
-        dex = RADIUS_SLOPE_DEX * (magnitude - 24) + RADIUS_AT_24_DEX
+        if math.isnan(self.zeropoint):
+            dex = np.full(np.shape(flux), RADIUS_UNKNOWN_DEX)
+        else:
+            magnitude = self.zeropoint - _MAGNITUDE * np.log(np.maximum(flux, 1.0))
+            dex = RADIUS_SLOPE_DEX * (magnitude - 24) + RADIUS_AT_24_DEX
         return dex * math.log(10) - math.log(self.pixel_scale_arcsec)
 
     def equations(
@@ -73,8 +89,11 @@ class LightPrior:
         curvature = np.zeros((*parameters.shape, N_PARAMETERS))
 
         # The mean radius grows with the flux, so that both feel it.
-        width = RADIUS_SCATTER_DEX * math.log(10)
-        slope = -RADIUS_SLOPE_DEX * math.log(10) * _MAGNITUDE / flux / width
+        unknown = math.isnan(self.zeropoint)
+        scatter_dex = RADIUS_UNKNOWN_SCATTER_DEX if unknown else RADIUS_SCATTER_DEX
+        slope_dex = 0.0 if unknown else RADIUS_SLOPE_DEX
+        width = scatter_dex * math.log(10)
+        slope = -slope_dex * math.log(10) * _MAGNITUDE / flux / width
         slope = np.where(parameters[..., FLUX] > self.least_flux, slope, 0.0)
         off = (parameters[..., LOG_RADIUS] - self.log_radius(flux)) / width
         loss = 0.5 * off**2

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from btk.survey import get_surveys
 
 from btk_punet.deblending.catalog import FootprintLight, detection_catalog
 from btk_punet.deblending.flags import DetectionFlag
@@ -14,10 +13,10 @@ from btk_punet.deblending.recipe import DetectionRecipe
 
 from .conftest import make_batch
 
-BAND = get_surveys("Euclid_VIS").get_filter("IE")
+UNIT_MAGNITUDE = 32.8
 
 
-def catalog_of(moves, failed):
+def catalog_of(moves, failed, unit_magnitude=UNIT_MAGNITUDE, sky=True):
     """Return the catalog of detections at (10, 20), which the fit moves in x."""
     n = len(moves)
     same = {field.name: np.zeros(n) for field in dataclasses.fields(Candidates)}
@@ -25,10 +24,9 @@ def catalog_of(moves, failed):
     values = {field.name: np.ones(n) for field in dataclasses.fields(Light)}
     moved = {"x": 10.0 + np.array(moves), "y": np.full(n, 20.5), "failed": np.array(failed, bool)}
     footprint = FootprintLight(*np.full((4, n), 7.0), np.zeros(n, int), np.zeros(n, int))
-    wcs = make_batch(np.zeros((1, 32, 32))).wcs
-    return detection_catalog(
-        found, footprint, Light(**(values | moved)), DetectionRecipe(), BAND, wcs
-    )
+    wcs = make_batch(np.zeros((1, 32, 32))).wcs if sky else None
+    light = Light(**(values | moved))
+    return detection_catalog(found, footprint, light, DetectionRecipe(), "IE", unit_magnitude, wcs)
 
 
 def test_no_detections():
@@ -43,3 +41,16 @@ def test_the_fit_s_place_unless_it_failed_or_moved_far():
     # A place that does not stand takes no flux with it.
     assert list(catalog["flux"]) == [1, 1, 1, 7]
     assert list(catalog["flags"]) == [0, 0, 0, int(DetectionFlag.FIT_FAILED)]
+
+
+def test_magnitudes_by_hand():
+    catalog = catalog_of([0.0, 0.0], [False, True])  # of 1 and 7 electrons
+    np.testing.assert_allclose(catalog["mag_IE"], [32.8, 32.8 - 2.5 * np.log10(7)])
+    np.testing.assert_allclose(catalog["mag_err_IE"], 1.0857 * np.ones(2), rtol=1e-4)
+
+
+def test_without_zero_point_and_sky():
+    catalog = catalog_of([0.0], [False], np.nan, sky=False)
+    assert np.isnan(catalog["mag_IE"]).all()
+    assert catalog["mag_err_IE"][0] == pytest.approx(1.0857, rel=1e-4)
+    assert catalog.colnames[:2] == ["x_peak", "y_peak"]

@@ -1,15 +1,20 @@
 """Light of detections by the deblender: fluxes, places, images, doubt, failures."""
 
+import dataclasses
+
 import galsim
 import numpy as np
 import pytest
 from btk.metrics.reconstruction import MSE, PSNR, StructSim
 
+from btk_punet.deblending.band_conditions import BandConditions
+from btk_punet.deblending.conditions import batch_conditions
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.light import _calibrated, _doubt, measure_light
 from btk_punet.deblending.light_fit import LightFit
 from btk_punet.deblending.recipe import LightCalibration
+from btk_punet.errors import InputError
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import EuclidPairSampling
@@ -18,11 +23,12 @@ from btk_punet.simulation.survey import flux_electrons, get_euclid_survey
 from .conftest import SIGMA, add_noise, gaussian, make_batch
 
 NOTHING = np.zeros(0)
+PSF = galsim.Gaussian(fwhm=0.16)
 
 
 def survey():
     # As wide as the Gaussians of the tests are, which are then stars but for a little.
-    return get_euclid_survey(1, 0.0, psf=galsim.Gaussian(fwhm=0.16))
+    return get_euclid_survey(1, 0.0, psf=PSF)
 
 
 def batch_of(*images):
@@ -40,7 +46,13 @@ def measure(batch, image, x, y, flux, p=None, usable=None):
     p = np.ones(len(x)) if p is None else p
     values = (np.asarray(a, float) for a in (x, y, flux, p))
     return measure_light(
-        batch, images, usable, 0, np.asarray(image, int), *values, LightCalibration()
+        images,
+        usable,
+        batch_conditions(batch),
+        0,
+        np.asarray(image, int),
+        *values,
+        LightCalibration(),
     )
 
 
@@ -51,6 +63,100 @@ def test_no_sources():
     target = np.zeros((1, 3, 1, 32, 32), np.float32)
     models.draw(NOTHING.astype(int), target)
     assert not target.any()
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 32, 32), (0, 2, 0, 0), (2, 1, 3, 5)])
+def test_no_images_or_small_ones(shape):
+    images, usable = np.zeros(shape), np.ones((shape[0], *shape[2:]), bool)
+    conditions = [BandConditions(PSF, False, 0.1, np.ones(usable.shape), np.nan)] * shape[1]
+    none = NOTHING.astype(int)
+    light, models = measure_light(
+        images, usable, conditions, 0, none, *(4 * [NOTHING]), LightCalibration()
+    )
+    assert len(light.flux) == len(light.failed) == 0
+    models.draw(none, np.zeros((shape[0], 3, *shape[1:]), np.float32))
+
+
+def test_a_map_of_one_variance_is_that_variance():
+    truth = [(28.3, 31.2, 30000.0), (34.1, 33.4, 12000.0)]
+    image = add_noise(sum(gaussian(*one) for one in truth), np.random.default_rng(1))
+    x, y, flux = np.array(truth).T
+    both = []
+    for background in (SIGMA**2, np.full((1, 64, 64), SIGMA**2)):
+        conditions = BandConditions(PSF, False, 0.1, background, 32.8)
+        light, _ = measure_light(
+            image[None, None],
+            np.ones((1, 64, 64), bool),
+            [conditions],
+            0,
+            np.zeros(2, int),
+            x,
+            y,
+            flux,
+            np.ones(2),
+            LightCalibration(),
+        )
+        both.append(light)
+    for column in dataclasses.fields(both[0]):
+        np.testing.assert_array_equal(*(getattr(light, column.name) for light in both))
+
+
+def test_errors_follow_the_noise_where_the_source_is():
+    """One scene twice, the second under 16 times the variance; then both in one image of a map."""
+    scene, shape = gaussian(31.0, 31.0, 3000.0), (1, 64, 128)
+    background = np.repeat(np.float64([[155.57, 16 * 155.57]]), 64, axis=1)[None].repeat(64, axis=1)
+    image = np.concatenate([scene, scene], axis=1)
+    x, y, flux, p = (np.array([31.0, 95.0]), np.full(2, 31.0), np.full(2, 3000.0), np.ones(2))
+
+    def errors(image, shape, variance, x):
+        light, _ = measure_light(
+            image[None, None],
+            np.ones(shape, bool),
+            [BandConditions(PSF, False, 0.1, variance, 32.8)],
+            0,
+            np.zeros(len(x), int),
+            x,
+            y[: len(x)],
+            flux[: len(x)],
+            p[: len(x)],
+            LightCalibration(),
+        )
+        assert not light.failed.any()
+        return np.stack([light.flux_err, light.x_err])
+
+    together = errors(image, shape, background, x)
+    apart = [errors(scene, (1, 64, 64), v, x[:1])[:, 0] for v in (155.57, 16 * 155.57)]
+    np.testing.assert_allclose(together.T, apart, rtol=0.01)
+    assert (together[:, 1] > 2.5 * together[:, 0]).all()
+
+
+def test_without_a_zero_point_fluxes_are_still_right():
+    truth = [(28.3, 31.2, 30000.0), (34.1, 33.4, 12000.0)]
+    x, y, flux = np.array(truth).T
+    light, _ = measure_light(
+        sum(gaussian(*one) for one in truth)[None, None],
+        np.ones((1, 64, 64), bool),
+        [BandConditions(PSF, False, 0.1, SIGMA**2, np.nan)],
+        0,
+        np.zeros(2, int),
+        x,
+        y,
+        0.8 * flux,
+        np.ones(2),
+        LightCalibration(),
+    )
+    assert not light.failed.any()
+    np.testing.assert_allclose(light.flux, flux, rtol=0.03)
+
+
+def test_conditions_of_other_images_are_refused():
+    images, usable = np.zeros((1, 2, 8, 8)), np.ones((1, 8, 8), bool)
+    one = BandConditions(PSF, False, 0.1, np.ones((1, 9, 8)), 32.8)
+    rest = (0, NOTHING.astype(int), *(4 * [NOTHING]), LightCalibration())
+    with pytest.raises(InputError, match=r"2 band\(s\), and there are conditions of 1"):
+        measure_light(images, usable, [one], *rest)
+    with pytest.raises(InputError, match=r"shape \(1, 9, 8\), and the images have \(1, 8, 8\)"):
+        measure_light(images, usable, [one, one], *rest)
 
 
 def test_blended_gaussians_are_taken_apart():

@@ -1,5 +1,7 @@
 """Patches of images, and what of them is inside."""
 
+import dataclasses
+
 import galsim
 import numpy as np
 import pytest
@@ -38,6 +40,31 @@ def test_weights_and_residuals_by_hand():
     assert weight[12, 12] == 0
     assert weight[12, 13] == pytest.approx(1 / 150)
     assert residual[12, 13] == pytest.approx(-43.0)
+
+
+def test_a_background_of_its_own_for_each_pixel():
+    """Weights, loss and noise by hand where one pixel has nine times the variance."""
+    image = np.full((1, 30, 30), 20.0)
+    background = np.full(image.shape, 100.0)
+    background[0, 15, 16] = 900.0
+    own = dataclasses.replace(scenes(image), background=background)
+    canvas, plain = Canvas(own), Canvas(scenes(image))
+    box = canvas.box(0, 15, 15, 24)
+    for one in (canvas, plain):
+        one.add(box, np.full((24, 24), 50.0, np.float32))
+    weight, _ = canvas.weight_and_residual(box)
+    assert weight[12, 12] == pytest.approx(1 / 150)
+    assert weight[12, 13] == pytest.approx(1 / 950)
+    change = (20 + 100) * np.log(150 / 100) - (20 + 900) * np.log(950 / 900)
+    assert canvas.loss([box]) - plain.loss([box]) == pytest.approx(change, rel=1e-4)
+    # Outside of the image there is no weight, and nothing is divided by 0.
+    weight, _ = canvas.weight_and_residual(canvas.box(0, 0, 0, 24))
+    assert np.isfinite(weight).all()
+    assert not weight[:12].any()
+    zero = np.zeros(3, int)
+    places = np.array([16, 15, 99]), np.array([15, 15, 15])
+    np.testing.assert_allclose(own.sigma(zero, *places), [30, 10, 10])
+    np.testing.assert_allclose(scenes(image).sigma(zero, *places), 10)
 
 
 def test_loss_is_that_of_poisson_noise():

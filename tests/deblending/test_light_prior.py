@@ -1,9 +1,16 @@
 """The priors of the fit: derivatives, and the population that they stand for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from btk_punet.deblending.light_prior import G_SCATTER, RADIUS_SCATTER_DEX, LightPrior
+from btk_punet.deblending.light_prior import (
+    G_SCATTER,
+    RADIUS_SCATTER_DEX,
+    RADIUS_UNKNOWN_SCATTER_DEX,
+    LightPrior,
+)
 from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS
 from btk_punet.simulation.catalog import EuclidCatalog, half_light_radius_arcsec
 
@@ -26,6 +33,33 @@ def test_gradient_is_that_of_the_loss(flux):
         change = np.eye(N_PARAMETERS)[axis] * step
         up, down = (PRIOR.equations(at + sign * change, start)[0] for sign in (1, -1))
         assert gradient[axis] == pytest.approx(-(up - down) / (2 * step), rel=1e-3, abs=1e-9)
+
+
+def test_without_a_zero_point_a_flux_says_nothing_of_the_size():
+    unknown = replace(PRIOR, zeropoint=np.nan)
+    flux = np.array([30.0, 3000.0, 300_000.0])
+    # The population's mean size at the middle magnitude, 0.25 arcsec, whatever the flux.
+    np.testing.assert_allclose(np.exp(unknown.log_radius(flux)), 2.535, rtol=1e-3)
+    sizes = PRIOR.log_radius(10 ** (-0.4 * (np.array([20, 26.5]) - PRIOR.zeropoint)))
+    off = (sizes - unknown.log_radius(flux[:2])) / (RADIUS_UNKNOWN_SCATTER_DEX * np.log(10))
+    assert (abs(off) < 1.3).all()
+    at = np.array([3000.0, 30.0, 31.0, 0.9, 0.0, 0.0, 0.0])
+    _, gradient, curvature = unknown.equations(at, at)
+    assert gradient[FLUX] == 0
+    assert not curvature[FLUX].any()
+    assert curvature[LOG_RADIUS, LOG_RADIUS] == pytest.approx(1 / (0.4 * np.log(10)) ** 2)
+
+
+def test_each_source_has_its_own_least_flux():
+    several = replace(PRIOR, least_flux=np.array([10.0, 5000.0, 120.0]))
+    at = np.tile([3000.0, 30.0, 31.0, 0.9, 0.0, 0.0, 0.0], (3, 1))
+    rows = np.array([1, 2])
+    found = several.take(rows).equations(at[rows], at[rows])
+    for number, row in enumerate(rows):
+        alone = replace(PRIOR, least_flux=several.least_flux[row]).equations(at[row], at[row])
+        for part, one in zip(found, alone, strict=True):
+            np.testing.assert_array_equal(part[number], one)
+    assert PRIOR.take(rows) is PRIOR
 
 
 def test_curvature_by_hand():
