@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -33,6 +35,13 @@ def write_file(path: str | Path, content: bytes) -> None:
 def write_json(content: dict, path: str | Path) -> None:
     """Write a JSON file."""
     write_file(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
+    """Write arrays as an ``.npz`` file."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_file(path, content.getvalue())
 
 
 def write_parquet(table: pd.DataFrame, path: str | Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from astropy.table import Table
@@ -48,6 +48,10 @@ class FootprintLight:
     overlap: np.ndarray
     blend_id: np.ndarray
     flags: np.ndarray
+
+    def take(self, rows: np.ndarray | slice) -> FootprintLight:
+        """Return some of the footprints."""
+        return FootprintLight(*(getattr(self, column.name)[rows] for column in fields(self)))
 
     @classmethod
     def measure(

@@ -329,7 +329,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         segmentation = np.zeros(shape, bool)
         owns, founds, prints, counts = [], [], [], []
         for i in range(len(images)):
-            own = self._calibrated(candidates.of(i))
+            own = self.calibrated(candidates.of(i))
             kept = own.mass >= self.threshold
             found = own.take(np.flatnonzero(kept)[: self.max_n_sources])
             covered = instances.footprints(found.x, found.y, maps.class_probability[i])
@@ -401,7 +401,8 @@ class ProbaUNetDeblender(DetectingDeblender):
             light.take(slice(end - number, end)) for number, end in zip(numbers, ends, strict=True)
         ], deblended
 
-    def _calibrated(self, candidates: Candidates) -> Candidates:
+    def calibrated(self, candidates: Candidates) -> Candidates:
+        """Return candidates with calibrated probabilities, under the density that is expected."""
         p_detect = self.recipe.p_detect(candidates.mass)
         if not self.network.told_density:
             p_detect = reweighted(p_detect, self.density_ratio)

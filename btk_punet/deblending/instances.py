@@ -100,6 +100,28 @@ def find_candidates(
     return joined.take(np.lexsort((-joined.mass, joined.image)))
 
 
+def sample_masses(candidates: Candidates, centre_samples: np.ndarray) -> np.ndarray:
+    """Return how much of each candidate each sample of an image holds, up to 1.
+
+    Args:
+        candidates: Of one image.
+        centre_samples: The centre map of each sample, ``(n, H, W)``.
+
+    Returns:
+        Shape ``(m, n)``: the mass within the radius of each candidate, each pixel of it with the
+        nearest. The mean over samples is the candidate's mass but for what several passes of
+        `find_candidates` took from the same pixels.
+    """
+    _, height, width = centre_samples.shape
+    place = (np.floor(v + 0.5).astype(int) for v in (candidates.y, candidates.x))
+    row, column = (np.clip(v, 0, n - 1) for v, n in zip(place, (height, width), strict=True))
+    peaks = np.stack([np.zeros(len(row), int), row, column], axis=1)
+    pixels, owner = _owned_pixels(peaks, (1, height, width), RADIUS_PIXELS)
+    inside = centre_samples[:, pixels[:, 1], pixels[:, 2]]
+    masses = [np.bincount(owner, one, len(candidates)) for one in inside]
+    return np.minimum(np.stack(masses, axis=1), 1) if masses else np.zeros((len(candidates), 0))
+
+
 def _peaks(smooth: np.ndarray, floor: float) -> np.ndarray:
     """Return image, row and column of the peaks of maps, ``(m, 3)``, the highest first."""
     is_peak = (smooth > floor) & (smooth == ndimage.maximum_filter(smooth, (1, 3, 3)))

@@ -39,6 +39,14 @@ class Tile:
         """Row and column of the window's first pixel."""
         return self.window[0].start, self.window[1].start
 
+    def within(self, region: Box) -> Tile:
+        """Return the tile with a window that ends with a region."""
+        rows, columns = (
+            slice(max(lines.start, whole.start), min(lines.stop, whole.stop))
+            for lines, whole in zip(self.window, region, strict=True)
+        )
+        return Tile(self.number, self.core, (rows, columns))
+
 
 def cut(region: Box, core_size: int, margin: int, shape: tuple[int, int]) -> list[Tile]:
     """Cut a region of an image into tiles.

@@ -1,0 +1,136 @@
+"""The first pass over an image: the network's maps, tile by tile, in files of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from btk_punet.deblending import instances
+from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.posterior import PosteriorMaps
+from btk_punet.files import write_arrays
+from btk_punet.images.tiles import Box, Tile
+
+if TYPE_CHECKING:
+    from btk_punet.images.sky_image import ImageTile
+
+# Probabilities and moments, which half precision holds to 0.0005; the masses of the centre map are
+# added up, and get single precision.
+MAPS = {
+    "background": np.float16,
+    "isolated": np.float16,
+    "blended": np.float16,
+    "class_mean": np.float16,
+    "class_variance": np.float16,
+    "centre": np.float32,
+}
+
+
+class MapStore:
+    """Maps of a region of an image, in one file each, of which a process maps what it works on.
+
+    Args:
+        folder: Where the files are.
+        region: Rows and columns of the image that they cover.
+        names: Of the maps, with their types.
+    """
+
+    def __init__(self, folder: Path, region: Box, names: dict[str, type]) -> None:
+        self.folder, self.region, self.names = folder, region, names
+
+    def create(self) -> None:
+        """Make files of zeros where there are none."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shape = tuple(lines.stop - lines.start for lines in self.region)
+        for name, dtype in self.names.items():
+            path = self.path(name)
+            if not path.is_file() or np.load(path, mmap_mode="r").shape != shape:
+                np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
+
+    def path(self, name: str) -> Path:
+        """Return the file of a map."""
+        return self.folder / f"{name}.npy"
+
+    def write(self, box: Box, **maps: np.ndarray) -> None:
+        """Write rows and columns of the image into the maps, onto the disk."""
+        for name, values in maps.items():
+            array = np.load(self.path(name), mmap_mode="r+")
+            array[self._inside(box)] = values
+            array.flush()
+
+    def read(self, name: str, box: Box) -> np.ndarray:
+        """Return rows and columns of the image of a map, as an array of their own."""
+        return np.array(np.load(self.path(name), mmap_mode="r")[self._inside(box)])
+
+    def whole(self, name: str) -> np.ndarray:
+        """Return a map as it lies on the disk, read only."""
+        return np.load(self.path(name), mmap_mode="r")
+
+    def _inside(self, box: Box) -> Box:
+        rows, columns = (
+            slice(lines.start - first.start, lines.stop - first.start)
+            for lines, first in zip(box, self.region, strict=True)
+        )
+        return rows, columns
+
+
+def write_maps(
+    tile: Tile, pixels: ImageTile, deblender: ProbaUNetDeblender, store: MapStore, path: Path
+) -> None:
+    """Run the network on a window and keep the maps of its core.
+
+    Also kept is which pixels are saturated, and how much of the mass of each candidate each sample
+    holds, from which catalogs of samples are drawn: those of all pixels would be too much to keep.
+
+    Args:
+        tile: The tile.
+        pixels: The image in the tile's window.
+        deblender: Holds the network, and the choices of its samples.
+        store: Where the maps go.
+        path: File of what is kept besides; that it is there says that the tile is done.
+    """
+    network = deblender.network
+    images = pixels.electrons / np.sqrt(pixels.variance)
+    maps, samples = PosteriorMaps.with_centre_samples(
+        network,
+        images[None, ..., None],
+        deblender.n_samples,
+        deblender.seed,
+        pixels.usable[None],
+        deblender.density_ratio if network.told_density else None,
+        deblender.orientations,
+        tile.origin,
+    )
+    core = tile.core_in_window
+    background, isolated, blended = maps.class_probability[0]
+    centre = maps.centre_probability[0]
+    store.write(
+        tile.core,
+        background=background[core],
+        isolated=isolated[core],
+        blended=blended[core],
+        class_mean=maps.class_mean[0][core],
+        class_variance=maps.class_variance[0][core],
+        centre=centre[core],
+    )
+    candidates = instances.find_candidates(centre[None])
+    rows, columns = core
+    own = np.flatnonzero(
+        (candidates.x >= columns.start - 1)
+        & (candidates.x < columns.stop + 1)
+        & (candidates.y >= rows.start - 1)
+        & (candidates.y < rows.stop + 1)
+    )
+    masses = instances.sample_masses(candidates, samples[:, 0])
+    top, left = tile.origin
+    saturated = np.argwhere(pixels.flags[core] & DetectionFlag.SATURATED != 0)
+    write_arrays(
+        path,
+        x=candidates.x[own] + left,
+        y=candidates.y[own] + top,
+        masses=masses[own].astype(np.float16),
+        saturated=saturated + [tile.core[0].start, tile.core[1].start],
+    )

@@ -1,0 +1,239 @@
+"""The second pass over an image: from the maps to the sources of each tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.table import Table
+from scipy import ndimage
+
+from btk_punet.deblending import instances
+from btk_punet.deblending.band_conditions import BandConditions
+from btk_punet.deblending.catalog import FootprintLight, detection_catalog, position_errors
+from btk_punet.deblending.deblender import LEAST_CANDIDATE, ProbaUNetDeblender
+from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.instances import Candidates
+from btk_punet.deblending.light import measure_light
+from btk_punet.files import write_arrays
+from btk_punet.images.maps import MapStore
+from btk_punet.images.saturation import SaturatedRegions
+from btk_punet.images.tiles import Tile
+
+if TYPE_CHECKING:
+    from btk_punet.images.sky_image import ImageTile, SkyImage
+
+# Pixels around the core of a tile that its sources are looked for in: their footprints end there.
+MARGIN_PIXELS = 64
+# Sources this far around the core share the light with those inside [pixel].
+LIGHT_MARGIN_PIXELS = 40
+_EIGHT_CONNECTED = np.ones((3, 3), bool)
+
+
+@dataclass(frozen=True)
+class TileObjects:
+    """What was found in a tile. Sources have numbers from 0: its own first, then others.
+
+    Others have their centre in another tile, and part of their footprint in this one.
+
+    Attributes:
+        catalog: Its own sources, columns as `detection_catalog` gives them, in pixels of the whole
+            image, and ``x_network``, ``y_network``, their places before the fit; ``blend_id`` is
+            that in the window.
+        others: ``x``, ``y`` [pixel] before the fit and ``blend_id`` of the others, ``(m, 3)``.
+        candidates: Its own candidates down to a probability of 0.02: ``x``, ``y``, ``x_err``,
+            ``y_err``, ``p_detect``, ``row`` (that in the catalog, -1 for none) and the places
+            before the fit, ``(c, 8)``.
+        labels: Number of the source of each pixel of the core, int32; -1 for none.
+        overlaps: Source, row and column (of the whole image) of the pixels of the core that a
+            source covers and that bear the label of another, int32 ``(p, 3)``.
+    """
+
+    catalog: Table
+    others: np.ndarray
+    candidates: np.ndarray
+    labels: np.ndarray
+    overlaps: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """Write it as one file."""
+        table = self.catalog
+        columns = {f"catalog_{name}": np.asarray(table[name]) for name in table.columns}
+        write_arrays(
+            path,
+            others=self.others,
+            candidates=self.candidates,
+            labels=self.labels,
+            overlaps=self.overlaps,
+            **columns,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> TileObjects:
+        """Read what `save` wrote."""
+        with np.load(path) as content:
+            arrays = {name: content[name] for name in content.files}
+        columns = {
+            name.removeprefix("catalog_"): arrays.pop(name)
+            for name in list(arrays)
+            if name.startswith("catalog_")
+        }
+        return cls(catalog=Table(columns), **arrays)
+
+
+def find_objects(
+    tile: Tile,
+    image: SkyImage,
+    deblender: ProbaUNetDeblender,
+    store: MapStore,
+    saturated: SaturatedRegions,
+) -> TileObjects:
+    """Find the sources whose centres lie in the core of a tile.
+
+    Args:
+        tile: The tile; its window has `MARGIN_PIXELS` around the core, inside of the region.
+        image: The image.
+        deblender: Holds the calibration, and the choices of the user.
+        store: The maps of the first pass.
+        saturated: The saturated regions of the image, each of which is one source.
+    """
+    pixels = image.tile(*tile.window)
+    centre = store.read("centre", tile.window)
+    classes = np.stack(
+        [store.read(n, tile.window) for n in ("background", "isolated", "blended")]
+    ).astype(np.float32)
+    top, left = tile.origin
+    candidates = deblender.calibrated(instances.find_candidates(centre[None]))
+    candidates = saturated.merged(candidates, tile.window)
+    rows, columns = tile.core_in_window
+    (chosen,) = np.nonzero(candidates.mass >= deblender.threshold)
+    is_own = _inside(candidates.take(chosen), rows, columns)
+    chosen = chosen[np.argsort(~is_own, kind="stable")]  # its own first
+    found, n_own = candidates.take(chosen), int(is_own.sum())
+
+    prints = instances.footprints(found.x, found.y, classes)
+    light = FootprintLight.measure(
+        prints, pixels.electrons, pixels.usable, classes, pixels.variance
+    )
+    catalog = _catalog(found, n_own, light, pixels, image, deblender, rows, columns)
+    for flag in (DetectionFlag.SATURATED, DetectionFlag.COSMIC_RAY):
+        near = ndimage.binary_dilation(pixels.flags & flag != 0, _EIGHT_CONNECTED)
+        catalog["flags"][np.unique(prints.owner[near[prints.row, prints.column]])] |= int(flag)
+    catalog["x_peak"] += left
+    catalog["y_peak"] += top
+    # By which other tiles know them.
+    catalog["x_network"], catalog["y_network"] = found.x[:n_own] + left, found.y[:n_own] + top
+
+    labels = prints.labels()[rows, columns] - 1
+    in_core = (
+        (prints.row >= rows.start)
+        & (prints.row < rows.stop)
+        & (prints.column >= columns.start)
+        & (prints.column < columns.stop)
+    )
+    owner, row, column = prints.owner[in_core], prints.row[in_core], prints.column[in_core]
+    hidden = labels[row - rows.start, column - columns.start] != owner
+    overlaps = np.stack([owner, row + top, column + left], axis=1)[hidden]
+    return TileObjects(
+        catalog,
+        np.stack([found.x + left, found.y + top, light.blend_id], axis=1)[n_own:],
+        _candidates(candidates, chosen[:n_own], tile, deblender, catalog),
+        labels.astype(np.int32),
+        overlaps.astype(np.int32),
+    )
+
+
+def _inside(found: Candidates, rows: slice, columns: slice) -> np.ndarray:
+    """Return which candidates have the pixel of their centre in a box."""
+    row, column = np.floor(found.y + 0.5), np.floor(found.x + 0.5)
+    return (
+        (row >= rows.start)
+        & (row < rows.stop)
+        & (column >= columns.start)
+        & (column < columns.stop)
+    )
+
+
+def _catalog(
+    found: Candidates,
+    n_own: int,
+    prints: FootprintLight,
+    pixels: ImageTile,
+    image: SkyImage,
+    deblender: ProbaUNetDeblender,
+    rows: slice,
+    columns: slice,
+) -> Table:
+    """Return the catalog of a tile's own sources, in pixels of the window."""
+    own = slice(0, n_own)
+    light = None
+    if deblender.light:
+        around = LIGHT_MARGIN_PIXELS
+        near = _inside(
+            found,
+            slice(rows.start - around, rows.stop + around),
+            slice(columns.start - around, columns.stop + around),
+        )
+        (fitted,) = np.nonzero(near)
+        conditions = BandConditions(
+            image.psf,
+            image.psf_with_pixel,
+            image.pixel_scale_arcsec,
+            pixels.variance[None],
+            image.unit_magnitude,
+        )
+        light, _ = measure_light(
+            pixels.electrons[None, None],
+            pixels.usable[None],
+            [conditions],
+            0,
+            np.zeros(len(fitted), int),
+            found.x[fitted],
+            found.y[fitted],
+            prints.flux[fitted],
+            found.mass[fitted],
+            deblender.recipe.light,
+        )
+        # Those of the core come first, in both.
+        light = light.take(own)
+    return detection_catalog(
+        found.take(own),
+        prints.take(own),
+        light,
+        deblender.recipe,
+        image.band,
+        image.unit_magnitude,
+        None,
+    )
+
+
+def _candidates(
+    candidates: Candidates,
+    chosen: np.ndarray,
+    tile: Tile,
+    deblender: ProbaUNetDeblender,
+    catalog: Table,
+) -> np.ndarray:
+    """Return the candidates of the core, those of the catalog with its places and errors.
+
+    Args:
+        candidates: Of the window.
+        chosen: Which of them the rows of the catalog are.
+        tile: The tile.
+        deblender: Holds the calibration.
+        catalog: The sources of the core, in pixels of the image.
+    """
+    top, left = tile.origin
+    row = np.full(len(candidates), -1)
+    row[chosen] = np.arange(len(chosen))
+    kept = _inside(candidates, *tile.core_in_window) & (candidates.mass >= LEAST_CANDIDATE)
+    some, row = candidates.take(np.flatnonzero(kept)), row[kept]
+    x_err, y_err = position_errors(some, deblender.recipe)
+    table = np.stack([some.x + left, some.y + top, x_err, y_err, some.mass, row], axis=1)
+    table = np.concatenate([table, table[:, :2]], axis=1)
+    in_catalog = row >= 0
+    for column, name in enumerate(("x_peak", "y_peak", "x_err", "y_err")):
+        table[in_catalog, column] = np.asarray(catalog[name])[row[in_catalog]]
+    return table

@@ -1,0 +1,234 @@
+"""Two passes over the tiles of an image, in any number of processes, and their joining."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable, Table
+from scipy.spatial import KDTree
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from btk_punet.deblending.conditions import unlike_training
+from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.images.detections import Detections, magnitude_columns
+from btk_punet.images.joining import Joined, join
+from btk_punet.images.maps import MAPS, MapStore, write_maps
+from btk_punet.images.objects import MARGIN_PIXELS, TileObjects, find_objects
+from btk_punet.images.saturation import SaturatedRegions
+from btk_punet.images.sky import sky_columns
+from btk_punet.images.sky_image import SkyImage
+from btk_punet.images.tiles import Box, Tile, cut
+
+# Side of the part of a tile that is its own [pixel]: a multiple of every network's cells.
+TILE_PIXELS = 1024
+# Brighter or larger sources than these were not in the training.
+BRIGHTEST_MAGNITUDE, LARGEST_RADIUS_ARCSEC = 17.0, 3.0
+# The candidates of a tile alone and those of the joined maps are the same but at its border.
+_SAME_CANDIDATE_PIXELS = 0.7
+
+
+class TileWork:
+    """What is done with each tile of an image, in this process or another.
+
+    Args:
+        image: The image.
+        deblender: Holds the network and the choices.
+        folder: Where the parts are.
+        region: Rows and columns that are searched.
+    """
+
+    def __init__(
+        self, image: SkyImage, deblender: ProbaUNetDeblender, folder: Path, region: Box
+    ) -> None:
+        self.image, self.deblender, self.folder = image, deblender, folder
+        self.maps = MapStore(folder, region, dict(MAPS))
+        self.labels = MapStore(folder, region, {"labels": np.int32})
+        self.map_tiles = cut(region, TILE_PIXELS, deblender.network.reach, image.shape)
+        # There are maps of the region alone.
+        self.object_tiles = [
+            tile.within(region) for tile in cut(region, TILE_PIXELS, MARGIN_PIXELS, image.shape)
+        ]
+
+    def map_file(self, tile: Tile) -> Path:
+        """Return the file that says that the maps of a tile are written."""
+        return self.folder / f"maps-{tile.number:05d}.npz"
+
+    def object_file(self, tile: Tile) -> Path:
+        """Return the file of the sources of a tile."""
+        return self.folder / f"objects-{tile.number:05d}.npz"
+
+    def write_maps(self, tile: Tile) -> None:
+        """Write the maps of a tile."""
+        pixels = self.image.tile(*tile.window)
+        write_maps(tile, pixels, self.deblender, self.maps, self.map_file(tile))
+
+    def write_objects(self, tile: Tile, saturated: SaturatedRegions) -> int:
+        """Find the sources of a tile and write them; return how many there are."""
+        found = find_objects(tile, self.image, self.deblender, self.maps, saturated)
+        found.save(self.object_file(tile))
+        return len(found.catalog)
+
+
+def search(
+    image: SkyImage,
+    deblender: ProbaUNetDeblender,
+    folder: Path,
+    region: Box,
+    about: dict[str, Any],
+    jobs: int,
+    progress: bool,
+    keeps_alive: Any = None,
+) -> Detections:
+    """Search an image, with what a run before has left in the folder.
+
+    Args:
+        image: The image.
+        deblender: Holds the network and the choices.
+        folder: Where the parts and the maps are.
+        region: Rows and columns to search.
+        about: What is said of the run.
+        jobs: Number of processes.
+        progress: Whether to show a progress bar.
+        keeps_alive: What the maps of the result need to be there.
+    """
+    work = TileWork(image, deblender, folder, region)
+    work.maps.create()
+    work.labels.create()
+    with tqdm(total=len(work.map_tiles), desc="maps", unit="tile", disable=not progress) as bar:
+        for _ in _run(work, TileWork.write_maps, work.map_tiles, work.map_file, jobs):
+            bar.update()
+    records = [_record(work.map_file(tile)) for tile in work.map_tiles]
+    saturated = SaturatedRegions.of_pixels(
+        *np.concatenate([record["saturated"] for record in records]).T
+    )
+    n_tiles = len(work.object_tiles)
+    n_sources = 0
+    with tqdm(total=n_tiles, desc="sources", unit="tile", disable=not progress) as bar:
+        tiles, path = work.object_tiles, work.object_file
+        for number in _run(work, TileWork.write_objects, tiles, path, jobs, saturated):
+            n_sources += number or 0
+            bar.set_postfix(found=n_sources, refresh=False)
+            bar.update()
+    parts = [TileObjects.load(work.object_file(tile)) for tile in work.object_tiles]
+    joined = join(work.object_tiles, parts, work.labels)
+    return Detections(
+        catalog=_catalog(joined.catalog, image, deblender),
+        labels=work.labels.whole("labels"),
+        probability={name: work.maps.whole(name) for name in MAPS},
+        candidates=joined.candidates,
+        wcs=image.wcs,
+        region=region,
+        shape=image.shape,
+        overlaps=joined.overlaps,
+        sample_masses=_sample_masses(joined, records),
+        about=about,
+        _keeps_alive=keeps_alive,
+    )
+
+
+def _run(
+    work: TileWork,
+    step: Callable[..., Any],
+    tiles: list[Tile],
+    path: Callable[[Tile], Path],
+    jobs: int,
+    *arguments: Any,
+) -> Iterator[Any]:
+    """Take a step for each tile; yield what it returns, or None where it was taken before."""
+    todo = [tile for tile in tiles if not path(tile).is_file()]
+    yield from [None] * (len(tiles) - len(todo))
+    n_processes = min(jobs, max(len(todo), 1))
+    if n_processes == 1:
+        for tile in todo:
+            with threadpool_limits(1):
+                yield step(work, tile, *arguments)
+        return
+    # A process loads the network once: it keeps the first work of a key that it is sent.
+    key = uuid.uuid4().hex
+    parallel = joblib.Parallel(n_jobs=n_processes, return_as="generator_unordered")
+    yield from parallel(
+        joblib.delayed(_in_process)(key, n_processes, work, step, tile, *arguments) for tile in todo
+    )
+
+
+_KEPT: dict[str, TileWork] = {}
+
+
+def _in_process(
+    key: str, n_processes: int, work: TileWork, step: Callable[..., Any], *arguments: Any
+) -> Any:
+    if key not in _KEPT:
+        # Before TensorFlow is loaded: its share of the cores.
+        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+            os.environ.setdefault(name, str(max((os.cpu_count() or 1) // n_processes, 1)))
+        _KEPT.clear()
+        _KEPT[key] = work
+    with threadpool_limits(1):
+        return step(_KEPT[key], *arguments)
+
+
+def _record(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as content:
+        return {name: content[name] for name in content.files}
+
+
+def _sample_masses(joined: Joined, records: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """Return the samples of each candidate: those of the nearest that its tile had alone."""
+    x, y, masses = (
+        np.concatenate([record[name] for record in records]) for name in ("x", "y", "masses")
+    )
+    result = np.tile(np.float16(1), (len(joined.candidates), masses.shape[1]))
+    if len(x) and len(result):
+        own = np.stack([joined.candidates["x_network"], joined.candidates["y_network"]], axis=1)
+        tree = KDTree(np.stack([x, y], axis=1))
+        distance, nearest = tree.query(own, distance_upper_bound=_SAME_CANDIDATE_PIXELS)
+        known = np.isfinite(distance)
+        result[known] = masses[nearest[known]]
+    joined.candidates.remove_columns(["x_network", "y_network"])
+    return result
+
+
+def _catalog(joined: Table, image: SkyImage, deblender: ProbaUNetDeblender) -> QTable:
+    """Return the catalog with units, sky coordinates and the flags of the image as a whole."""
+    catalog = QTable(joined)
+    flags = np.asarray(catalog["flags"])
+    psfs = {image.band: image.psf}
+    if unlike_training(image.pixel_scale_arcsec, psfs, deblender.recipe):
+        flags |= int(DetectionFlag.PSF_UNLIKE_TRAINING)
+    if image.noise_estimated:
+        flags |= int(DetectionFlag.NOISE_ESTIMATED)
+    large = np.asarray(catalog["half_light_radius"]) > LARGEST_RADIUS_ARCSEC
+    for name in magnitude_columns(catalog):
+        large |= np.asarray(catalog[name]) < BRIGHTEST_MAGNITUDE
+    flags[large] |= int(DetectionFlag.BEYOND_TRAINING)
+    catalog["flags"] = flags
+
+    unit = u.electron
+    if not image.gain_known:
+        # Electrons were a matter of convenience: fluxes are in the unit of the image.
+        unit = u.Unit(image.unit, parse_strict="silent") if image.unit else u.dimensionless_unscaled
+        for name in ("flux", "flux_err", "flux_iso"):
+            catalog[name] = np.asarray(catalog[name]) / image.electrons_per_unit
+    units = {"flux": unit, "flux_err": unit, "flux_iso": unit, "half_light_radius": u.arcsec}
+    units |= dict.fromkeys(("x_peak", "y_peak", "x_err", "y_err"), u.pix)
+    for name in catalog.colnames:
+        if name.startswith("mag_err_"):
+            units[name] = u.mag
+        elif name.startswith("mag_"):
+            units[name] = u.ABmag
+    for name, own in units.items():
+        catalog[name] = np.asarray(catalog[name], float) * own
+    if image.wcs is not None:
+        columns = (np.asarray(catalog[n].value) for n in ("x_peak", "y_peak", "x_err", "y_err"))
+        for index, (name, values) in enumerate(sky_columns(image.wcs, *columns).items()):
+            catalog.add_column(values, name=name, index=1 + index)
+    return catalog
