@@ -1,0 +1,1 @@
+"""Images of the sky as astronomers have them, and what the deblenders find in them."""
