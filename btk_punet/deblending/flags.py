@@ -2,11 +2,13 @@
 
 import enum
 
+from btk_punet.errors import InputError
+
 
 class DetectionFlag(enum.IntFlag):
     """What may be wrong with a detection; 0 means nothing is known to be.
 
-    Test a column with ``catalog["flags"] & DetectionFlag.EDGE != 0``.
+    Test a column with ``catalog["flags"] & DetectionFlag.EDGE != 0``; `flag_names` gives words.
     """
 
     TRUNCATED = 1
@@ -20,3 +22,34 @@ class DetectionFlag(enum.IntFlag):
 
     FIT_FAILED = 8
     """No model could be fitted: the place is that of the peak, and the flux no total flux."""
+
+    SATURATED = 16
+    """The footprint covers or touches saturated pixels or their bleed trail."""
+
+    NOISE_ESTIMATED = 32
+    """The noise was estimated from the image itself, since none was given."""
+
+    PSF_UNLIKE_TRAINING = 64
+    """Pixel or PSF are unlike the training's: the probability is not calibrated here."""
+
+    BEYOND_TRAINING = 128
+    """Brighter or larger than what the network was trained on."""
+
+    COSMIC_RAY = 256
+    """The footprint covers or touches pixels that a cosmic ray hit."""
+
+
+def flag_names(flags: int) -> list[str]:
+    """Return the names of the bits of a value of the `flags` column.
+
+    A bit that no `DetectionFlag` has comes as its value, such as ``"1024"``.
+
+    Raises:
+        InputError: if the value is negative.
+    """
+    value = int(flags)
+    if value < 0:
+        raise InputError(f"flags must be 0 or above, got {value}. They are bits of DetectionFlag.")
+    bits = [1 << k for k in range(value.bit_length()) if value >> k & 1]
+    known = {int(flag): flag.name or "" for flag in DetectionFlag}
+    return [known.get(bit, str(bit)) for bit in bits]
