@@ -108,6 +108,72 @@ class Detections:
         check_integer("seed", seed, lowest=0)
         return [self._sample(number, seed) for number in range(n)]
 
+    def write(self, folder: str | Path) -> None:
+        """Write all of it as files, ``run.json`` last.
+
+        - ``catalog.fits``, ``catalog.parquet``: the catalog; FITS has no unit of electrons, and
+          their columns have ``ct``.
+        - ``labels.fits``: the labels, int32, with the world coordinates; and the `overlaps`.
+        - ``probability.fits``: the maps, an extension each.
+        - ``candidates.fits``: the candidates, with their samples.
+
+        Args:
+            folder: Made where it does not exist; files of these names in it are replaced.
+        """
+        output = Path(folder)
+        output.mkdir(parents=True, exist_ok=True)
+        write_table(self.catalog, output / CATALOG_FILE, "CATALOG")
+        write_parquet(self.catalog.to_pandas(), output / "catalog.parquet")
+        candidates = self.candidates.copy()
+        candidates["samples"] = self.sample_masses.astype(np.float32)
+        write_table(candidates, output / CANDIDATES_FILE, "CANDIDATES")
+        write_images(
+            output / LABELS_FILE,
+            [(map_header(self.wcs, self.region), self.labels)],
+            [table_hdu(self.overlaps, "OVERLAPS")],
+        )
+        nothing = fits.Header(), np.zeros((0, 0), np.uint8)
+        maps = [(map_header(self.wcs, self.region, n), m) for n, m in self.probability.items()]
+        write_images(output / PROBABILITY_FILE, [nothing, *maps])
+        write_about(output, self.about, "finished")
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Detections:
+        """Return what `write` wrote.
+
+        Raises:
+            InputError: if the folder holds no finished run of `detect`.
+        """
+        path = Path(folder)
+        about = read_about(path)
+        if about is None or about.pop("status", "") != "finished":
+            raise InputError(f"Expected the folder of a finished run of detect, got '{folder}'.")
+        candidates = Table(read_table(path / CANDIDATES_FILE, "CANDIDATES"))
+        masses = np.asarray(candidates["samples"])
+        candidates.remove_column("samples")
+        header = fits.getheader(path / LABELS_FILE)
+        region = tuple(slice(*ends) for ends in about["region"])
+        wcs = None
+        if about["celestial"]:
+            wcs = WCS(header)
+            # That of the whole image, from which the map was cut.
+            first = [lines.start for lines in region]
+            wcs.wcs.crpix += first[::-1]
+            if wcs.sip is not None:
+                wcs.sip = Sip(*(_sip_parts(wcs.sip)), wcs.wcs.crpix)
+        return cls(
+            catalog=read_table(path / CATALOG_FILE, "CATALOG"),
+            labels=fits.getdata(path / LABELS_FILE).astype(np.int32),
+            probability=FitsMaps(path / PROBABILITY_FILE, list(MAPS)),
+            candidates=candidates,
+            wcs=wcs,
+            region=(region[0], region[1]),
+            shape=(about["shape"][0], about["shape"][1]),
+            overlaps=Table(read_table(path / LABELS_FILE, "OVERLAPS")),
+            sample_masses=masses,
+            about=about,
+        )
+
     def _sample(self, number: int, seed: int) -> QTable:
         rng = np.random.default_rng([seed, number])
         p = np.asarray(self.candidates["p_detect"])
