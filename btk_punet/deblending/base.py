@@ -30,6 +30,7 @@ from btk.survey import Survey
 from scipy import ndimage
 
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.memory import check_results_fit
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.simulation.survey import reference_band
 
@@ -97,6 +98,10 @@ class DetectingDeblender(Deblender):
                 f"{type(self).__name__} needs a btk BlendBatch, got {type(blend_batch).__name__}. "
                 "Of a MultiResolutionBlendBatch, pass the batch of one survey."
             )
+
+    def _check_memory(self, shape: tuple[int, ...], n_bands: int, remedy: str = "") -> None:
+        """Raise InputError unless the results of images ``(b, H, W)`` fit in memory."""
+        check_results_fit(repr(self), shape, self.max_n_sources, n_bands, remedy)
 
     def _warn_if_truncated(self, counts: list[int]) -> None:
         """Give one warning if any image held too many detections."""

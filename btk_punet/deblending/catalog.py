@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from btk_punet.deblending.base import footprint_flags, sky_arcsec
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import Light
 from btk_punet.deblending.recipe import DetectionRecipe
@@ -56,7 +57,7 @@ class FootprintLight:
     @classmethod
     def measure(
         cls,
-        covered: np.ndarray,
+        footprints: Footprints,
         image: np.ndarray,
         usable: np.ndarray,
         class_probability: np.ndarray,
@@ -65,16 +66,13 @@ class FootprintLight:
         """Sum up the light in footprints.
 
         Args:
-            covered: The footprints, bool ``(n, H, W)``.
+            footprints: The pixels of each detection.
             image: The band in which light is measured [electron], ``(H, W)``.
             usable: Which pixels have a value, bool ``(H, W)``.
             class_probability: ``(3, H, W)``.
             variance: Of the band's background [electron^2], one number or ``(H, W)``.
         """
-        # Pixel by pixel of the footprints: arrays of all detections by the image would fill the
-        # memory for a large field.
-        owner, row, column = pixels = np.nonzero(covered)
-        n = len(covered)
+        owner, row, column, n = footprints.owner, footprints.row, footprints.column, footprints.n
 
         def total(values: np.ndarray) -> np.ndarray:
             # Of no pixels, bincount gives integers.
@@ -82,7 +80,7 @@ class FootprintLight:
 
         light = np.where(usable, image, 0.0)[row, column]
         variance = variance[row, column] if isinstance(variance, np.ndarray) else variance
-        owners = covered.sum(axis=0)
+        owners = footprints.n_owners()
         share = 1 / owners[row, column]
         overlap = np.zeros(n)
         np.maximum.at(overlap, owner, class_probability[2, row, column])
@@ -92,10 +90,10 @@ class FootprintLight:
         return cls(
             total(share * light),
             np.sqrt(total(share**2 * (variance + np.maximum(light, 0)))),
-            np.bincount(owner, minlength=n),
+            footprints.n_pixels(),
             overlap,
             blend_id,
-            footprint_flags(pixels, n, usable),
+            footprint_flags((owner, row, column), n, usable),
         )
 
 

@@ -308,8 +308,13 @@ class ProbaUNetDeblender(DetectingDeblender):
         self, blend_batch: BlendBatch, which: slice | list[int]
     ) -> tuple[list[Table], np.ndarray, np.ndarray | None, list[dict]]:
         self._check_batch(blend_batch)
-        self._check_conditions(blend_batch)
         images = np.asarray(blend_batch.blend_images)[which]
+        self._check_memory(
+            (len(images), *images.shape[2:]),
+            n_bands=images.shape[1] if self.light else 0,
+            remedy="leave out deblended_images (light=False)" if self.light else "",
+        )
+        self._check_conditions(blend_batch)
         usable = np.all(usable_pixels(images), axis=1)
         normalised = noise_normalised(blend_batch)[which]
         maps = PosteriorMaps.from_network(
@@ -333,7 +338,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             kept = own.mass >= self.threshold
             found = own.take(np.flatnonzero(kept)[: self.max_n_sources])
             covered = instances.footprints(found.x, found.y, maps.class_probability[i])
-            segmentation[i, : len(covered)] = covered
+            segmentation[i][covered.owner, covered.row, covered.column] = True
             owns.append(own)
             founds.append(found)
             counts.append(int(kept.sum()))

@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy import ndimage
 
+from btk_punet.deblending.footprints import Footprints
+
 # Peaks are those of the centre map smoothed by a Gaussian of this sigma [pixel].
 SMOOTHING_PIXELS = 1.0
 # The mass within this radius of a peak [pixel] belongs to it: a little less than the 3 pixels
@@ -216,13 +218,14 @@ def count_posterior(mass: np.ndarray, expected_counts: np.ndarray, n_largest: in
 
 def footprints(
     x: np.ndarray, y: np.ndarray, class_probability: np.ndarray, passes: int = 4
-) -> np.ndarray:
+) -> Footprints:
     """Share the pixels of an image's class map among its detections.
 
     Each connected region of pixels that are probably not background goes to the detections in it:
     a pixel of one source to the nearest, a pixel of several to the nearest two and to all whose
     ellipse holds it. Near is in units of each detection's ellipse, which has the second moments
-    of its pixels, found by iteration. A detection outside of all regions has its own pixel.
+    of its pixels, found by iteration. A detection outside of all regions has its own pixel, and
+    each is the nearest to its own pixel, of several in one pixel the first.
 
     Args:
         x: Columns [pixel], ``(n,)``.
@@ -231,19 +234,19 @@ def footprints(
         passes: Number of iterations.
 
     Returns:
-        Bool ``(n, H, W)``; pixels of overlaps belong to every source that covers them.
+        The footprints; pixels of overlaps belong to every source that covers them.
     """
-    shape = class_probability.shape[1:]
-    result = np.zeros((len(x), *shape), bool)
-    if not len(x):
-        return result
-    column = np.clip(np.floor(np.asarray(x) + 0.5).astype(int), 0, shape[1] - 1)
-    row = np.clip(np.floor(np.asarray(y) + 0.5).astype(int), 0, shape[0] - 1)
+    height, width = class_probability.shape[1:]
+    n, x, y = len(x), np.asarray(x), np.asarray(y)
+    column = np.clip(np.floor(x + 0.5).astype(int), 0, width - 1)
+    row = np.clip(np.floor(y + 0.5).astype(int), 0, height - 1)
     covered = class_probability[0] < 0.5
     covered[row, column] = True
     region, _ = ndimage.label(covered, _EIGHT_CONNECTED)
     own_region = region[row, column]
     boxes = ndimage.find_objects(region)
+    nothing = np.zeros(0, int)
+    found = [(nothing, nothing, nothing, nothing.astype(bool))]
     # Region by region, so that a large field needs no array of all detections by all pixels.
     for number in np.unique(own_region):
         own = np.flatnonzero(own_region == number)
@@ -251,14 +254,24 @@ def footprints(
         rows, columns = np.nonzero(region[box] == number)
         rows, columns = rows + box[0].start, columns + box[1].start
         several = class_probability[2, rows, columns] > class_probability[1, rows, columns]
-        dx, dy = columns - np.asarray(x)[own, None], rows - np.asarray(y)[own, None]
-        result[own[:, None], rows, columns] = _belongs(dx, dy, several, passes)
-    result[np.arange(len(x)), row, column] = True
-    return result
+        belongs, nearest = _belongs(columns - x[own, None], rows - y[own, None], several, passes)
+        centre = np.searchsorted(rows * width + columns, row[own] * width + column[own])
+        every = np.arange(len(own))
+        belongs[every, centre] = True
+        nearest[centre[::-1]] = every[::-1]  # of several in a pixel the first has the last word
+        source, pixel = np.nonzero(belongs)
+        found.append((own[source], rows[pixel], columns[pixel], nearest[pixel] == source))
+    owner, rows, columns, is_nearest = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.argsort(owner, kind="stable")
+    return Footprints(
+        owner[order], rows[order], columns[order], is_nearest[order], n, (height, width)
+    )
 
 
-def _belongs(dx: np.ndarray, dy: np.ndarray, several: np.ndarray, passes: int) -> np.ndarray:
-    """Return which pixels of a region belong to which of its detections.
+def _belongs(
+    dx: np.ndarray, dy: np.ndarray, several: np.ndarray, passes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pixels of a region belong to which of its detections, and which is nearest.
 
     Args:
         dx: Column of each pixel from each detection [pixel], ``(n, pixels)``.
@@ -267,20 +280,21 @@ def _belongs(dx: np.ndarray, dy: np.ndarray, several: np.ndarray, passes: int) -
         passes: Number of iterations.
 
     Returns:
-        Bool ``(n, pixels)``.
+        Bool ``(n, pixels)``, and the number of the nearest detection, ``(pixels,)``.
     """
     if len(dx) == 1:
-        return np.ones(dx.shape, bool)
+        return np.ones(dx.shape, bool), np.zeros(dx.shape[1], int)
     pairs = np.stack([dx * dx, dx * dy, dy * dy])
     moments = np.tile(np.array([[4.0], [0.0], [4.0]]), len(dx))  # xx, xy, yy of each
     for _ in range(passes):
-        share = _shares(_distances(pairs, moments), several)
+        share = _shares(*_nearest_two(_distances(pairs, moments)), several, len(dx))
         total = share.sum(axis=1) + 1e-9
         moments = (share * pairs).sum(axis=2) / total
         moments[[0, 2]] += 0.5
     # Inside of an ellipse that is evenly filled the squared distance is below 4.
     inside = _squared(pairs, moments) < 4
-    return (_shares(_distances(pairs, moments), several) > 0) | (several & inside)
+    first, second = _nearest_two(_distances(pairs, moments))
+    return (_shares(first, second, several, len(dx)) > 0) | (several & inside), first
 
 
 def _squared(pairs: np.ndarray, moments: np.ndarray) -> np.ndarray:
@@ -295,11 +309,20 @@ def _distances(pairs: np.ndarray, moments: np.ndarray) -> np.ndarray:
     return _squared(pairs, moments) + np.log(xx * yy - xy**2)
 
 
-def _shares(distance: np.ndarray, several: np.ndarray) -> np.ndarray:
+def _nearest_two(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the nearest and the second nearest detection of each pixel."""
+    first = distance.argmin(axis=0)
+    rest = distance.copy()
+    rest[first, np.arange(distance.shape[1])] = np.inf
+    return first, rest.argmin(axis=0)
+
+
+def _shares(
+    first: np.ndarray, second: np.ndarray, several: np.ndarray, n_detections: int
+) -> np.ndarray:
     """Return each detection's share of each pixel: 1 of the nearest, or half of the nearest two."""
-    order = np.argsort(distance, axis=0, kind="stable")
-    share = np.zeros(distance.shape)
-    every = np.arange(distance.shape[1])
-    share[order[0], every] = np.where(several, 0.5, 1)
-    share[order[1], every] = np.where(several, 0.5, 0)
+    share = np.zeros((n_detections, len(first)))
+    every = np.arange(len(first))
+    share[first, every] = np.where(several, 0.5, 1)
+    share[second, every] = np.where(several, 0.5, 0)
     return share

@@ -210,6 +210,7 @@ class IsophotalDeblender(DetectingDeblender):
         sigma = float(np.sqrt(variance))
 
         images = np.asarray(blend_batch.blend_images)[which, index]
+        self._check_memory(images.shape, n_bands=0)
         # The programs take these two alone, in the byte and memory order of this machine.
         precision = np.float32 if images.dtype == np.float32 else np.float64
         images = np.ascontiguousarray(images, precision)

@@ -230,6 +230,7 @@ class Scarlet2Deblender(DetectingDeblender):
         images = np.asarray(blend_batch.blend_images, float)[
             slice(None) if only is None else [only]
         ]
+        self._check_memory((len(images), *images.shape[2:]), n_bands=images.shape[1])
         shape = (len(images), self.max_n_sources, *images.shape[1:])
         all_models = np.zeros(shape, np.float32)
         segmentation = np.zeros((*shape[:2], *shape[3:]), bool)

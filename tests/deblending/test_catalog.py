@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from btk_punet.deblending import instances
 from btk_punet.deblending.catalog import FootprintLight, detection_catalog
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import Light
 from btk_punet.deblending.recipe import DetectionRecipe
@@ -54,3 +56,34 @@ def test_without_zero_point_and_sky():
     assert np.isnan(catalog["mag_IE"]).all()
     assert catalog["mag_err_IE"][0] == pytest.approx(1.0857, rel=1e-4)
     assert catalog.colnames[:2] == ["x_peak", "y_peak"]
+
+
+def test_light_of_footprints_under_a_map_of_variances():
+    """Two sources that share a pixel; the first has a pixel of its own under 100 electron^2."""
+    footprints = Footprints(
+        np.array([0, 0, 1, 1]),
+        np.array([5, 5, 5, 5]),
+        np.array([3, 4, 4, 5]),
+        np.array([True, True, False, True]),
+        2,
+        (9, 9),
+    )
+    image, variance = np.zeros((9, 9)), np.full((9, 9), 16.0)
+    image[5, 3:6] = 10.0, 8.0, -6.0
+    variance[5, 3] = 100.0
+    classes = np.zeros((3, 9, 9))
+    classes[2, 5, 4] = 0.75
+    usable = np.ones((9, 9), bool)
+    light = FootprintLight.measure(footprints, image, usable, classes, variance)
+    np.testing.assert_allclose(light.flux, [14.0, -2.0])
+    np.testing.assert_allclose(light.flux_err, np.sqrt([110 + 24 / 4, 16 + 24 / 4]))
+    np.testing.assert_array_equal(light.n_pixels, [2, 2])
+    np.testing.assert_array_equal(light.overlap, [0.75, 0.75])
+    assert light.blend_id[0] == light.blend_id[1]
+
+
+def test_light_of_no_footprints():
+    footprints = instances.footprints(np.zeros(0), np.zeros(0), np.zeros((3, 9, 9)))
+    ones = np.ones((9, 9))
+    light = FootprintLight.measure(footprints, ones, ones > 0, np.zeros((3, 9, 9)), ones)
+    assert all(len(getattr(light, column.name)) == 0 for column in dataclasses.fields(light))

@@ -275,22 +275,27 @@ def overlap_share(one, other):
     return (one & other).sum() / (one | other).sum()
 
 
+def covered_by(x, y, class_probability):
+    """Return the footprints as an array ``(n, H, W)``."""
+    return footprints(x, y, class_probability).dense()
+
+
 def test_no_detections():
-    found = footprints(np.zeros(0), np.zeros(0), class_probability(ellipse(20, 20, 5, 5)))
+    found = covered_by(np.zeros(0), np.zeros(0), class_probability(ellipse(20, 20, 5, 5)))
     assert found.shape == (0, 48, 48)
     assert found.dtype == bool
 
 
 def test_one_disc_is_its_source():
     disc = ellipse(20.3, 21.2, 6, 4, 0.5)
-    found = footprints(np.array([20.3]), np.array([21.2]), class_probability(disc))
+    found = covered_by(np.array([20.3]), np.array([21.2]), class_probability(disc))
     np.testing.assert_array_equal(found, [disc])
 
 
 def test_touching_discs_and_a_third_apart():
     one, two, three = ellipse(16, 20, 6, 6), ellipse(26, 20, 6, 6), ellipse(20, 38, 4, 4)
     xy = np.array([(16, 20), (20, 38), (26, 20)], float)
-    found = footprints(*xy.T, class_probability(one, two, three))
+    found = covered_by(*xy.T, class_probability(one, two, three))
     both = one & two
     assert both.sum() == 9
     np.testing.assert_array_equal(found[1], three)
@@ -314,7 +319,7 @@ def test_overlapping_ellipses_are_told_apart(first, second):
     sources = [ellipse(*first), ellipse(*second)]
     assert (sources[0] & sources[1]).sum() >= 9
     x, y = np.array([first[:2], second[:2]], float).T
-    found = footprints(x, y, class_probability(*sources))
+    found = covered_by(x, y, class_probability(*sources))
     for one, true in zip(found, sources, strict=True):
         assert overlap_share(one, true) > 0.7
 
@@ -322,9 +327,9 @@ def test_overlapping_ellipses_are_told_apart(first, second):
 def test_order_of_the_detections_changes_nothing():
     sources = [ellipse(16, 20, 8, 5), ellipse(25, 24, 8, 4, 0.9), ellipse(24, 15, 5, 5)]
     x, y = np.array([16.2, 25.1, 24.4]), np.array([20.3, 24.2, 15.1])
-    found = footprints(x, y, class_probability(*sources))
+    found = covered_by(x, y, class_probability(*sources))
     order = [2, 0, 1]
-    again = footprints(x[order], y[order], class_probability(*sources))
+    again = covered_by(x[order], y[order], class_probability(*sources))
     np.testing.assert_array_equal(again, found[order])
 
 
@@ -336,7 +341,7 @@ def test_every_pixel_of_a_region_has_its_sources():
         a, b, angle = rng.uniform(3, 9, n), rng.uniform(2, 5, n), rng.uniform(0, 3, n)
         sources = [ellipse(*row) for row in zip(x, y, a, b, angle, strict=True)]
         classes = class_probability(*sources)
-        found = footprints(x, y, classes)
+        found = covered_by(x, y, classes)
         covered = classes[0] < 0.5
         np.testing.assert_array_equal(found.any(axis=0), covered)
         assert found.any(axis=(1, 2)).all()
@@ -348,13 +353,13 @@ def test_every_pixel_of_a_region_has_its_sources():
 def test_region_without_a_detection_belongs_to_none():
     lonely = ellipse(36, 36, 5, 5)
     classes = class_probability(ellipse(12, 12, 5, 5), lonely)
-    found = footprints(np.array([12.0]), np.array([12.0]), classes)
+    found = covered_by(np.array([12.0]), np.array([12.0]), classes)
     assert not found[0][lonely].any()
 
 
 def test_blended_region_with_one_detection_is_all_its_own():
     one, two = ellipse(16, 20, 6, 6), ellipse(26, 20, 6, 6)
-    found = footprints(np.array([16.0]), np.array([20.0]), class_probability(one, two))
+    found = covered_by(np.array([16.0]), np.array([20.0]), class_probability(one, two))
     np.testing.assert_array_equal(found[0], one | two)
 
 
@@ -363,24 +368,24 @@ def test_blended_region_with_one_detection_is_all_its_own():
     [(40, 5, (5, 40)), (-3.0, 50.0, (47, 0)), (47.4, 0.2, (0, 47)), (39.5, 5.5, (6, 40))],
 )
 def test_detection_outside_of_all_regions_has_its_own_pixel(x, y, pixel):
-    found = footprints(np.array([x]), np.array([y]), class_probability(ellipse(12, 22, 5, 5)))
+    found = covered_by(np.array([x]), np.array([y]), class_probability(ellipse(12, 22, 5, 5)))
     assert found.sum() == 1
     assert found[0][pixel]
 
 
 def test_detections_in_one_pixel():
     disc = ellipse(20, 20, 6, 6)
-    found = footprints(np.full(2, 20.0), np.full(2, 20.0), class_probability(disc))
+    found = covered_by(np.full(2, 20.0), np.full(2, 20.0), class_probability(disc))
     assert found[:, 20, 20].all()
     np.testing.assert_array_equal(found.any(axis=0), disc)
-    twice = footprints(np.full(2, 20.0), np.full(2, 20.0), class_probability(disc, disc))
+    twice = covered_by(np.full(2, 20.0), np.full(2, 20.0), class_probability(disc, disc))
     np.testing.assert_array_equal(twice, [disc, disc])
 
 
 def test_more_detections_than_pixels():
     dot = np.zeros((48, 48), bool)
     dot[20, 20] = True
-    found = footprints(np.full(3, 20.2), np.full(3, 19.9), class_probability(dot))
+    found = covered_by(np.full(3, 20.2), np.full(3, 19.9), class_probability(dot))
     np.testing.assert_array_equal(found, [dot] * 3)
 
 
@@ -397,6 +402,40 @@ def test_regions_at_different_ends_of_a_large_map_cost_little_memory():
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    np.testing.assert_array_equal(found.sum(axis=0), covered)
-    # Of all detections by all covered pixels, in double precision, not one array.
-    assert peak - found.nbytes < len(x) * covered.sum() * 8 / 2
+    np.testing.assert_array_equal(found.n_owners(), covered)
+    # No array of all detections by all pixels, even of one byte: a twentieth of it.
+    assert peak < len(x) * covered.size / 20
+
+
+def test_labels_split_an_overlap_at_its_middle():
+    """Two equal discs: a pixel's label is that of the side where it lies."""
+    one, two = ellipse(16, 20, 6, 6), ellipse(26, 20, 6, 6)
+    found = footprints(np.array([16.0, 26.0]), np.full(2, 20.0), class_probability(one, two))
+    labels = found.labels()
+    np.testing.assert_array_equal(labels > 0, one | two)
+    column = np.nonzero(labels == 1)[1], np.nonzero(labels == 2)[1]
+    assert column[0].max() <= 21 <= column[1].min()
+
+
+def test_every_source_keeps_its_centre_in_the_labels():
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        n = rng.integers(1, 9)
+        x, y = rng.uniform(8, 40, (2, n))
+        sources = [ellipse(*xy, *rng.uniform(2, 9, 2)) for xy in zip(x, y, strict=True)]
+        found = footprints(x, y, class_probability(*sources))
+        pixels = list(zip(np.rint(y).astype(int), np.rint(x).astype(int), strict=True))
+        labels = found.labels()
+        assert [labels[p] for p in pixels] == [pixels.index(p) + 1 for p in pixels]
+        np.testing.assert_array_equal(labels > 0, found.dense().any(axis=0))
+        # A label is of a source that covers the pixel.
+        row, column = np.nonzero(labels)
+        assert found.dense()[labels[row, column] - 1, row, column].all()
+
+
+def test_of_detections_in_one_pixel_the_first_has_the_label():
+    dot = np.zeros((48, 48), bool)
+    dot[20, 20] = True
+    found = footprints(np.full(3, 20.2), np.full(3, 19.9), class_probability(dot))
+    assert found.labels()[20, 20] == 1
+    assert list(found.n_pixels()) == [1, 1, 1]
