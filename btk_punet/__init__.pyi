@@ -82,8 +82,13 @@ from .evaluation.studies.selection.function import SelectionDisplay as Selection
 from .evaluation.studies.selection.function import selection_tables as selection_tables
 from .evaluation.studies.selection.injection import inject as inject
 from .evaluation.studies.selection.injection import selection_table as selection_table
+from .images.detect import detect as detect
+from .images.detections import Detections as Detections
+from .images.sky_image import SkyImage as SkyImage
+from .images.sky_image import open_image as open_image
 from .model.proba_unet import ProbaUNet as ProbaUNet
 from .simulation.catalog import EuclidCatalog as EuclidCatalog
+from .simulation.fields import draw_field as draw_field
 from .simulation.generator import EuclidGenerator as EuclidGenerator
 from .simulation.generator import RealGalaxyGenerator as RealGalaxyGenerator
 from .simulation.images import image_batch as image_batch

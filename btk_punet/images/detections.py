@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
 from btk_punet.deblending.base import check_integer
 from btk_punet.errors import InputError
+from btk_punet.files import write_parquet
+from btk_punet.images.folder import (
+    CANDIDATES_FILE,
+    CATALOG_FILE,
+    LABELS_FILE,
+    PROBABILITY_FILE,
+    FitsMaps,
+    map_header,
+    read_about,
+    read_table,
+    table_hdu,
+    write_about,
+    write_images,
+    write_table,
+)
+from btk_punet.images.maps import MAPS
 from btk_punet.images.sky import sky_columns
 from btk_punet.images.tiles import Box
 
@@ -135,7 +153,8 @@ class Detections:
         nothing = fits.Header(), np.zeros((0, 0), np.uint8)
         maps = [(map_header(self.wcs, self.region, n), m) for n, m in self.probability.items()]
         write_images(output / PROBABILITY_FILE, [nothing, *maps])
-        write_about(output, self.about, "finished")
+        wcs = None if self.wcs is None else self.wcs.to_header_string(relax=True)
+        write_about(output, {**self.about, "wcs": wcs}, "finished")
 
     @classmethod
     def read(cls, folder: str | Path) -> Detections:
@@ -151,23 +170,15 @@ class Detections:
         candidates = Table(read_table(path / CANDIDATES_FILE, "CANDIDATES"))
         masses = np.asarray(candidates["samples"])
         candidates.remove_column("samples")
-        header = fits.getheader(path / LABELS_FILE)
-        region = tuple(slice(*ends) for ends in about["region"])
-        wcs = None
-        if about["celestial"]:
-            wcs = WCS(header)
-            # That of the whole image, from which the map was cut.
-            first = [lines.start for lines in region]
-            wcs.wcs.crpix += first[::-1]
-            if wcs.sip is not None:
-                wcs.sip = Sip(*(_sip_parts(wcs.sip)), wcs.wcs.crpix)
+        header = about.pop("wcs")
+        rows, columns = (slice(*ends) for ends in about["region"])
         return cls(
             catalog=read_table(path / CATALOG_FILE, "CATALOG"),
             labels=fits.getdata(path / LABELS_FILE).astype(np.int32),
             probability=FitsMaps(path / PROBABILITY_FILE, list(MAPS)),
             candidates=candidates,
-            wcs=wcs,
-            region=(region[0], region[1]),
+            wcs=None if header is None else WCS(fits.Header.fromstring(header)),
+            region=(rows, columns),
             shape=(about["shape"][0], about["shape"][1]),
             overlaps=Table(read_table(path / LABELS_FILE, "OVERLAPS")),
             sample_masses=masses,

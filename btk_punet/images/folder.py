@@ -166,7 +166,9 @@ def read_table(path: Path, name: str) -> QTable:
 
 
 def write_images(
-    path: Path, images: list[tuple[fits.Header, np.ndarray]], tables: Sequence[fits.BinTableHDU] = ()
+    path: Path,
+    images: list[tuple[fits.Header, np.ndarray]],
+    tables: Sequence[fits.BinTableHDU] = (),
 ) -> None:
     """Write images of integers as a FITS file, some rows at a time; the first is the primary one.
 
@@ -220,8 +222,8 @@ def map_header(wcs: WCS | None, region: Box, name: str = "") -> fits.Header:
     if wcs is not None:
         header.extend(wcs.slice(region).to_header(relax=True))
     rows, columns = region
-    header["LTV1"] = (-columns.start, "first column, of the whole image, with the sign turned")
-    header["LTV2"] = (-rows.start, "first row, of the whole image, with the sign turned")
+    header["LTV1"] = (-columns.start, "minus the first column")
+    header["LTV2"] = (-rows.start, "minus the first row")
     if name:
         header["EXTNAME"] = name.upper()
         header["BSCALE"] = _LARGEST.get(name, 1.0) / _STEPS
