@@ -7,7 +7,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def write_json(content: dict, path: str | Path) -> None:
     write_file(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
+def write_arrays(path: str | Path, **arrays: Any) -> None:
     """Write arrays as an ``.npz`` file."""
     content = io.BytesIO()
     np.savez(content, **arrays)

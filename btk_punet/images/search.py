@@ -29,7 +29,7 @@ from btk_punet.images.sky_image import SkyImage
 from btk_punet.images.tiles import Box, Tile, cut
 
 # Side of the part of a tile that is its own [pixel]: a multiple of every network's cells.
-TILE_PIXELS = 1024
+TILE_PIXELS = 768
 # Brighter or larger sources than these were not in the training.
 BRIGHTEST_MAGNITUDE, LARGEST_RADIUS_ARCSEC = 17.0, 3.0
 # The candidates of a tile alone and those of the joined maps are the same but at its border.
