@@ -79,12 +79,16 @@ def read_fits(text: str | Path, name: str = "image") -> FitsImage:
     Raises:
         InputError: if there is no such file or image, or if it cannot be read.
     """
-    path, extension = _split(str(text))
-    if path.is_dir():
+    try:
+        path, extension = _split(str(text))
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{name} cannot be read: {error}.") from error
+    if is_folder:
         raise InputError(
             f"{name} must be a FITS file, and '{path}' is a folder. Name a file in it."
         )
-    if not path.exists():
+    if not is_there:
         raise InputError(f"There is no file '{path}' to take as {name}. Check the path.")
     owner = None
     try:

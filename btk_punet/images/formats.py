@@ -122,17 +122,18 @@ def pixels_like(values: Any, name: str, shape: tuple[int, int]) -> Pixels:
     pixels: Pixels
     if isinstance(values, str | Path):
         pixels = read_fits(values, name).pixels
-    elif np.ndim(getattr(values, "data", values)) == 0 and not isinstance(values, np.ndarray):
-        return ConstantPixels(number(name, values), shape)
-    elif isinstance(values, NDData):
-        pixels = array_pixels(values.data, name)
-    elif isinstance(values, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
-        pixels = array_pixels(values.data, name)
-    elif isinstance(values, np.ndarray) and values.ndim == 0:
-        return ConstantPixels(number(name, values[()]), shape)
     else:
+        if isinstance(values, NDData | fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
+            values = values.data
         if isinstance(values, u.Quantity):
-            values = values.value
+            raise InputTypeError(
+                f"{name} must be plain numbers in the image's unit, got a Quantity in "
+                f"{values.unit}. Pass {name}.to_value(unit of the image)."
+            )
+        if isinstance(values, np.ma.MaskedArray):
+            values = values.astype(float).filled(np.nan)
+        if not isinstance(values, list | tuple) and np.ndim(values) == 0:
+            return ConstantPixels(number(name, values), shape)
         pixels = array_pixels(values, name)
     if pixels.shape != shape:
         turned = " It seems to be transposed." if pixels.shape == shape[::-1] else ""

@@ -56,7 +56,7 @@ def choose_psf(psf: Any, pixel_scale_arcsec: float) -> tuple[galsim.GSObject, bo
         except ValueError:
             return _of_file(psf, pixel_scale_arcsec)
     try:
-        fwhm = number("psf", psf)
+        fwhm = number("psf", psf, "arcsec")
     except InputTypeError as error:
         raise InputTypeError(
             "psf must be a FWHM in arcsec, a galsim object, an array, or the path of a FITS "

@@ -394,6 +394,8 @@ def _with_saturation(
         warnings.warn(text, BtkPunetWarning, stacklevel=4)
         notes.append(text[0].upper() + text[1:])
         return masks
+    if not len(pixels):
+        notes.append(f"No pixel is saturated: none reaches {whose} ({level:g}).")
     return dataclasses.replace(masks, saturated=pixels)
 
 
