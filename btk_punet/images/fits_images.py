@@ -7,6 +7,7 @@ tile compression, ``.fits.fz``) are unpacked once into a temporary file.
 from __future__ import annotations
 
 import bz2
+import dataclasses
 import gzip
 import lzma
 import re
@@ -14,16 +15,18 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
 
 from btk_punet.errors import InputError
 from btk_punet.images.pixels import FilePixels, strips
+from btk_punet.images.world import header_wcs
 
 _PACKED: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -44,8 +47,27 @@ class _TemporaryFile:
         weakref.finalize(self, self.path.unlink, missing_ok=True)
 
 
-def read_fits(text: str | Path, name: str = "image") -> tuple[FilePixels, fits.Header, str]:
-    """Return pixels and header of the image that a path means.
+@dataclasses.dataclass(frozen=True)
+class FitsImage:
+    """An image in a FITS file.
+
+    Attributes:
+        pixels: Its values.
+        header: Its keywords, and those of the primary header that it does not have itself.
+        wcs: Its celestial world coordinates, or None.
+        why_no_wcs: Why there are none; empty if there are.
+        note: What else is in the file, in a sentence; empty if there is nothing.
+    """
+
+    pixels: FilePixels
+    header: Mapping[str, Any]
+    wcs: WCS | None
+    why_no_wcs: str
+    note: str
+
+
+def read_fits(text: str | Path, name: str = "image") -> FitsImage:
+    """Return the image that a path means.
 
     Without ``[NAME]``, ``[NAME,VERSION]`` or ``[NUMBER]`` at its end this is the only image of the
     file with two axes; of several, that named SCI, else IMAGE.
@@ -54,19 +76,19 @@ def read_fits(text: str | Path, name: str = "image") -> tuple[FilePixels, fits.H
         text: The path.
         name: What it is, as the errors say it: "image", "rms", ...
 
-    Returns:
-        The pixels; the header, of a tile-compressed image that of the image inside; and a sentence
-        about what else is in the file, empty if there is nothing.
-
     Raises:
         InputError: if there is no such file or image, or if it cannot be read.
     """
-    path, extension = _split(str(text))
-    if path.is_dir():
+    try:
+        path, extension = _split(str(text))
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{name} cannot be read: {error}.") from error
+    if is_folder:
         raise InputError(
             f"{name} must be a FITS file, and '{path}' is a folder. Name a file in it."
         )
-    if not path.exists():
+    if not is_there:
         raise InputError(f"There is no file '{path}' to take as {name}. Check the path.")
     owner = None
     try:
@@ -93,17 +115,17 @@ def read_fits(text: str | Path, name: str = "image") -> tuple[FilePixels, fits.H
             warnings.simplefilter("ignore", AstropyWarning)  # what matters is checked below
             with fits.open(where, memmap=True, lazy_load_hdus=False) as hdus:
                 index = _choose(hdus, extension, path, name)
-                header = hdus[index].header.copy()
+                header = {**hdus[0].header, **hdus[index].header}
+                wcs, why_not = header_wcs(hdus[index].header, hdus)
                 note = _others(hdus, index, path)
                 pixels = _pixels(hdus[index], where, owner, path)
-                _ = header.tostring()  # which parses every card
     except InputError:
         raise
     except Exception as error:  # astropy has no error of its own for what a broken file brings
         raise InputError(
             f"'{path}' cannot be read as FITS ({type(error).__name__}: {error}). Is the file whole?"
         ) from error
-    return pixels, header, note
+    return FitsImage(pixels, header, wcs, why_not, note)
 
 
 def _split(text: str) -> tuple[Path, str | tuple[str, int] | int | None]:
@@ -194,7 +216,7 @@ def _pixels(hdu: Any, where: Path, owner: _TemporaryFile | None, path: Path) -> 
         raise InputError(f"'{path}' holds an image without pixels ({height} x {width}).")
     if isinstance(hdu, fits.CompImageHDU):
         return _unpacked(hdu, (height, width), path)
-    header = hdu._header if hasattr(hdu, "_header") else hdu.header
+    header = hdu.header
     bitpix = int(header["BITPIX"])
     dtype = np.dtype({8: "u1"}.get(bitpix, f">{'f' if bitpix < 0 else 'i'}{abs(bitpix) // 8}"))
     offset = int(hdu.fileinfo()["datLoc"])
@@ -210,8 +232,8 @@ def _pixels(hdu: Any, where: Path, owner: _TemporaryFile | None, path: Path) -> 
         offset,
         (height, width),
         dtype,
-        float(hdu._orig_bscale),
-        float(hdu._orig_bzero),
+        float(header.get("BSCALE", 1)),
+        float(header.get("BZERO", 0)),
         None if blank is None else int(blank),
         owner,
     )
@@ -225,10 +247,5 @@ def _unpacked(hdu: fits.CompImageHDU, size: tuple[int, int], path: Path) -> File
     with owner.path.open("wb") as file:
         for rows in strips(size):
             part = np.asarray(hdu.section[(0,) * (len(hdu.shape) - 2) + (rows,)], dtype)
-            part = part.reshape(rows.stop - rows.start, size[1])
-            blank = hdu.header.get("BLANK") if hdu.header["BITPIX"] > 0 else None
-            if blank is not None:
-                raw = hdu.header.get("BSCALE", 1) * blank + hdu.header.get("BZERO", 0)
-                part[part == raw] = np.nan
             file.write(part.tobytes())
     return FilePixels(owner.path, 0, size, dtype, owner=owner)

@@ -87,8 +87,7 @@ def image_source(image: Any) -> ImageSource:
         if image.data is None:
             raise InputError(f"The HDU {image.name!r} holds no image. Pass one with pixels.")
         source = ImageSource(array_pixels(image.data, "image"))
-        _take_header(source, image.header)
-        return source
+        return _with_header(source, image.header, *header_wcs(image.header))
     if image is None or isinstance(
         image, bytes | Mapping | fits.HDUList | MultiResolutionBlendBatch | fits.BinTableHDU
     ):
@@ -122,18 +121,19 @@ def pixels_like(values: Any, name: str, shape: tuple[int, int]) -> Pixels:
     """
     pixels: Pixels
     if isinstance(values, str | Path):
-        pixels, _, _ = read_fits(values, name)
-    elif np.ndim(getattr(values, "data", values)) == 0 and not isinstance(values, np.ndarray):
-        return ConstantPixels(number(name, values), shape)
-    elif isinstance(values, NDData):
-        pixels = array_pixels(values.data, name)
-    elif isinstance(values, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
-        pixels = array_pixels(values.data, name)
-    elif isinstance(values, np.ndarray) and values.ndim == 0:
-        return ConstantPixels(number(name, values[()]), shape)
+        pixels = read_fits(values, name).pixels
     else:
+        if isinstance(values, NDData | fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
+            values = values.data
         if isinstance(values, u.Quantity):
-            values = values.value
+            raise InputTypeError(
+                f"{name} must be plain numbers in the image's unit, got a Quantity in "
+                f"{values.unit}. Pass {name}.to_value(unit of the image)."
+            )
+        if isinstance(values, np.ma.MaskedArray):
+            values = values.astype(float).filled(np.nan)
+        if not isinstance(values, list | tuple) and np.ndim(values) == 0:
+            return ConstantPixels(number(name, values), shape)
         pixels = array_pixels(values, name)
     if pixels.shape != shape:
         turned = " It seems to be transposed." if pixels.shape == shape[::-1] else ""
@@ -145,20 +145,23 @@ def pixels_like(values: Any, name: str, shape: tuple[int, int]) -> Pixels:
 
 
 def _of_file(path: str | Path) -> ImageSource:
-    pixels, header, note = read_fits(path)
-    source = ImageSource(pixels, notes=[note] if note else [])
-    _take_header(source, header)
+    read = read_fits(path)
+    source = _with_header(ImageSource(read.pixels), read.header, read.wcs, read.why_no_wcs)
+    source.notes += [read.note] if read.note else []
     return source
 
 
-def _take_header(source: ImageSource, header: fits.Header) -> None:
-    """Take unit, band and WCS from a header."""
+def _with_header(
+    source: ImageSource, header: Mapping[str, Any], wcs: WCS | None, why_no_wcs: str
+) -> ImageSource:
+    """Return a source with unit, band and world coordinates of its header."""
     source.header = header
-    source.unit = str(header.get("BUNIT", "")).strip()
+    source.unit = str(header.get("BUNIT") or "").strip()
     source.band = _band(header)
-    source.wcs, why_not = header_wcs(header)
-    if source.wcs is None:
-        source.notes.append(f"There are no world coordinates in the header: {why_not}.")
+    source.wcs = wcs
+    if wcs is None:
+        source.notes.append(f"There are no world coordinates in the header: {why_no_wcs}.")
+    return source
 
 
 def _of_nddata(image: NDData) -> ImageSource:

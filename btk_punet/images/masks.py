@@ -127,12 +127,10 @@ class PixelMasks:
         wide_rows, inner_rows = _widened(rows, self.pixels.shape[0])
         wide_columns, inner_columns = _widened(columns, self.pixels.shape[1])
         values = self.pixels.read(wide_rows, wide_columns)
-        finite = usable_pixels(values)
-        no_data = ndimage.binary_opening(~finite, np.ones((_BLOCK, _BLOCK), bool))
-        if self.find_no_data:
-            no_data |= no_data_areas(values)
+        blocks, lines = no_data_areas(values, self.find_no_data)
         inner = (inner_rows, inner_columns)
-        values, bad, no_data = values[inner], ~finite[inner], no_data[inner]
+        values, blocks = values[inner], blocks[inner]
+        bad = ~usable_pixels(values) | blocks | lines[inner]
         if self.mask is not None:
             bad |= self.mask.read(rows, columns) != 0  # True for NaN
         if self.noise is not None:
@@ -140,7 +138,7 @@ class PixelMasks:
         if self.background is not None:
             bad |= ~usable_pixels(self.background.read(rows, columns))
         flags = np.zeros(values.shape, np.int32)
-        flags[no_data] |= int(DetectionFlag.EDGE)
+        flags[blocks] |= int(DetectionFlag.EDGE)
         for found, flag in (
             (self.saturated, DetectionFlag.SATURATED),
             (self.cosmic_rays, DetectionFlag.COSMIC_RAY),
@@ -149,7 +147,7 @@ class PixelMasks:
                 hit = found.within(rows, columns)
                 flags[hit] |= int(flag)
                 bad |= hit
-        flags[bad | no_data] |= int(DetectionFlag.BAD_PIXEL)
+        flags[bad] |= int(DetectionFlag.BAD_PIXEL)
         for at_border, line in (
             (rows.start == 0, np.s_[0]),
             (rows.stop == self.pixels.shape[0], np.s_[-1]),
@@ -166,36 +164,40 @@ def is_usable(flags: np.ndarray) -> np.ndarray:
     return (flags & int(DetectionFlag.BAD_PIXEL)) == 0
 
 
-def no_data_areas(values: np.ndarray) -> np.ndarray:
-    """Return the blocks and lines of one value, bool ``(H, W)``; see the module."""
-    right = np.zeros(values.shape, bool)  # equal to the pixel to the right
-    down = np.zeros(values.shape, bool)
-    np.equal(values[:, :-1], values[:, 1:], out=right[:, :-1])
-    np.equal(values[:-1], values[1:], out=down[:-1])
-    found = np.zeros(values.shape, bool)
-    if not right.any() and not down.any():
-        return found
-    # A pixel and those to the right, below, and below to the right are one value.
+def no_data_areas(values: np.ndarray, by_value: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Return the blocks and the lines that hold no data; see the module.
+
+    Args:
+        values: ``(H, W)``.
+        by_value: Whether one value everywhere is no data; else only the lack of a usable value is.
+
+    Returns:
+        Which pixels belong to a block, and to a line, bool ``(H, W)``.
+    """
+    missing = ~usable_pixels(values)
+    # Whether a pixel is like the one to its right, and like the one below it.
+    right, down = np.zeros((2, *values.shape), bool)
+    if by_value:
+        np.equal(values[:, :-1], values[:, 1:], out=right[:, :-1])
+        np.equal(values[:-1], values[1:], out=down[:-1])
+    if missing.any():
+        right[:, :-1] |= missing[:, :-1] & missing[:, 1:]
+        down[:-1] |= missing[:-1] & missing[1:]
+    # Whether it is like those to the right, below, and below to the right.
     square = right & down
     square[:-1] &= right[1:]
     square[-1] = False
-    square = ndimage.binary_opening(square, np.ones((_BLOCK - 1, _BLOCK - 1), bool))
-    block = square.copy()
-    block[1:] |= square[:-1]
+    block = _opened(square, _BLOCK - 1, (0, 1))
+    block[1:] |= block[:-1].copy()
     block[:, 1:] |= block[:, :-1].copy()
     zeros = block & (values == 0)
     if zeros.any():
-        size = (2 * _RAGGED + 1,) * 2
-        near = ndimage.maximum_filter(zeros.view(np.uint8), size, mode="constant").view(bool)
-        block |= near & (values == 0)
-    for equal, axis in ((right, 1), (down, 0)):
-        long = _runs(equal, _LINE - 1, axis)
-        found |= long
-        if axis == 1:
-            found[:, 1:] |= long[:, :-1]
-        else:
-            found[1:] |= long[:-1]
-    return found | block
+        block |= _spread_by(zeros, _RAGGED) & (values == 0)
+    across = _opened(right, _LINE - 1, (1,))
+    across[:, 1:] |= across[:, :-1].copy()
+    along = _opened(down, _LINE - 1, (0,))
+    along[1:] |= along[:-1].copy()
+    return block, across | along
 
 
 def is_coarse(pixels: Pixels) -> bool:
@@ -207,7 +209,7 @@ def is_coarse(pixels: Pixels) -> bool:
     for rows in _spread(pixels.shape[0]):
         for columns in _spread(pixels.shape[1]):
             values = pixels.read(rows, columns)
-            alive = usable_pixels(values) & ~no_data_areas(values)
+            alive = usable_pixels(values) & ~np.logical_or(*no_data_areas(values))
             pairs = alive[:, 1:] & alive[:, :-1]
             n_pairs += int(pairs.sum())
             n_equal += int((pairs & (values[:, 1:] == values[:, :-1])).sum())
@@ -256,13 +258,23 @@ def saturated_pixels(pixels: Pixels, level: float, sky: float) -> tuple[PixelSet
     return trails.widened(_SATURATION_MARGIN), n_full / size
 
 
-def _runs(flags: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """Return the flags that lie in a run of at least so many along an axis; odd lengths."""
-    if flags.shape[axis] < length:
+def _opened(flags: np.ndarray, size: int, axes: tuple[int, ...]) -> np.ndarray:
+    """Return the flags within whole runs (one axis) or squares (two) of an odd size, all set."""
+    if not flags.any() or any(flags.shape[axis] < size for axis in axes):
         return np.zeros_like(flags)
     bits = flags.view(np.uint8)
-    whole = ndimage.minimum_filter1d(bits, length, axis, mode="constant", cval=0)
-    return ndimage.maximum_filter1d(whole, length, axis, mode="constant", cval=0).view(bool)
+    for kind in (ndimage.minimum_filter1d, ndimage.maximum_filter1d):
+        for axis in axes:
+            bits = kind(bits, size, axis, mode="constant", cval=0)
+    return bits.view(bool)
+
+
+def _spread_by(flags: np.ndarray, margin: int) -> np.ndarray:
+    """Return the flags widened by so many pixels in rows and columns."""
+    bits = flags.view(np.uint8)
+    for axis in (0, 1):
+        bits = ndimage.maximum_filter1d(bits, 2 * margin + 1, axis, mode="constant", cval=0)
+    return bits.view(bool)
 
 
 def _widened(piece: slice, length: int) -> tuple[slice, slice]:

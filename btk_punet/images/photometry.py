@@ -94,20 +94,28 @@ def photometry(
     )
 
 
-def number(name: str, value: Any) -> float:
+def number(name: str, value: Any, unit: str | None = None) -> float:
     """Return a number that the caller gave.
+
+    Args:
+        name: Its name, as the errors say it.
+        value: The number.
+        unit: To which a Quantity is converted; without one, none is taken.
 
     Raises:
         InputTypeError: if it is no number.
-        InputError: if it is not finite.
+        InputError: if it is not finite, or a Quantity of another kind.
     """
-    if isinstance(value, u.Quantity):
-        value = value.value
-    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+    if isinstance(value, u.Quantity) and unit is not None:
+        try:
+            value = value.to_value(unit)
+        except u.UnitConversionError as error:
+            raise InputError(f"{name} must be in {unit} or the like, got {value}.") from error
+    if isinstance(value, bool | str | u.Quantity) or not hasattr(value, "__float__"):
         raise InputTypeError(f"{name} must be a number, got {value!r} ({type(value).__name__}).")
     try:
         result = float(value)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InputTypeError(f"{name} must be one number, got {value!r}.") from error
     if not math.isfinite(result):
         raise InputError(f"{name} must be finite, got {value!r}. Leave it out if it is not known.")

@@ -104,10 +104,14 @@ class FilePixels:
             ) from error
         values = np.array(mapped[rows, columns])
         missing = None if self.blank is None else values == self.blank
+        scale, zero = self.scale, self.zero
+        if values.dtype.itemsize == 8 and (scale, zero) == (1, 2**63):
+            # Unsigned numbers as FITS stores them; adding the zero would round them.
+            values, zero = values.astype(np.int64).view(np.uint64) ^ np.uint64(2**63), 0
         with np.errstate(over="ignore", invalid="ignore"):
             result = values.astype(np.float64)
-            if self.scale != 1 or self.zero != 0:
-                result = result * self.scale + self.zero
+            if (scale, zero) != (1, 0):
+                result = result * scale + zero
         if missing is not None:
             result[missing] = np.nan
         return result

@@ -8,14 +8,13 @@ from typing import Any
 
 import galsim
 import numpy as np
-from astropy.io import fits
 
 from btk_punet.deblending.light_profiles import as_profile
 from btk_punet.errors import InputError, InputTypeError
-from btk_punet.images.fits_images import read_fits
+from btk_punet.images.fits_images import FitsImage, read_fits
 from btk_punet.images.photometry import header_number, number
 from btk_punet.images.pixels import array_pixels
-from btk_punet.images.world import header_wcs, local_pixel_scale
+from btk_punet.images.world import local_pixel_scale
 from btk_punet.simulation.survey import euclid_psf
 
 _SHARPEST_EUCLID, _WIDEST_EUCLID = 0.127, 1.0  # FWHM that `euclid_psf` can have [arcsec]
@@ -57,7 +56,7 @@ def choose_psf(psf: Any, pixel_scale_arcsec: float) -> tuple[galsim.GSObject, bo
         except ValueError:
             return _of_file(psf, pixel_scale_arcsec)
     try:
-        fwhm = number("psf", psf)
+        fwhm = number("psf", psf, "arcsec")
     except InputTypeError as error:
         raise InputTypeError(
             "psf must be a FWHM in arcsec, a galsim object, an array, or the path of a FITS "
@@ -75,8 +74,9 @@ def choose_psf(psf: Any, pixel_scale_arcsec: float) -> tuple[galsim.GSObject, bo
 
 
 def _of_file(path: str | Path, pixel_scale_arcsec: float) -> tuple[galsim.GSObject, bool, str]:
-    pixels, header, _ = read_fits(path, "psf")
-    scale, note = _scale(header), ""
+    read = read_fits(path, "psf")
+    pixels = read.pixels
+    scale, note = _scale(read), ""
     if scale is None:
         scale = pixel_scale_arcsec
         note = (
@@ -92,12 +92,11 @@ def _of_file(path: str | Path, pixel_scale_arcsec: float) -> tuple[galsim.GSObje
     return *_of_pixels(array, scale, f"psf '{path}'"), note
 
 
-def _scale(header: fits.Header) -> float | None:
+def _scale(psf: FitsImage) -> float | None:
     """Return the pixel size that the header of a PSF says [arcsec], if it does."""
-    wcs, _ = header_wcs(header)
-    if wcs is not None:
-        return local_pixel_scale(wcs, *(wcs.wcs.crpix - 1))
-    found = header_number(header, *_SCALE_KEYS)
+    if psf.wcs is not None:
+        return local_pixel_scale(psf.wcs, *(psf.wcs.wcs.crpix - 1))
+    found = header_number(psf.header, *_SCALE_KEYS)
     return None if found is None or found[1] <= 0 else found[1]
 
 

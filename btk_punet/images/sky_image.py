@@ -16,6 +16,7 @@ from btk_punet.deblending.base import LARGEST_PIXEL_ELECTRONS, usable_pixels
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.images.background import LEAST_PIXELS, Meshes, measure_meshes, mesh_size
+from btk_punet.images.cosmic_rays import find_cosmic_rays, require_astroscrappy
 from btk_punet.images.formats import ImageSource, image_source, pixels_like
 from btk_punet.images.masks import (
     MOST_SATURATED,
@@ -243,6 +244,10 @@ def open_image(
         InputTypeError: An argument has the wrong type.
         MissingProgramError: astroscrappy is asked for and not installed.
     """
+    if not isinstance(cosmic_rays, bool):
+        raise InputTypeError(f"cosmic_rays must be True or False, got {cosmic_rays!r}.")
+    if cosmic_rays:
+        require_astroscrappy()  # before the work, not after it
     source = image_source(image)
     shape = source.pixels.shape
     notes = source.notes
@@ -262,8 +267,6 @@ def open_image(
     notes += [note] if note else []
     masks = _masks(source, rms, weight, mask, background)
     masks = _with_saturation(masks, source, saturate, notes)
-    if not isinstance(cosmic_rays, bool):
-        raise InputTypeError(f"cosmic_rays must be True or False, got {cosmic_rays!r}.")
 
     digest = hashlib.blake2b(digest_size=16)
 
@@ -304,7 +307,7 @@ def open_image(
             "Check gain, and rms or weight."
         )
     notes += _counted(found.flag_counts, shape)
-    return SkyImage(
+    opened = SkyImage(
         shape=shape,
         wcs=source.wcs,
         pixel_scale_arcsec=scale,
@@ -322,6 +325,19 @@ def open_image(
         _subtract_meshes=subtract,
         _usual_variance=usual_variance,
         _contents=digest.hexdigest(),
+    )
+    return _without_cosmic_rays(opened) if cosmic_rays else opened
+
+
+def _without_cosmic_rays(image: SkyImage) -> SkyImage:
+    """Return an image whose cosmic rays are masked."""
+    hit = find_cosmic_rays(image)
+    share = len(hit) / (image.shape[0] * image.shape[1])
+    return dataclasses.replace(
+        image,
+        notes=(*image.notes, f"{len(hit)} pixels ({share:.2%}) were hit by cosmic rays."),
+        _masks=dataclasses.replace(image._masks, cosmic_rays=hit),
+        _contents=image._contents + hashlib.blake2b(hit.index.tobytes()).hexdigest(),
     )
 
 
@@ -378,6 +394,8 @@ def _with_saturation(
         warnings.warn(text, BtkPunetWarning, stacklevel=4)
         notes.append(text[0].upper() + text[1:])
         return masks
+    if not len(pixels):
+        notes.append(f"No pixel is saturated: none reaches {whose} ({level:g}).")
     return dataclasses.replace(masks, saturated=pixels)
 
 
@@ -430,7 +448,6 @@ def _counted(flag_counts: dict[int, int], shape: tuple[int, int]) -> list[str]:
     words = {
         DetectionFlag.BAD_PIXEL: "are not usable",
         DetectionFlag.SATURATED: "are saturated, with bleed trails and a margin",
-        DetectionFlag.COSMIC_RAY: "were hit by cosmic rays",
     }
     return [
         f"{flag_counts[int(flag)]} pixels ({flag_counts[int(flag)] / total:.2%}) {text}."

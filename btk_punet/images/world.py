@@ -16,6 +16,8 @@ from btk_punet.images.photometry import number
 
 # A pixel size that the caller gives may differ from that of the WCS by this share.
 _SCALE_TOLERANCE = 0.01
+# A matrix that makes larger pixels, or narrower ones, is broken.
+_LARGEST_PIXEL_ARCSEC, _LEAST_SQUARE = 3600.0, 0.05
 # Pixels of Euclid VIS [arcsec], which the network's presets are made for.
 EUCLID_PIXEL_ARCSEC = 0.1
 
@@ -74,21 +76,36 @@ def _usable(wcs: WCS) -> tuple[WCS | None, str]:
                 wcs = wcs.celestial
             if wcs.wcs.lng != 0:
                 return None, "its first axis is not the longitude"
-            scale = local_pixel_scale(wcs, *(wcs.wcs.crpix - 1))
+            across, along, area = _pixel_sides(wcs, *(wcs.wcs.crpix - 1))
     except Exception as error:  # a singular matrix, for instance
         return None, f"it gives no coordinates ({type(error).__name__}: {_first_line(error)})"
-    if not (math.isfinite(scale) and scale > 0):
-        return None, "its coordinates are not finite (see its CD or PC matrix)"
+    # wcslib puts 1 or 1e108 in place of what is missing or NaN in the matrix, and says nothing.
+    sides = f"{across:.3g} x {along:.3g} arcsec"
+    if not (0 < max(across, along) < _LARGEST_PIXEL_ARCSEC):
+        return None, f"its pixels would be of {sides} (see its CD or PC matrix)"
+    if area < _LEAST_SQUARE * max(across, along) ** 2:
+        return None, f"its pixels would be of {sides} and not near square (see its CD or PC matrix)"
     return wcs, ""
 
 
 def local_pixel_scale(wcs: WCS, x: float, y: float) -> float:
     """Return the side of a square with the area of a pixel at a place [arcsec], distortion too."""
+    return math.sqrt(_pixel_sides(wcs, x, y)[2])
+
+
+def _pixel_sides(wcs: WCS, x: float, y: float) -> tuple[float, float, float]:
+    """Return the sides of a pixel at a place [arcsec], and its area."""
     columns, rows = x + 0.5 * np.array([-1, 1, 0, 0]), y + 0.5 * np.array([0, 0, -1, 1])
     lon, lat = (np.radians(angle) for angle in wcs.pixel_to_world_values(columns, rows))
     places = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-    area = np.linalg.norm(np.cross(places[:, 1] - places[:, 0], places[:, 3] - places[:, 2]))
-    return float(np.degrees(math.sqrt(area)) * 3600)
+    across, along = places[:, 1] - places[:, 0], places[:, 3] - places[:, 2]
+    lengths = [np.linalg.norm(v) for v in (across, along, np.cross(across, along))]
+    arcsec = math.degrees(1) * 3600
+    return (
+        float(lengths[0] * arcsec),
+        float(lengths[1] * arcsec),
+        float(lengths[2] * arcsec**2),
+    )
 
 
 def pixel_scale(
@@ -107,7 +124,7 @@ def pixel_scale(
         InputTypeError: if it is no number.
     """
     if given is not None:
-        given = number("pixel_scale_arcsec", given)
+        given = number("pixel_scale_arcsec", given, "arcsec")
         if given <= 0:
             raise InputError(f"pixel_scale_arcsec must be above 0, got {given:g}.")
     if wcs is not None:
