@@ -305,11 +305,11 @@ def footprint_flags(
     Returns:
         Integers ``(n,)``, bits of `DetectionFlag`.
     """
-    border = np.ones(usable.shape, bool)
-    border[1:-1, 1:-1] = False
-    near_bad = ndimage.binary_dilation(~usable, _EIGHT_CONNECTED)
+    height, width = usable.shape
     owner, row, column = pixels
+    at_border = (row == 0) | (row == height - 1) | (column == 0) | (column == width - 1)
+    near_bad = ndimage.binary_dilation(~usable, _EIGHT_CONNECTED)[row, column]
     flags = np.zeros(n_footprints, int)
-    for where, flag in ((near_bad, DetectionFlag.BAD_PIXEL), (border, DetectionFlag.EDGE)):
-        flags[np.unique(owner[where[row, column]])] |= int(flag)
+    for where, flag in ((near_bad, DetectionFlag.BAD_PIXEL), (at_border, DetectionFlag.EDGE)):
+        flags[np.unique(owner[where])] |= int(flag)
     return flags

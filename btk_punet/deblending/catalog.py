@@ -78,7 +78,7 @@ class FootprintLight:
             # Of no pixels, bincount gives integers.
             return np.bincount(owner, values, n).astype(float)
 
-        light = np.where(usable, image, 0.0)[row, column]
+        light = np.where(usable[row, column], image[row, column], 0.0)
         variance = variance[row, column] if isinstance(variance, np.ndarray) else variance
         owners = footprints.n_owners()
         share = 1 / owners[row, column]

@@ -265,7 +265,8 @@ class ProbaUNetDeblender(DetectingDeblender):
 
         Raises:
             InputTypeError: ``blend_batch`` is not a BlendBatch.
-            InputError: The batch has other bands than the network, or no positive noise.
+            InputError: The batch has other bands than the network, or no positive noise, or the
+                results do not fit in memory.
         """
         catalogs, segmentation, deblended, extra = self._run(blend_batch, [ii])
         return DeblendExample(
@@ -290,7 +291,8 @@ class ProbaUNetDeblender(DetectingDeblender):
 
         Raises:
             InputTypeError: ``blend_batch`` is not a BlendBatch.
-            InputError: The batch has other bands than the network, or no positive noise.
+            InputError: The batch has other bands than the network, or no positive noise, or the
+                results do not fit in memory.
         """
         catalogs, segmentation, deblended, extra = self._run(blend_batch, slice(None))
         return DeblendBatch(

@@ -147,7 +147,8 @@ class IsophotalDeblender(DetectingDeblender):
 
         Raises:
             InputTypeError: `blend_batch` is not a BlendBatch.
-            InputError: The batch has no band `use_band`, or its survey no positive noise.
+            InputError: The batch has no band `use_band`, or its survey no positive noise, or the
+                results do not fit in memory.
         """
         (catalog,), (segmentation,) = self._run(blend_batch, [ii], njobs=1)
         return DeblendExample(
@@ -171,7 +172,7 @@ class IsophotalDeblender(DetectingDeblender):
         Raises:
             InputTypeError: `blend_batch` is not a BlendBatch.
             InputError: `njobs` is below 1, the batch has no band `use_band`, or its survey no
-                positive noise.
+                positive noise, or the results do not fit in memory.
         """
         catalogs, segmentation = self._run(blend_batch, slice(None), njobs)
         return DeblendBatch(

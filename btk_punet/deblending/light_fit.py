@@ -244,13 +244,14 @@ class SourceFit:
             self._box(source, slope.shape[-1]) for source, slope in zip(active, slopes, strict=True)
         ]
         equations = self.prior.take(active).equations(self.parameters[active], self.start[active])
+        grown = self.patch != before
         first = 0
         for group in groups:
             own = slice(first, first + len(group.members))
             first = own.stop
             loss = self.canvas.loss(boxes[own]) + equations[0][own].sum()
             # Another patch is another model; and where no step helps, the neighbours moved.
-            if (self.patch != before)[group.members].any() or group.damping > _MOST_DAMPING:
+            if grown[group.members].any() or group.damping > _MOST_DAMPING:
                 group.loss = np.inf
             group.gain = group.loss - loss
             ratio = group.gain / max(group.promised, _LOSS_SLACK) if group.gain < np.inf else 1.0

@@ -180,7 +180,8 @@ class Scarlet2Deblender(DetectingDeblender):
 
         Raises:
             InputTypeError: ``blend_batch`` is not a BlendBatch.
-            InputError: The background of a band is not positive.
+            InputError: The background of a band is not positive, or the results do not fit in
+                memory.
         """
         (catalog,), (segmentation,), (models,) = self._run(blend_batch, ii)
         return DeblendExample(
@@ -205,7 +206,8 @@ class Scarlet2Deblender(DetectingDeblender):
 
         Raises:
             InputTypeError: ``blend_batch`` is not a BlendBatch.
-            InputError: ``njobs`` is below 1, or the background of a band is not positive.
+            InputError: ``njobs`` is below 1, the background of a band is not positive, or the
+                results do not fit in memory.
         """
         check_integer("njobs", njobs, lowest=1)
         catalogs, segmentation, models = self._run(blend_batch)

@@ -12,14 +12,19 @@ from scipy import ndimage
 
 from btk_punet.deblending import instances
 from btk_punet.deblending.band_conditions import BandConditions
-from btk_punet.deblending.catalog import FootprintLight, detection_catalog, position_errors
+from btk_punet.deblending.catalog import (
+    MAGNITUDES_PER_LOG,
+    FootprintLight,
+    detection_catalog,
+    position_errors,
+)
 from btk_punet.deblending.deblender import LEAST_CANDIDATE, ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import measure_light
 from btk_punet.files import write_arrays
 from btk_punet.images.maps import MapStore
-from btk_punet.images.saturation import SaturatedRegions
+from btk_punet.images.saturation import SaturatedStars
 from btk_punet.images.tiles import Tile
 
 if TYPE_CHECKING:
@@ -88,7 +93,7 @@ def find_objects(
     image: SkyImage,
     deblender: ProbaUNetDeblender,
     store: MapStore,
-    saturated: SaturatedRegions,
+    saturated: SaturatedStars,
 ) -> TileObjects:
     """Find the sources whose centres lie in the core of a tile.
 
@@ -97,7 +102,7 @@ def find_objects(
         image: The image.
         deblender: Holds the calibration, and the choices of the user.
         store: The maps of the first pass.
-        saturated: The saturated regions of the image, each of which is one source.
+        saturated: The saturated stars of the image, each of which is one source.
     """
     pixels = image.tile(*tile.window)
     centre = store.read("centre", tile.window)
@@ -106,7 +111,7 @@ def find_objects(
     ).astype(np.float32)
     top, left = tile.origin
     candidates = deblender.calibrated(instances.find_candidates(centre[None]))
-    candidates = saturated.merged(candidates, tile.window)
+    candidates, star = saturated.merged(candidates, pixels.electrons, tile.window)
     rows, columns = tile.core_in_window
     (chosen,) = np.nonzero(candidates.mass >= deblender.threshold)
     is_own = _inside(candidates.take(chosen), rows, columns)
@@ -118,6 +123,7 @@ def find_objects(
         prints, pixels.electrons, pixels.usable, classes, pixels.variance
     )
     catalog = _catalog(found, n_own, light, pixels, image, deblender, rows, columns)
+    _set_stars(catalog, saturated, star[chosen[:n_own]], image)
     for flag in (DetectionFlag.SATURATED, DetectionFlag.COSMIC_RAY):
         near = ndimage.binary_dilation(pixels.flags & flag != 0, _EIGHT_CONNECTED)
         catalog["flags"][np.unique(prints.owner[near[prints.row, prints.column]])] |= int(flag)
@@ -207,6 +213,21 @@ def _catalog(
         image.unit_magnitude,
         None,
     )
+
+
+def _set_stars(
+    catalog: Table, saturated: SaturatedStars, star: np.ndarray, image: SkyImage
+) -> None:
+    """Give saturated stars the flux that is measured around what is saturated."""
+    rows = np.flatnonzero(star >= 0)
+    rows = rows[saturated.flux[star[rows]] > 0]
+    flux, error = saturated.flux[star[rows]], saturated.flux_err[star[rows]]
+    catalog["flux"][rows], catalog["flux_err"][rows] = flux, error
+    catalog[f"mag_{image.band}"][rows] = image.unit_magnitude - 2.5 * np.log10(flux)
+    catalog[f"mag_err_{image.band}"][rows] = MAGNITUDES_PER_LOG * error / flux
+    for name in ("half_light_radius", "e1", "e2"):
+        catalog[name][rows] = np.nan
+    catalog["flags"][rows] &= ~int(DetectionFlag.FIT_FAILED)
 
 
 def _candidates(

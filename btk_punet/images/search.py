@@ -23,7 +23,7 @@ from btk_punet.images.detections import Detections, magnitude_columns
 from btk_punet.images.joining import Joined, join
 from btk_punet.images.maps import MAPS, MapStore, write_maps
 from btk_punet.images.objects import MARGIN_PIXELS, TileObjects, find_objects
-from btk_punet.images.saturation import SaturatedRegions
+from btk_punet.images.saturation import SaturatedStars
 from btk_punet.images.sky import sky_columns
 from btk_punet.images.sky_image import SkyImage
 from btk_punet.images.tiles import Box, Tile, cut
@@ -71,7 +71,7 @@ class TileWork:
         pixels = self.image.tile(*tile.window)
         write_maps(tile, pixels, self.deblender, self.maps, self.map_file(tile))
 
-    def write_objects(self, tile: Tile, saturated: SaturatedRegions) -> int:
+    def write_objects(self, tile: Tile, saturated: SaturatedStars) -> int:
         """Find the sources of a tile and write them; return how many there are."""
         found = find_objects(tile, self.image, self.deblender, self.maps, saturated)
         found.save(self.object_file(tile))
@@ -107,8 +107,8 @@ def search(
         for _ in _run(work, TileWork.write_maps, work.map_tiles, work.map_file, jobs):
             bar.update()
     records = [_record(work.map_file(tile)) for tile in work.map_tiles]
-    saturated = SaturatedRegions.of_pixels(
-        *np.concatenate([record["saturated"] for record in records]).T
+    saturated = SaturatedStars.of_pixels(
+        *np.concatenate([record["saturated"] for record in records]).T, image
     )
     n_tiles = len(work.object_tiles)
     n_sources = 0
