@@ -1,4 +1,4 @@
-"""Saturated stars: each is one source, whatever a network makes of its ring, spikes and speckles."""
+"""Saturated stars: each is one source, whatever a network makes of its ring and its spikes."""
 
 from __future__ import annotations
 
