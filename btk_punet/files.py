@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from btk_punet.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -33,6 +35,26 @@ def write_file(path: str | Path, content: bytes) -> None:
 def write_json(content: dict, path: str | Path) -> None:
     """Write a JSON file."""
     write_file(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: str | Path) -> dict:
+    """Return the object of a JSON file.
+
+    Raises:
+        InputError: if the file cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"'{path}' cannot be read as JSON ({type(error).__name__}: {error}). Write it again, "
+            "or take it from where it came."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"'{path}' holds a {type(content).__name__}, expected a JSON object: {{...}}."
+        )
+    return content
 
 
 def write_parquet(table: pd.DataFrame, path: str | Path) -> None:
