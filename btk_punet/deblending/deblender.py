@@ -19,6 +19,7 @@ from btk_punet.deblending.base import (
     DetectingDeblender,
     check_integer,
     installed_versions,
+    plain_floats,
     usable_pixels,
 )
 from btk_punet.deblending.catalog import FootprintLight, detection_catalog, position_errors
@@ -311,7 +312,7 @@ class ProbaUNetDeblender(DetectingDeblender):
     ) -> tuple[list[Table], np.ndarray, np.ndarray | None, list[dict]]:
         self._check_batch(blend_batch)
         self._check_conditions(blend_batch)
-        images = np.asarray(blend_batch.blend_images)[which]
+        images = plain_floats(np.asarray(blend_batch.blend_images)[which])
         usable = np.all(usable_pixels(images), axis=1)
         normalised = noise_normalised(blend_batch)[which]
         maps = PosteriorMaps.from_network(

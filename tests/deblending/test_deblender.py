@@ -348,13 +348,6 @@ def test_large_field_takes_little_memory(network):
     assert peak < found.deblended_images.nbytes + 4 * found.segmentation.nbytes
 
 
-@pytest.mark.parametrize("dtype", [np.float64, ">f4", np.int32])
-def test_any_number_type(deblender, scenes, dtype):
-    images = scenes[:2].round()
-    expected = deblender(make_batch(images.astype(np.float32)))
-    assert_same(deblender(make_batch(images.astype(dtype))), expected, atol=1e-5)
-
-
 def test_other_exposure_times_are_other_noises(deblender):
     survey = get_euclid_survey(n_exposures=4, read_noise=4.4)
     variance = 4 * (155.57 + 4.4**2)
