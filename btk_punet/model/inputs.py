@@ -1,7 +1,6 @@
 """What `ProbaUNet` is given: arrays checked and made safe, and the noise of their latents."""
 
 from collections.abc import Sequence
-from numbers import Real
 
 import numpy as np
 
@@ -177,7 +176,7 @@ def check_choices(
             f"expected context_dilations of at most {LARGEST_DILATION} cells, got "
             f"{max(context_dilations)}; give smaller ones"
         )
-    if isinstance(centre_prior, bool) or not isinstance(centre_prior, Real):
+    if isinstance(centre_prior, bool) or not isinstance(centre_prior, (int, float)):
         raise InputTypeError(
             f"expected centre_prior as a number between 0 and 1, got {centre_prior!r}; 1e-3 means "
             "one centre in a thousand pixels"

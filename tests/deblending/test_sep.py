@@ -205,7 +205,6 @@ def test_negative_flux_has_no_magnitude():
     np.testing.assert_array_equal(np.isnan(catalog["mag_IE"]), negative)
 
 
-@each_program
 @pytest.mark.parametrize(
     ("thresh", "minarea", "deblend_cont"), [(1.2, 5, 5e-4), (1.5, 5, 0.005), (1.0, 5, 1e-4)]
 )
