@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from btk_punet.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -42,6 +44,26 @@ def write_arrays(path: str | Path, **arrays: Any) -> None:
     content = io.BytesIO()
     np.savez(content, **arrays)
     write_file(path, content.getvalue())
+
+
+def read_json(path: str | Path) -> dict:
+    """Return the object of a JSON file.
+
+    Raises:
+        InputError: if the file cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"'{path}' cannot be read as JSON ({type(error).__name__}: {error}). Write it again, "
+            "or take it from where it came."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"'{path}' holds a {type(content).__name__}, expected a JSON object: {{...}}."
+        )
+    return content
 
 
 def write_parquet(table: pd.DataFrame, path: str | Path) -> None:

@@ -1,7 +1,6 @@
 """``btk-punet calibrate``."""
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,13 +71,15 @@ def check_drawable(folder: Path) -> None:
         InputError: for a network of several bands, of another survey, or one that is told the
             density of sources.
     """
+    from btk_punet.files import read_json
     from btk_punet.model.weights import CONFIG_FILE
     from btk_punet.training.config import TRAINING_FILE, TrainingConfig
 
-    network = json.loads((folder / CONFIG_FILE).read_text())
-    if network["n_bands"] != 1:
+    network = read_json(folder / CONFIG_FILE)
+    n_bands = network.get("n_bands", 1)
+    if n_bands != 1:
         raise InputError(
-            f"'{folder}' is a network of {network['n_bands']} bands, and the scenes of the "
+            f"'{folder}' is a network of {n_bands} bands, and the scenes of the "
             "calibration are of Euclid's VIS band alone: its probabilities stay as they are"
         )
     for place in (folder, folder.parent):

@@ -98,6 +98,12 @@ class DetectingDeblender(Deblender):
                 f"{type(self).__name__} needs a btk BlendBatch, got {type(blend_batch).__name__}. "
                 "Of a MultiResolutionBlendBatch, pass the batch of one survey."
             )
+        dtype = np.asarray(blend_batch.blend_images).dtype
+        if dtype.kind not in "fiu":
+            raise InputTypeError(
+                f"{type(self).__name__} needs blend_images as real numbers, got dtype {dtype}. "
+                "Make the batch of electrons, as integers or floating-point numbers."
+            )
 
     def _check_memory(self, shape: tuple[int, ...], n_bands: int, remedy: str = "") -> None:
         """Raise InputError unless the results of images ``(b, H, W)`` fit in memory."""
@@ -261,6 +267,18 @@ def check_integer(name: str, value: object, lowest: int) -> None:
             f"{name} must be an integer of at least {lowest}, got {value!r}. Pass for instance "
             f"{name}={lowest}."
         )
+
+
+def plain_floats(images: np.ndarray) -> np.ndarray:
+    """Return images of any layout and kind of numbers as programs written in C take them.
+
+    Returns:
+        Contiguous array in this machine's byte order: float32 where they are that, else float64.
+    """
+    images = np.asarray(images)
+    is_single = images.dtype.newbyteorder("=") == np.float32
+    with np.errstate(over="ignore"):  # beyond float64 is infinite, and not used
+        return np.ascontiguousarray(images, np.float32 if is_single else np.float64)
 
 
 def usable_pixels(images: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from btk_punet.deblending.base import (
     DetectingDeblender,
     check_integer,
     installed_versions,
+    plain_floats,
     usable_pixels,
 )
 from btk_punet.deblending.catalog import FootprintLight, detection_catalog, position_errors
@@ -310,7 +311,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         self, blend_batch: BlendBatch, which: slice | list[int]
     ) -> tuple[list[Table], np.ndarray, np.ndarray | None, list[dict]]:
         self._check_batch(blend_batch)
-        images = np.asarray(blend_batch.blend_images)[which]
+        images = plain_floats(np.asarray(blend_batch.blend_images)[which])
         self._check_memory(
             (len(images), *images.shape[2:]),
             n_bands=images.shape[1] if self.light else 0,

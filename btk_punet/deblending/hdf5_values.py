@@ -149,6 +149,11 @@ def _read_array(dataset: h5py.Dataset) -> np.ndarray:
     if "dtype" not in dataset.attrs:
         return stored
     dtype = np.lib.format.descr_to_dtype(ast.literal_eval(dataset.attrs["dtype"]))
+    if dtype.hasobject:
+        raise InputError(
+            f"{dataset.name} says that it holds Python objects ({dtype}), which are not read from "
+            "files: expected numbers, text or dates."
+        )
     shape = json.loads(dataset.attrs["shape"])
     if dtype.itemsize == 0:
         return np.zeros(shape, dtype)

@@ -20,6 +20,7 @@ from btk_punet.deblending.base import (
     DetectingDeblender,
     check_integer,
     footprint_flags,
+    plain_floats,
     sky_arcsec,
     usable_pixels,
 )
@@ -210,11 +211,8 @@ class IsophotalDeblender(DetectingDeblender):
             )
         sigma = float(np.sqrt(variance))
 
-        images = np.asarray(blend_batch.blend_images)[which, index]
+        images = plain_floats(np.asarray(blend_batch.blend_images)[which, index])
         self._check_memory(images.shape, n_bands=0)
-        # The programs take these two alone, in the byte and memory order of this machine.
-        precision = np.float32 if images.dtype == np.float32 else np.float64
-        images = np.ascontiguousarray(images, precision)
         bad = ~usable_pixels(images)
         extractions = self._extract_parallel(np.where(bad, 0, images), sigma, njobs)
 

@@ -4,6 +4,7 @@ import numpy as np
 from btk.blend_batch import BlendBatch
 from btk.survey import Survey
 
+from btk_punet.deblending.base import plain_floats
 from btk_punet.errors import InputError
 from btk_punet.simulation.survey import background_variance
 
@@ -39,5 +40,5 @@ def noise_normalised(blend_batch: BlendBatch) -> np.ndarray:
         InputError: if the background of a band is not positive.
     """
     variance = band_variances(blend_batch.survey, "divide the images by its noise")
-    images = np.asarray(blend_batch.blend_images, float) / np.sqrt(variance)[:, None, None]
+    images = plain_floats(blend_batch.blend_images) / np.sqrt(variance)[:, None, None]
     return np.moveaxis(images, 1, -1)

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 from scipy.special import expit, logit
 
-from btk_punet.errors import InputError
-from btk_punet.files import write_json
+from btk_punet.errors import InputError, InputTypeError
+from btk_punet.files import read_json, write_json
 
 # By the galaxies on whose scenes it was fitted: smooth profiles, as those of the benchmark; or with
 # the clumps, arms and patches of the sky's, which are easily taken for sources of their own.
 RECIPE_FILES = {"smooth": "detection.json", "structured": "detection_structured.json"}
 # How far a calibration may be from none before there are outcomes, in slope and intercept.
 PRIOR_SIGMA = 3.0
+
+
+def _check_number(
+    name: str, value: object, above: float = -math.inf, least: float = -math.inf
+) -> None:
+    """Raise InputError unless a value is a finite number, above one limit and not below another."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not math.isfinite(value)
+        or value <= above
+        or value < least
+    ):
+        limits = [
+            f"{words} {limit:g}"
+            for words, limit in (("above", above), ("of at least", least))
+            if limit > -math.inf
+        ]
+        raise InputError(
+            f"expected {name} as a finite number{' ' if limits else ''}{' '.join(limits)}, got "
+            f"{value!r}; calibrate the network again (btk-punet calibrate)"
+        )
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise InputTypeError(
+            f"expected {name} as a {kind.__name__}, got {value!r}; make one, or leave it out"
+        )
 
 
 @dataclass(frozen=True)
@@ -27,10 +57,18 @@ class LogitLine:
     Attributes:
         slope: Below 1 where the raw probabilities are too sure.
         intercept: Above 0 where they are too low.
+
+    Raises:
+        InputError: if one of them is no finite number.
     """
 
     slope: float = 1.0
     intercept: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the line."""
+        _check_number("slope", self.slope)
+        _check_number("intercept", self.intercept)
 
     def __call__(self, probability: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities."""
@@ -99,12 +137,22 @@ class LightCalibration:
         place_floor_radii: Of the places, as a share of the half-light radius.
         flux_scale: Of the fluxes.
         flux_floor: Of the fluxes, as a share of them.
+
+    Raises:
+        InputError: for a scale that is not above 0, or a floor below 0.
     """
 
     place_scale: float = 1.1
     place_floor_radii: float = 0.003
     flux_scale: float = 1.15
     flux_floor: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Check the factors."""
+        for name in ("place_scale", "flux_scale"):
+            _check_number(name, getattr(self, name), above=0)
+        for name in ("place_floor_radii", "flux_floor"):
+            _check_number(name, getattr(self, name), least=0)
 
 
 def recipe_file(galaxies: str) -> str:
@@ -158,6 +206,10 @@ class DetectionRecipe:
             where they are not known.
         light: Calibration of fitted places and fluxes. It hangs on the fit and hardly on the
             network, so that a file without it has the default.
+
+    Raises:
+        InputError: for a value with which probabilities or errors would be wrong: a slope or scale
+            that is not above 0, a number that is not finite, a range that is reversed.
     """
 
     p_detect: LogitLine = LogitLine()
@@ -166,6 +218,27 @@ class DetectionRecipe:
     pixel_scale_arcsec: float | None = None
     psf_fwhm_arcsec: tuple[float, float] | None = None
     light: LightCalibration = LightCalibration()
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ("p_detect", "p_blend"):
+            line = getattr(self, name)
+            _check_kind(name, line, LogitLine)
+            # Else what the network holds for more probable would be called less so.
+            _check_number(f"{name}.slope", line.slope, above=0)
+        _check_kind("light", self.light, LightCalibration)
+        _check_number("position_scale", self.position_scale, above=0)
+        if self.pixel_scale_arcsec is not None:
+            _check_number("pixel_scale_arcsec", self.pixel_scale_arcsec, above=0)
+        if self.psf_fwhm_arcsec is not None:
+            if not isinstance(self.psf_fwhm_arcsec, tuple) or len(self.psf_fwhm_arcsec) != 2:
+                raise InputError(
+                    "expected psf_fwhm_arcsec as the smallest and the largest FWHM, got "
+                    f"{self.psf_fwhm_arcsec!r}; give for example (0.14, 0.2), or None"
+                )
+            low, high = self.psf_fwhm_arcsec
+            _check_number("psf_fwhm_arcsec[0]", low, above=0)
+            _check_number("psf_fwhm_arcsec[1]", high, least=low)
 
     def save(self, folder: str | Path, galaxies: str = "smooth") -> None:
         """Write the recipe for scenes of such galaxies beside the weights in a folder."""
@@ -181,30 +254,29 @@ class DetectionRecipe:
             InputError: if the file holds something else, or there is none for structured galaxies.
         """
         path = Path(folder) / recipe_file(galaxies)
-        if not path.is_file() and galaxies == "smooth":
+        if not path.exists() and galaxies == "smooth":
             return cls()
-        if not path.is_file():
+        if not path.exists():
             raise InputError(
                 f"there is no calibration for {galaxies} galaxies beside the weights ('{path}'): "
                 f"fit one with btk-punet calibrate --galaxies {galaxies}"
             )
+        content = read_json(path)
+        missing = {field.name for field in dataclasses.fields(cls)} - {"light"} - content.keys()
+        if missing:
+            raise _no_recipe(path, f"it lacks {', '.join(sorted(missing))}")
         try:
-            content = json.loads(path.read_text())
             for name in ("p_detect", "p_blend"):
-                line = content[name].items()
-                content[name] = LogitLine(**{key: float(value) for key, value in line})
-            content["position_scale"] = float(content["position_scale"])
-            if content["psf_fwhm_arcsec"] is not None:
-                low, high = content["psf_fwhm_arcsec"]
-                content["psf_fwhm_arcsec"] = float(low), float(high)
-            if content["pixel_scale_arcsec"] is not None:
-                content["pixel_scale_arcsec"] = float(content["pixel_scale_arcsec"])
-            light = content.pop("light", {}).items()
-            return cls(
-                **content, light=LightCalibration(**{key: float(value) for key, value in light})
-            )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(
-                f"'{path}' is not a detection recipe ({error!r}): write it with "
-                "DetectionRecipe.save"
-            ) from error
+                content[name] = LogitLine(**content[name])
+            if isinstance(content["psf_fwhm_arcsec"], list):
+                content["psf_fwhm_arcsec"] = tuple(content["psf_fwhm_arcsec"])
+            return cls(**{**content, "light": LightCalibration(**content.get("light", {}))})
+        except (InputError, TypeError) as error:
+            raise _no_recipe(path, str(error)) from error
+
+
+def _no_recipe(path: Path, problem: str) -> InputError:
+    return InputError(
+        f"'{path}' is not a detection recipe: {problem}. Fit it with btk-punet calibrate, or take "
+        "it from where the weights came."
+    )

@@ -29,6 +29,7 @@ from btk_punet.deblending.hdf5_values import read_value, write_value
 from btk_punet.deblending.psf_text import psf_from_text, psf_to_text
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.files import write_file
+from btk_punet.hdf5 import check_self_contained
 from btk_punet.simulation.survey import pixel_scale_arcsec
 
 MeasuredBatch: TypeAlias = tuple[BlendBatch, dict[str, DeblendBatch]]
@@ -131,12 +132,13 @@ def read_batch(path: str | Path) -> MeasuredBatch:
     """Return the blends of a file, and what each method made of them.
 
     Raises:
-        InputError: if the file is damaged, is not one of `write_batch`, or was written by a newer
-            version.
+        InputError: if the file is damaged, is not one of `write_batch`, was written by a newer
+            version, or does not hold all of itself (see `check_self_contained`).
     """
     try:
         with h5py.File(path, "r") as file:
             _check_format(file, path)
+            check_self_contained(file)
             deblended = {
                 name: DeblendBatch(**fields) for name, fields in read_value(file["methods"]).items()
             }

@@ -1,8 +1,14 @@
 """What `ProbaUNet` is given: arrays checked and made safe, and the noise of their latents."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from btk_punet.errors import InputError, InputTypeError
+
+# Beyond these a network's first image, of one cell, would fill the memory.
+LARGEST_STRIDE = 512
+LARGEST_DILATION = 128
 
 
 def checked_images(images, mask, n_bands):
@@ -193,22 +199,60 @@ def checked_density_ratio(density_ratio, n_images):
     return np.broadcast_to(ratio, n_images).astype("float32")
 
 
-def check_choices(channels, latent, stem_stride, centre_prior, context_dilations=(), **integers):
-    """Check the arguments that a `ProbaUNet` is built with."""
-    for value in context_dilations:
-        checked_integer("each of context_dilations", value, 1)
-    for name, value in integers.items():
+def check_choices(
+    n_bands,
+    channels,
+    latent,
+    latent_channels,
+    head_channels,
+    stem_stride,
+    centre_prior,
+    context_dilations,
+    told_density,
+):
+    """Raise InputTypeError or InputError unless a `ProbaUNet` can be built with these arguments."""
+    for name, values in (("channels", channels), ("context_dilations", context_dilations)):
+        if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
+            raise InputTypeError(
+                f"expected {name} as a list of integers, got {values!r}; give for example "
+                f"{name}=(2, 4)"
+            )
+        for value in values:
+            checked_integer(f"each of {name}", value, 1)
+    for name, value in (
+        ("n_bands", n_bands),
+        ("latent_channels", latent_channels),
+        ("head_channels", head_channels),
+    ):
         checked_integer(name, value, 1)
-    for value in channels:
-        checked_integer("each of channels", value, 1)
     if len(channels) < 2:
         raise InputError(f"expected channels of at least two levels, got {channels!r}; add one")
     if latent not in ("grid", "global"):
         raise InputError(f"expected latent 'grid' or 'global', got {latent!r}; choose one of them")
-    if stem_stride not in (1, 2, 4):
+    if isinstance(stem_stride, bool) or stem_stride not in (1, 2, 4):
         raise InputError(f"expected stem_stride 1, 2 or 4, got {stem_stride!r}; 1 is the finest")
+    stride = stem_stride * 2 ** (len(channels) - 1)
+    if stride > LARGEST_STRIDE:
+        raise InputError(
+            f"expected a coarsest level with cells of at most {LARGEST_STRIDE} pixels, got "
+            f"{stride} with {len(channels)} levels; give fewer channels"
+        )
+    if max(context_dilations, default=0) > LARGEST_DILATION:
+        raise InputError(
+            f"expected context_dilations of at most {LARGEST_DILATION} cells, got "
+            f"{max(context_dilations)}; give smaller ones"
+        )
+    if isinstance(centre_prior, bool) or not isinstance(centre_prior, (int, float)):
+        raise InputTypeError(
+            f"expected centre_prior as a number between 0 and 1, got {centre_prior!r}; 1e-3 means "
+            "one centre in a thousand pixels"
+        )
     if not 0 < centre_prior < 1:
         raise InputError(
             f"expected centre_prior between 0 and 1, got {centre_prior!r}; 1e-3 means one centre "
             "in a thousand pixels"
+        )
+    if not isinstance(told_density, (bool, np.bool_)):
+        raise InputTypeError(
+            f"expected told_density as True or False, got {told_density!r}; give one of them"
         )

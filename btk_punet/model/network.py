@@ -35,14 +35,15 @@ class Network(keras.Model):
         **kwargs: Any,
     ) -> None:
         check_choices(
+            n_bands,
             channels,
             latent,
+            latent_channels,
+            head_channels,
             stem_stride,
             centre_prior,
             context_dilations,
-            n_bands=n_bands,
-            latent_channels=latent_channels,
-            head_channels=head_channels,
+            told_density,
         )
         super().__init__(**{"dtype": "float32"} | kwargs)
         self.n_bands = n_bands
@@ -52,7 +53,9 @@ class Network(keras.Model):
         self.head_channels = head_channels
         self.stem_stride = stem_stride
         self.centre_prior = centre_prior
-        self.class_weights = class_weights and objective.check_class_weights(class_weights)
+        self.class_weights = (
+            None if class_weights is None else objective.check_class_weights(class_weights)
+        )
         self.context_dilations = tuple(context_dilations)
         self.told_density = bool(told_density)
         self.stride = stem_stride * 2 ** (len(self.channels) - 1)

@@ -35,12 +35,12 @@ from btk_punet.model.inputs import (
     checked_truth,
 )
 from btk_punet.model.latent import gaussian
+from btk_punet.model.loading import check_finite_weights, load_network
 from btk_punet.model.network import Network
 from btk_punet.model.weights import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     installed_presets,
-    missing_files,
     preset_folder,
     weights_folder,
 )
@@ -317,7 +317,9 @@ class ProbaUNet(Network):
                         latent = latent + np.exp(log_sigma[here]) * unit
                     classes, centres = self._run_head(features[:, here], latent)
                     classes = np.stack([np.asarray(x)[..., :h, :w] for x in classes])
-                    yield some, few, (classes, np.asarray(centres)[..., :h, :w])
+                    centres = np.asarray(centres)[..., :h, :w]
+                    _check_finite_maps(classes, centres, few.start)
+                    yield some, few, (classes, centres)
 
     def _latent_noise(self, seed, origin):
         if origin is None or self.latent == "global":
@@ -341,18 +343,10 @@ class ProbaUNet(Network):
         """Return the model that `save` wrote to this folder.
 
         Raises:
-            InputError: if the folder holds no such model.
+            InputError: if the folder holds no such model, or one that is damaged: files that are
+                cut off or do not belong together, weights that are not finite.
         """
-        folder = Path(path)
-        missing = missing_files(folder)
-        if missing:
-            raise InputError(
-                f"expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, got '{folder}' without "
-                f"{' and '.join(missing)}; give a folder that ProbaUNet.save wrote"
-            )
-        model = cls.from_config(json.loads((folder / CONFIG_FILE).read_text()))
-        model.load_weights(folder / WEIGHTS_FILE)
-        return model
+        return load_network(cls, path)
 
     @classmethod
     def from_preset(cls, name: str) -> "ProbaUNet":
@@ -382,9 +376,10 @@ def open_network(weights):
 
     Raises:
         InputTypeError: for something else.
-        InputError: if there is no such folder or preset.
+        InputError: if there is no such folder or preset, or its weights cannot be used.
     """
     if isinstance(weights, ProbaUNet):
+        check_finite_weights(weights)
         return weights, None
     if not isinstance(weights, (str, Path)):
         raise InputTypeError(
@@ -393,6 +388,18 @@ def open_network(weights):
         )
     folder = weights_folder(weights)
     return ProbaUNet.load(folder), folder
+
+
+def _check_finite_maps(classes, centres, first):
+    # Of NaN nothing is found, which would pass for an empty image. A sum tells in no time.
+    if np.isfinite(classes.sum() + centres.sum()):
+        return
+    finite = np.isfinite(classes.sum(axis=(0, 1, 3, 4)) + centres.sum(axis=(0, 2, 3)))
+    raise InputError(
+        f"expected probabilities of every pixel, got NaN from the network on image "
+        f"{first + int(np.argmin(finite))}, counted from 0; its weights are finite but too large, "
+        "or were changed since they were loaded: take others"
+    )
 
 
 def _turned(array, orientation, axes, back=False):

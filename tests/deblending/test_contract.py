@@ -1,6 +1,7 @@
 """What every deblender promises, ours and BTK's, checked by one suite."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from btk.deblend import PeakLocalMax, Scarlet, SepMultiBand, SepSingleBand
 from scipy.ndimage import binary_dilation
 
 from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.photutils import PhotutilsDeblender
 from btk_punet.deblending.scarlet2 import Scarlet2Deblender
 from btk_punet.deblending.sep import SepDeblender
 from btk_punet.deblending.source_extractor import SourceExtractorDeblender
+from btk_punet.errors import BtkPunetWarning, InputTypeError
 
 from .conftest import (
     SIGMA,
@@ -249,6 +252,159 @@ def test_footprints_overlap_where_sources_do(make):
     blend = gaussian(29.0, 30.0, 20000) + gaussian(35.0, 30.0, 20000)
     segmentation = make()(make_batch([blend])).segmentation
     assert segmentation.sum(axis=1).max() == 2
+
+
+def big_endian(images):
+    return images.astype(images.dtype.newbyteorder(">"))
+
+
+def fortran(images):
+    return np.asfortranarray(images)
+
+
+def transposed(images):
+    return np.ascontiguousarray(images.T).T
+
+
+def reversed_strides(images):
+    return np.ascontiguousarray(images[::-1, :, ::-1, ::-1])[::-1, :, ::-1, ::-1]
+
+
+def every_second(images):
+    spread = np.zeros((*images.shape[:3], 2 * images.shape[3]), images.dtype)
+    spread[..., ::2] = images
+    return spread[..., ::2]
+
+
+def misaligned(images):
+    memory = np.zeros(images.nbytes + 1, np.uint8)
+    memory[1:] = np.frombuffer(images.tobytes(), np.uint8)
+    return memory[1:].view(images.dtype).reshape(images.shape)
+
+
+def read_only(images):
+    images = images.copy()
+    images.flags.writeable = False
+    return images
+
+
+LAYOUTS = [big_endian, fortran, transposed, reversed_strides, every_second, misaligned, read_only]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@our_deblender
+def test_any_layout_in_memory(make, layout):
+    plain = random_scenes(2, seed=12)[:, None]
+    laid_out = layout(plain)
+    np.testing.assert_array_equal(laid_out, plain)
+    before = laid_out.tobytes()
+    found = make()(make_batch(laid_out))
+    assert_same(found, make()(make_batch(plain)))
+    assert sum(map(len, found.catalog_list)) > 2
+    assert laid_out.tobytes() == before
+
+
+@pytest.mark.parametrize(
+    "dtype", ["f2", "f4", ">f4", ">f8", np.longdouble, "i2", ">i4", "i8", "u2", "u8"]
+)
+@our_deblender
+def test_any_kind_of_number(make, dtype):
+    """Of whole numbers below 2048, which all of them hold exactly."""
+    images = random_scenes(2, seed=12).round().clip(0, 2047)
+    found = make()(make_batch(images.astype(dtype)))
+    plain = images.astype(np.float32 if dtype in ("f4", ">f4") else np.float64)
+    assert_same(found, make()(make_batch(plain)))
+    assert sum(map(len, found.catalog_list)) > 2
+
+
+@pytest.mark.parametrize("dtype", [bool, complex, object, "U3"])
+@our_deblender
+def test_what_is_no_number_is_named(make, dtype):
+    batch = make_batch(np.zeros((1, 16, 16)).astype(dtype))
+    with pytest.raises(InputTypeError, match="blend_images as real numbers, got dtype"):
+        make()(batch)
+
+
+SMALL = 48  # pixels
+
+
+def hole(value):
+    """Return two galaxies with a block of such pixels beside one, and what becomes of it."""
+
+    def image():
+        image = gaussian(14.0, 22.0, 20000, SMALL) + gaussian(34.0, 22.0, 20000, SMALL)
+        image[18:26, 17:21] = value
+        return image
+
+    return image
+
+
+def constant(value, dtype=float):
+    return lambda: np.full((SMALL, SMALL), value, dtype)
+
+
+def noise_and(sky):
+    return lambda: random_scenes(1, seed=14, size=SMALL)[0] + sky
+
+
+def alternating():
+    return np.where(np.indices((SMALL, SMALL)).sum(axis=0) % 2, 1e30, -1e30)
+
+
+# Images, and whether a detection beside bad pixels must be there, and flagged.
+STRANGE_IMAGES = {
+    "NaN": (hole(np.nan), True),
+    "inf": (hole(np.inf), True),
+    "-inf": (hole(-np.inf), True),
+    "1e30": (hole(1e30), True),
+    "-1e30": (hole(-1e30), True),
+    "beyond float32": (hole(1e300), True),
+    "1e24": (hole(1e24), False),
+    "-1e24": (hole(-1e24), False),
+    "1e15": (hole(1e15), False),
+    "all NaN": (constant(np.nan), False),
+    "all inf": (constant(np.inf), False),
+    "all zero": (constant(0), False),
+    "all 1e30": (constant(1e30), False),
+    "all 1e24": (constant(1e24), False),
+    "all 1e24, float32": (constant(1e24, np.float32), False),
+    "all the largest int16": (constant(32767, np.int16), False),
+    "all the smallest int16": (constant(-32768, np.int16), False),
+    "subnormal": (constant(5e-324), False),
+    "constant": (constant(1000), False),
+    "negative constant": (constant(-1000), False),
+    "negative sky": (noise_and(-200), False),
+    "bright sky": (noise_and(1000), False),
+    "alternating": (alternating, False),
+}
+ALWAYS_FINITE = ["p_detect", "x_peak", "y_peak", "x_err", "y_err"]
+
+
+@pytest.mark.parametrize(
+    ("image", "flagged"), [pytest.param(*row, id=name) for name, row in STRANGE_IMAGES.items()]
+)
+@our_deblender
+def test_strange_images_are_survived(make, image, flagged):
+    # With a plain one, which must not suffer.
+    images = np.array([image(), np.zeros((SMALL, SMALL))], image().dtype)
+    images[1] += gaussian(22.0, 22.0, 20000, SMALL).astype(images.dtype)
+    with warnings.catch_warnings():
+        # What is said aloud is no silent fault; of both, the flags tell too.
+        warnings.filterwarnings("ignore", ".* images hold more detections", BtkPunetWarning)
+        warnings.filterwarnings("ignore", ".*: the fit broke down in", BtkPunetWarning)
+        found = make()(make_batch(images))
+    for catalog in found.catalog_list:
+        for name in set(ALWAYS_FINITE) & set(catalog.colnames):
+            assert np.isfinite(catalog[name]).all(), name
+        for name in ("x_peak", "y_peak"):
+            assert ((catalog[name] > -1) & (catalog[name] < SMALL)).all()
+    if flagged:
+        beside = np.abs(found.catalog_list[0]["x_peak"] - 14) < 4
+        assert beside.any()
+        flags = found.catalog_list[0]["flags"][beside]
+        assert (flags & DetectionFlag.BAD_PIXEL != 0).all()
+    (place,) = found.catalog_list[1]["x_peak"]
+    assert place == pytest.approx(22, abs=0.1)
 
 
 @our_deblender

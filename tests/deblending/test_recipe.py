@@ -13,7 +13,7 @@ from btk_punet.deblending.recipe import (
     LogitLine,
     reweighted,
 )
-from btk_punet.errors import InputError
+from btk_punet.errors import InputError, InputTypeError
 
 
 @pytest.mark.parametrize("outcome", [[], [True] * 20, [False] * 20, [True, False] * 4])
@@ -146,38 +146,93 @@ def test_recipes_for_smooth_and_structured_galaxies_lie_side_by_side(tmp_path):
         DetectionRecipe.load(tmp_path, "real")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "not JSON",
-        [],
-        {"p_detect": None},
-        {"p_detect": [1, 2]},
+LINE = {"slope": 1.0, "intercept": 0.0}
+LACKS = "lacks p_blend, p_detect, pixel_scale_arcsec, position_scale, psf_fwhm_arcsec"
+# What is in the file instead of, or besides, a recipe that changes nothing; and what is said of it.
+BAD_FILES = {
+    "no JSON": ("not JSON", "cannot be read as JSON"),
+    "empty": ("", "cannot be read as JSON"),
+    "a list": ([], "holds a list, expected a JSON object"),
+    "without keys": ("{}", f"not a detection recipe: it {LACKS}"),
+    "p_detect null": ({"p_detect": None}, "not a detection recipe: .*NoneType"),
+    "p_detect a list": ({"p_detect": [1, 2]}, "not a detection recipe: .*list"),
+    "slope text": (
         {"p_detect": {"slope": "steep", "intercept": 0}},
-        {"p_blend": {"angle": 1}},
-        {"position_scale": None},
-        {"pixel_scale_arcsec": "fine"},
-        {"psf_fwhm_arcsec": [0.1]},
-        {"colour": 3},
-        {"light": {"flux": 1}},
-        {"light": 3},
+        "expected slope as a finite number, got 'steep'",
+    ),
+    "slope true": ({"p_blend": LINE | {"slope": True}}, "slope as a finite number, got True"),
+    "slope 0": (
+        {"p_detect": LINE | {"slope": 0}},
+        "expected p_detect.slope as a finite number above 0, got 0; calibrate the network again",
+    ),
+    "slope negative": (
+        {"p_blend": LINE | {"slope": -1.5}},
+        "expected p_blend.slope as a finite number above 0, got -1.5",
+    ),
+    "slope NaN": ({"p_detect": LINE | {"slope": np.nan}}, "slope as a finite number, got nan"),
+    "intercept inf": (
+        {"p_blend": LINE | {"intercept": np.inf}},
+        "intercept as a finite number, got inf",
+    ),
+    "a line of other keys": ({"p_blend": {"angle": 1}}, "'angle'"),
+    "position_scale null": ({"position_scale": None}, "position_scale as .* above 0, got None"),
+    "position_scale 0": ({"position_scale": 0.0}, "position_scale as .* above 0, got 0.0"),
+    "position_scale negative": ({"position_scale": -0.6}, "position_scale as .* got -0.6"),
+    "position_scale inf": ({"position_scale": np.inf}, "position_scale as .* got inf"),
+    "pixel text": ({"pixel_scale_arcsec": "fine"}, "pixel_scale_arcsec as .* got 'fine'"),
+    "pixel negative": ({"pixel_scale_arcsec": -0.1}, "pixel_scale_arcsec as .* got -0.1"),
+    "one FWHM": ({"psf_fwhm_arcsec": [0.1]}, r"the smallest and the largest FWHM, got \(0.1,\)"),
+    "FWHM a number": ({"psf_fwhm_arcsec": 0.16}, "the smallest and the largest FWHM, got 0.16"),
+    "FWHM reversed": (
+        {"psf_fwhm_arcsec": [0.2, 0.14]},
+        r"psf_fwhm_arcsec\[1\] as a finite number of at least 0.2, got 0.14",
+    ),
+    "FWHM 0": ({"psf_fwhm_arcsec": [0, 0.2]}, r"psf_fwhm_arcsec\[0\] as .* above 0, got 0"),
+    "FWHM NaN": ({"psf_fwhm_arcsec": [0.1, np.nan]}, r"psf_fwhm_arcsec\[1\] as .* got nan"),
+    "another key": ({"colour": 3}, "'colour'"),
+    "light of another key": ({"light": {"flux": 1}}, "'flux'"),
+    "light a number": ({"light": 3}, "int"),
+    "place_scale 0": ({"light": {"place_scale": 0}}, "place_scale as .* above 0, got 0"),
+    "flux_scale negative": ({"light": {"flux_scale": -1}}, "flux_scale as .* above 0, got -1"),
+    "flux_floor negative": ({"light": {"flux_floor": -0.1}}, "flux_floor as .* at least 0, got"),
+    "floor NaN": ({"light": {"place_floor_radii": np.nan}}, "place_floor_radii as .* got nan"),
+}
+
+
+@pytest.mark.parametrize("galaxies", RECIPE_FILES)
+@pytest.mark.parametrize(
+    ("content", "message"), [pytest.param(*row, id=name) for name, row in BAD_FILES.items()]
+)
+def test_bad_files(content, message, galaxies, tmp_path):
+    path = tmp_path / RECIPE_FILES[galaxies]
+    DetectionRecipe().save(tmp_path, galaxies)
+    if isinstance(content, dict):
+        content = json.loads(path.read_text()) | content
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(InputError, match=f"{path.name}' .*{message}"):
+        DetectionRecipe.load(tmp_path, galaxies)
+
+
+@pytest.mark.parametrize("galaxies", RECIPE_FILES)
+def test_a_folder_in_place_of_the_file(galaxies, tmp_path):
+    (tmp_path / RECIPE_FILES[galaxies]).mkdir()
+    with pytest.raises(InputError, match="cannot be read as JSON .IsADirectoryError"):
+        DetectionRecipe.load(tmp_path, galaxies)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"p_detect": LogitLine(-1.0)}, InputError, "p_detect.slope as .* above 0, got -1.0"),
+        ({"p_blend": 1.0}, InputTypeError, "p_blend as a LogitLine, got 1.0"),
+        ({"light": None}, InputTypeError, "light as a LightCalibration, got None"),
+        ({"position_scale": "1"}, InputError, "position_scale as .* got '1'"),
+        ({"psf_fwhm_arcsec": (0.2, 0.1)}, InputError, "of at least 0.2, got 0.1"),
     ],
 )
-def test_a_damaged_file_is_named(change, tmp_path):
-    path = tmp_path / RECIPE_FILES["smooth"]
-    DetectionRecipe().save(tmp_path)
-    if isinstance(change, dict):
-        path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    else:
-        path.write_text(change if isinstance(change, str) else json.dumps(change))
-    with pytest.raises(InputError, match=r"detection.json' is not a detection recipe"):
-        DetectionRecipe.load(tmp_path)
-
-
-def test_a_key_that_is_missing_is_named(tmp_path):
-    (tmp_path / RECIPE_FILES["smooth"]).write_text("{}")
-    with pytest.raises(InputError, match="KeyError"):
-        DetectionRecipe.load(tmp_path)
+def test_a_recipe_that_would_be_wrong_is_not_made(options, error, message):
+    with pytest.raises(error, match=message):
+        DetectionRecipe(**options)
 
 
 def test_a_file_without_light_has_the_default(tmp_path):

@@ -205,19 +205,6 @@ def test_negative_flux_has_no_magnitude():
     np.testing.assert_array_equal(np.isnan(catalog["mag_IE"]), negative)
 
 
-@each_program
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4", ">f8", np.int32])
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_any_number_type_and_layout(program, dtype, order):
-    images = np.minimum(random_scenes(1, seed=4).round(), 2048)  # whole in half precision
-    given = np.array(images[:, None], dtype, order=order)
-    given.flags.writeable = False
-    (catalog,) = program(50)(make_batch(given)).catalog_list
-    (expected,) = program(50)(make_batch(images)).catalog_list
-    assert len(catalog) > 0
-    np.testing.assert_allclose(catalog["x_peak"], expected["x_peak"], rtol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("thresh", "minarea", "deblend_cont"), [(1.2, 5, 5e-4), (1.5, 5, 0.005), (1.0, 5, 1e-4)]
 )

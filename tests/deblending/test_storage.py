@@ -9,6 +9,7 @@ from btk.blend_batch import DeblendBatch
 from btk.survey import get_surveys
 
 from btk_punet.deblending.hdf5_values import write_value
+from btk_punet.deblending.measure import MeasureGenerator
 from btk_punet.deblending.storage import MeasuredBatches, batch_files, read_batch, write_batch
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.simulation.survey import background_variance, get_euclid_survey
@@ -237,6 +238,41 @@ def test_code_in_a_file_is_not_run(tmp_path, blend_batch):
     with pytest.raises(InputError, match="Expected numbers, lists, arrays and profiles of GalSim"):
         read_batch(path)
     assert not trace.exists()
+
+
+def external_storage(file, other):
+    del file["blend/blend_images"]
+    dataset = file["blend"].create_dataset(
+        "blend_images", (1, 1, 4, 4), "f8", external=[(str(other), 0, 128)]
+    )
+    dataset.attrs["kind"] = "array"
+
+
+def external_link(file, other):
+    file["methods/mine"] = h5py.ExternalLink(str(other), "/")
+
+
+def python_objects(file, other):
+    del file["drawn_from"], file["blend/stamp_size"]
+    pickled = write_value(file["blend"], "stamp_size", np.frombuffer(b"pickle", "S6"))
+    pickled.attrs["dtype"] = repr("|O")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (external_storage, "'/blend/blend_images' keeps its values in another file .*secret'"),
+        (external_link, "'/methods/mine' is a link to somewhere else"),
+        (python_objects, r"/blend/stamp_size says that it holds Python objects \(object\)"),
+    ],
+)
+def test_files_that_lead_elsewhere_are_not_read(tmp_path, blend_batch, spoil, message):
+    (tmp_path / "secret").write_bytes(bytes(128))
+    write_batch(tmp_path / "batch_000000.h5", blend_batch, {})
+    with h5py.File(tmp_path / "batch_000000.h5", "a") as file:
+        spoil(file, tmp_path / "secret")
+    with pytest.raises(InputError, match=message):
+        MeasureGenerator.load(tmp_path)[0]
 
 
 def test_files_are_ordered_by_number(tmp_path):
