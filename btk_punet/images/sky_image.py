@@ -375,7 +375,7 @@ def _with_saturation(
         level, whose = number("saturate", saturate), "saturate"
     else:
         found = header_number(source.header, "SATURATE")
-        if found is None or found[1] <= 0:  # where 0 stands for "not known"
+        if found is None:
             return masks
         level, whose = found[1], "the header's SATURATE"
     sky = usual_value(source.pixels)
