@@ -122,9 +122,7 @@ def number(name: str, value: Any, unit: str | None = None) -> float:
     return result
 
 
-def header_number(
-    header: Mapping[str, Any], *keys: str
-) -> tuple[str, float] | None:
+def header_number(header: Mapping[str, Any], *keys: str) -> tuple[str, float] | None:
     """Return the first of some keywords that is a finite number above 0, and that number.
 
     0 and below stand for "not known" in headers.

@@ -4,12 +4,11 @@ import pickle
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import HealthCheck, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from btk_punet.deblending.flags import DetectionFlag
-from btk_punet.errors import BtkPunetError, BtkPunetWarning, InputError, InputTypeError
+from btk_punet.errors import BtkPunetError, InputError, InputTypeError
 from btk_punet.images.sky_image import open_image
 from btk_punet.simulation.images import image_batch
 from btk_punet.simulation.survey import get_euclid_survey
@@ -173,33 +172,54 @@ def test_without_coordinates_there_are_no_right_ascensions():
         open_image(noise(), rms=1.0).ra_dec(1, 2)
 
 
-NUMBERS = arrays.arrays(
-    st.sampled_from(["f2", "f4", ">f4", "f8", "i2", ">i4", "u1", "u8", "c8", "?", "U3"]),
-    arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=40),
-)
-ODD_NUMBERS = st.one_of(st.none(), st.floats(width=32), st.integers(-3, 3), st.text(max_size=3))
+ODD = [0.0, -1.0, 1e30, -1e300, np.nan, np.inf, 1e-30, 255.0]
 
 
-@given(
-    image=NUMBERS,
-    rms=st.one_of(ODD_NUMBERS, NUMBERS),
-    mask=st.one_of(st.none(), NUMBERS),
-    gain=ODD_NUMBERS,
-    saturate=ODD_NUMBERS,
-    background=st.one_of(st.just("estimate"), ODD_NUMBERS, NUMBERS),
-)
-@settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
-@pytest.mark.filterwarnings(f"ignore::{BtkPunetWarning.__module__}.BtkPunetWarning")
-def test_whatever_comes_is_read_or_refused_in_words(image, rms, mask, gain, saturate, background):
+@st.composite
+def odd_arrays(draw, shape):
+    """Noise in some unit and type, of a shape or another, in which some values are odd."""
+    if draw(st.integers(0, 9)) == 7:
+        shape = draw(st.sampled_from([shape[::-1], shape[:1], (1, *shape), (0, 3), ()]))
+    unit = draw(st.sampled_from([1.0, 1.0, 1e-20, 100.0, 1e12, 0.1]))
+    values = draw(st.sampled_from([0.0, 0.0, 50.0])) + noise(shape, seed=draw(st.integers(0, 9)))
+    values = np.array(values * unit)
+    for odd in draw(st.lists(st.sampled_from(ODD), max_size=3)):
+        pieces = [draw(st.tuples(st.integers(0, n), st.integers(0, n))) for n in shape]
+        values[tuple(slice(min(piece), max(piece)) for piece in pieces)] = odd
+    kind = draw(
+        st.sampled_from(["f8", "f8", "f4", ">f4", "f2", "i2", ">i4", "u1", "u8", "?", "c8"])
+    )
+    with np.errstate(all="ignore"):
+        values = values.astype(kind)
+    return draw(st.sampled_from([values, np.asfortranarray(values), values.tolist()]))
+
+
+@st.composite
+def odd_arguments(draw):
+    """Arguments of `open_image`, each with a chance to be wrong."""
+    shape = draw(st.sampled_from([(40, 60), (31, 33), (1, 300), (64, 64), (128, 70), (3, 3)]))
+    numbers = st.sampled_from([1.0, 2.5, 0.3, 1, None, *ODD, "a", True])
+    arguments = {"image": draw(odd_arrays(shape))}
+    for name in ("rms", "weight", "mask", "background"):
+        if draw(st.integers(0, 3)) == 2:
+            arguments[name] = draw(st.one_of(numbers, odd_arrays(shape)))
+    for name in ("gain", "zeropoint", "saturate", "pixel_scale_arcsec", "psf"):
+        if draw(st.integers(0, 9)) == 7:
+            arguments[name] = draw(numbers)
+    return arguments
+
+
+@given(odd_arguments())
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@pytest.mark.filterwarnings("ignore::btk_punet.errors.BtkPunetWarning")
+def test_whatever_comes_is_read_or_refused_in_words(arguments):
     try:
-        opened = open_image(
-            image, rms=rms, mask=mask, gain=gain, saturate=saturate, background=background
-        )
+        image = open_image(**arguments)
     except BtkPunetError as error:
+        event("refused")
         assert str(error).endswith((".", "?"))
         return
-    tile = whole(opened)
+    event("read")
+    tile = whole(image)
     assert np.isfinite(tile.electrons).all() and (tile.electrons[~tile.usable] == 0).all()
     assert np.isfinite(tile.variance).all() and (tile.variance > 0).all() and tile.usable.any()
