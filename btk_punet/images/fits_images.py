@@ -212,7 +212,7 @@ def _others(hdus: fits.HDUList, index: int, path: Path) -> str:
 def _pixels(hdu: Any, where: Path, owner: _TemporaryFile | None, path: Path) -> FilePixels:
     """Return the pixels of an extension of an open file."""
     height, width = _size(hdu) or ()
-    if height * width == 0:
+    if min(height, width) < 1:
         raise InputError(f"'{path}' holds an image without pixels ({height} x {width}).")
     if isinstance(hdu, fits.CompImageHDU):
         return _unpacked(hdu, (height, width), path)
