@@ -101,6 +101,22 @@ def _broken_header(folder: Path) -> Path:
     return path
 
 
+def _negative_size(folder: Path) -> Path:
+    path = Path(write(folder, fits.PrimaryHDU(), fits.CompImageHDU(noise().astype("f4"))))
+    content = path.read_bytes()
+    path.write_bytes(
+        content.replace(b"GCOUNT  =                    1", b"GCOUNT  = " + b"-1".rjust(20))
+    )
+    return path
+
+
+def _too_many_pixels(folder: Path) -> Path:
+    path = Path(write(folder, fits.PrimaryHDU(), fits.CompImageHDU(noise().astype("f4"))))
+    wrong = b"ZNAXIS2 = " + b"900000000".rjust(20)
+    path.write_bytes(path.read_bytes().replace(b"ZNAXIS2 = " + b"64".rjust(20), wrong))
+    return path
+
+
 def _other(folder: Path, content: bytes, name: str = "image.fits") -> Path:
     path = folder / name
     path.write_bytes(content)
@@ -260,6 +276,8 @@ ROWS = [
     Row("truncated", file(_truncated), InputError, "truncated: its header promises 200 x 200"),
     Row("truncated gzip", file(_truncated_gzip), InputError, "Is the file whole"),
     Row("broken header", file(_broken_header), InputError, "cannot be read as FITS"),
+    Row("negative size", file(_negative_size), InputError, "says a negative size"),
+    Row("more pixels than fit", file(_too_many_pixels), InputError, "promises 900000000 x 64"),
     Row("header alone", file(lambda f: _other(f, b"SIMPLE  =   ")), InputError, "as FITS"),
     Row("no image", file(lambda f: write(f, fits.PrimaryHDU())), InputError, "has none"),
     Row("cube", file(lambda f: write(f, noise((3, 64, 64)))), InputError, "3x64x64"),
