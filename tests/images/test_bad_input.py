@@ -110,6 +110,13 @@ def _negative_size(folder: Path) -> Path:
     return path
 
 
+def _unclosed_quote(folder: Path) -> Path:
+    path = Path(_header_file(folder, A_ORDER=2, B3ORDER=2, A_2_0=1e-06))
+    content = path.read_bytes().replace(b"'DEC--TAN'  ", b"'DEC--TAN'' ")
+    path.write_bytes(content.replace(b"CRPIX2  =  ", b"CRPIX2  = -"))
+    return path
+
+
 def _too_many_pixels(folder: Path) -> Path:
     path = Path(write(folder, fits.PrimaryHDU(), fits.CompImageHDU(noise().astype("f4"))))
     wrong = b"ZNAXIS2 = " + b"900000000".rjust(20)
@@ -308,6 +315,7 @@ ROWS = [
         None,
         "no world coordinates",
     ),
+    Row("quote that is not closed", file(_unclosed_quote), None, "no world coordinates"),
     Row("WCS of another type", noisy(wcs="image.wcs"), InputTypeError, "astropy.wcs.WCS"),
     Row("empty WCS", noisy(wcs=WCS(naxis=2)), InputError, "no celestial axes"),
     Row("declination first", noisy(wcs=_swapped_wcs()), InputError, "first axis is not the long"),
