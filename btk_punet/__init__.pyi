@@ -2,6 +2,7 @@
 
 from .deblending.deblender import ProbaUNetDeblender as ProbaUNetDeblender
 from .deblending.flags import DetectionFlag as DetectionFlag
+from .deblending.flags import flag_names as flag_names
 from .deblending.measure import MeasureGenerator as MeasureGenerator
 from .deblending.photutils import PhotutilsDeblender as PhotutilsDeblender
 from .deblending.recipe import reweighted as reweighted

@@ -61,12 +61,14 @@ class MeshStatistics:
         meshes: Background and noise; None if no mesh had enough usable pixels or any noise.
         given_rms: Median of the noise that was given [unit of the image]; NaN if none was.
         n_usable: Number of usable pixels.
+        faintest: Least absolute value of a usable pixel; infinity if there is none.
         flag_counts: Number of pixels with each bit of `DetectionFlag`.
     """
 
     meshes: Meshes | None
     given_rms: float
     n_usable: int
+    faintest: float
     flag_counts: dict[int, int]
 
 
@@ -92,6 +94,7 @@ def measure_meshes(
     column_edges = _edges(width, max(size, 4 * LEAST_PIXELS // height))
     grids = np.full((3, len(row_edges) - 1, len(column_edges) - 1), np.nan)
     counts = np.zeros(grids.shape[1:], int)
+    faintest = math.inf
     flag_counts = dict.fromkeys(map(int, DetectionFlag), 0)
     for i in range(len(row_edges) - 1):
         rows = slice(int(row_edges[i]), int(row_edges[i + 1]))
@@ -99,8 +102,10 @@ def measure_meshes(
         for bit in flag_counts:
             flag_counts[bit] += int(np.count_nonzero(flags & bit))
         usable = is_usable(flags)
+        values = np.where(usable, values, 0)
+        faintest = min(faintest, float(np.abs(values).min(where=usable, initial=np.inf)))
         if masks.background is not None:
-            values = values - masks.background.read(rows, slice(0, width))
+            values[usable] -= masks.background.read(rows, slice(0, width))[usable]
         given = None if masks.noise is None else masks.noise.variance(rows, slice(0, width))
         if see is not None:
             see(values, flags, np.zeros(0) if given is None else given)
@@ -119,7 +124,7 @@ def measure_meshes(
         background, rms = (_filtered(grid, measured) for grid in grids[:2])
         meshes = Meshes(_centres(row_edges), _centres(column_edges), background, rms)
     given_rms = float(np.nanmedian(grids[2])) if np.isfinite(grids[2]).any() else math.nan
-    return MeshStatistics(meshes, given_rms, int(counts.sum()), flag_counts)
+    return MeshStatistics(meshes, given_rms, int(counts.sum()), faintest, flag_counts)
 
 
 def _mode_and_rms(values: np.ndarray, good: np.ndarray) -> tuple[float, float]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from btk_punet.errors import MissingProgramError
 from btk_punet.images.masks import PixelSet
+
+if TYPE_CHECKING:
+    from btk_punet.images.sky_image import SkyImage
 
 # An image is searched in blocks that lie where they lie, whatever tile is asked for, each with a
 # margin that the filters (7 pixels, four times) do not reach across [pixel].
@@ -17,14 +20,6 @@ _BLOCK, _MARGIN = 1024, 32
 # field of 1024 x 1024 pixels with 37 stars and 329 galaxies the defaults take 20 stars and 1 galaxy
 # for rays, these 2 stars of magnitude 26, and of 200 rays they still find 98%.
 _SIGMA, _STAR_LIMIT = 6.0, 20.0
-
-
-class _Tiles(Protocol):
-    shape: tuple[int, int]
-    gain_known: bool
-
-    def tile(self, rows: slice, columns: slice) -> Any:
-        """Return an `ImageTile`."""
 
 
 def require_astroscrappy() -> Any:
@@ -42,11 +37,11 @@ def require_astroscrappy() -> Any:
         ) from error
 
 
-def find_cosmic_rays(image: _Tiles) -> PixelSet:
+def find_cosmic_rays(image: SkyImage) -> PixelSet:
     """Return the pixels of an image that a cosmic ray hit.
 
     Args:
-        image: A `SkyImage`.
+        image: The image, without a search for cosmic rays.
 
     Raises:
         MissingProgramError: if astroscrappy is not installed.

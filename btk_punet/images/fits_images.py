@@ -33,6 +33,8 @@ _PACKED: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
+# No image can be compressed further than this; a header that says so would fill the disk.
+_MOST_PIXELS_PER_BYTE = 10_000
 # Names of the extension with the image itself, first come first served.
 _MAIN_NAMES = ("SCI", "IMAGE")
 _SELECTOR = re.compile(r"^(?P<path>.+)\[(?P<name>[^\[\],]+)(,\s*(?P<version>\d+))?\]$", re.DOTALL)
@@ -113,7 +115,8 @@ def read_fits(text: str | Path, name: str = "image") -> FitsImage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # what matters is checked below
-            with fits.open(where, memmap=True, lazy_load_hdus=False) as hdus:
+            with fits.open(where, memmap=True, lazy_load_hdus=True) as hdus:
+                _load(hdus)
                 index = _choose(hdus, extension, path, name)
                 header = {**hdus[0].header, **hdus[index].header}
                 wcs, why_not = header_wcs(hdus[index].header, hdus)
@@ -137,6 +140,23 @@ def _split(text: str) -> tuple[Path, str | tuple[str, int] | int | None]:
     if version is not None:
         return Path(found["path"]), (name, int(version))
     return Path(found["path"]), int(name) if name.isdecimal() else name
+
+
+def _load(hdus: fits.HDUList) -> None:
+    """Have all extensions read, one after another.
+
+    Raises:
+        InputError: if one lies before the one before it, where astropy would read for ever.
+    """
+    last = -1
+    for hdu in hdus:
+        place = int(hdu.fileinfo()["hdrLoc"])
+        if place <= last:
+            raise InputError(
+                "A header of the FITS file says a negative size. Is the file whole? Try another "
+                "copy of it."
+            )
+        last = place
 
 
 def _size(hdu: Any) -> tuple[int, ...] | None:
@@ -212,9 +232,15 @@ def _others(hdus: fits.HDUList, index: int, path: Path) -> str:
 def _pixels(hdu: Any, where: Path, owner: _TemporaryFile | None, path: Path) -> FilePixels:
     """Return the pixels of an extension of an open file."""
     height, width = _size(hdu) or ()
-    if height * width == 0:
+    if min(height, width) < 1:
         raise InputError(f"'{path}' holds an image without pixels ({height} x {width}).")
     if isinstance(hdu, fits.CompImageHDU):
+        held = path.stat().st_size
+        if height * width > _MOST_PIXELS_PER_BYTE * held:
+            raise InputError(
+                f"The header of '{path}' promises {height} x {width} pixels, and the file has "
+                f"{held} bytes. Is its header right?"
+            )
         return _unpacked(hdu, (height, width), path)
     header = hdu.header
     bitpix = int(header["BITPIX"])

@@ -131,7 +131,7 @@ def pixels_like(values: Any, name: str, shape: tuple[int, int]) -> Pixels:
                 f"{values.unit}. Pass {name}.to_value(unit of the image)."
             )
         if isinstance(values, np.ma.MaskedArray):
-            values = values.astype(float).filled(np.nan)
+            values = np.ma.filled(values.astype(float), np.nan)
         if not isinstance(values, list | tuple) and np.ndim(values) == 0:
             return ConstantPixels(number(name, values), shape)
         pixels = array_pixels(values, name)

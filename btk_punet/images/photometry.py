@@ -123,7 +123,10 @@ def number(name: str, value: Any, unit: str | None = None) -> float:
 
 
 def header_number(header: Mapping[str, Any], *keys: str) -> tuple[str, float] | None:
-    """Return the first of some keywords that a header has as a finite number, and that number."""
+    """Return the first of some keywords that is a finite number above 0, and that number.
+
+    0 and below stand for "not known" in headers.
+    """
     for key in keys:
         value = header.get(key)
         if isinstance(value, bool):
@@ -132,7 +135,7 @@ def header_number(header: Mapping[str, Any], *keys: str) -> tuple[str, float] | 
             result = float(value)  # type: ignore[arg-type]  # whatever it is
         except (TypeError, ValueError):
             continue
-        if math.isfinite(result):
+        if 0 < result < math.inf:
             return key, result
     return None
 
@@ -154,7 +157,7 @@ def _electrons(
         per_unit = 1.0
     elif plain or not unit.strip():
         found = header_number(header, *_GAIN_KEYS)
-        if found is not None and found[1] > 0:
+        if found is not None:
             per_unit = found[1]
             notes.append(
                 f"The header's {found[0]} of {found[1]:g} was taken for the electrons of one unit "
@@ -162,7 +165,7 @@ def _electrons(
             )
     if per_unit is not None and plain and plain["rate"]:
         time = header_number(header, *_TIME_KEYS)
-        if time is None or time[1] <= 0:
+        if time is None:
             per_unit = None
         else:
             per_unit *= time[1]
@@ -189,17 +192,17 @@ def _zeropoint(
         return number("zeropoint", zeropoint)
     found: list[tuple[str, float]] = []
     keyword = header_number(header, *_ZEROPOINT_KEYS)
-    if keyword is not None and keyword[1] != 0:  # which stands for "not calibrated"
+    if keyword is not None:
         found.append((f"the header's {keyword[0]}", keyword[1]))
     of_unit = _unit_magnitude(unit, pixel_scale_arcsec)
     if of_unit is not None:
         found.append((f"the unit {unit}", of_unit))
     sensitivity, pivot = (header_number(header, key) for key in ("PHOTFLAM", "PHOTPLAM"))
-    if sensitivity and pivot and sensitivity[1] > 0 and pivot[1] > 0:
+    if sensitivity and pivot:
         value = -2.5 * math.log10(sensitivity[1]) - 5 * math.log10(pivot[1]) - 2.408
         plain, time = _PLAIN_UNIT.match(unit.strip()), header_number(header, *_TIME_KEYS)
         source = "the header's PHOTFLAM and PHOTPLAM"
-        if plain and not plain["rate"] and time is not None and time[1] > 0:
+        if plain and not plain["rate"] and time is not None:
             value += 2.5 * math.log10(time[1])
             source += f" and {time[0]}"
         found.append((source, value))

@@ -97,7 +97,7 @@ def _scale(psf: FitsImage) -> float | None:
     if psf.wcs is not None:
         return local_pixel_scale(psf.wcs, *(psf.wcs.wcs.crpix - 1))
     found = header_number(psf.header, *_SCALE_KEYS)
-    return None if found is None or found[1] <= 0 else found[1]
+    return None if found is None else found[1]
 
 
 def _of_pixels(pixels: np.ndarray, scale: float, name: str) -> tuple[galsim.GSObject, bool]:

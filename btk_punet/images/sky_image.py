@@ -306,6 +306,14 @@ def open_image(
             f"The noise of a pixel is {per_unit * usual_rms:.3g} electrons, which no image has. "
             "Check gain, and rms or weight."
         )
+    if not found.faintest * per_unit < LARGEST_PIXEL_ELECTRONS:
+        raise InputError(
+            f"All values of the image are beyond {LARGEST_PIXEL_ELECTRONS / per_unit:.3g}, more "
+            f"than 1e19 times its noise of {usual_rms:.3g}. Check gain, and rms or weight."
+            if worth.electrons_per_unit is None
+            else f"All values of the image are beyond {LARGEST_PIXEL_ELECTRONS:g} electrons. Check "
+            "gain."
+        )
     notes += _counted(found.flag_counts, shape)
     opened = SkyImage(
         shape=shape,
@@ -375,7 +383,7 @@ def _with_saturation(
         level, whose = number("saturate", saturate), "saturate"
     else:
         found = header_number(source.header, "SATURATE")
-        if found is None or found[1] <= 0:  # where 0 stands for "not known"
+        if found is None:
             return masks
         level, whose = found[1], "the header's SATURATE"
     sky = usual_value(source.pixels)

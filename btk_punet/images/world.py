@@ -58,10 +58,19 @@ def header_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> tuple[W
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of keywords that were repaired
-            wcs = WCS(header, fobj=hdus)
+            wcs = WCS(_rewritten(header), fobj=hdus)
     except Exception as error:  # of wcslib, in several kinds
         return None, f"astropy cannot read it ({type(error).__name__}: {_first_line(error)})"
     return _usable(wcs)
+
+
+def _rewritten(header: fits.Header) -> fits.Header:
+    """Return a header with its values written anew: broken text can crash wcslib, in C."""
+    rewritten = fits.Header()
+    for card in header.cards:
+        if card.keyword not in ("", "COMMENT", "HISTORY", "END"):
+            rewritten.append(fits.Card(card.rawkeyword, card.rawvalue), end=True)
+    return rewritten
 
 
 def _usable(wcs: WCS) -> tuple[WCS | None, str]:

@@ -101,6 +101,29 @@ def _broken_header(folder: Path) -> Path:
     return path
 
 
+def _negative_size(folder: Path) -> Path:
+    path = Path(write(folder, fits.PrimaryHDU(), fits.CompImageHDU(noise().astype("f4"))))
+    content = path.read_bytes()
+    path.write_bytes(
+        content.replace(b"GCOUNT  =                    1", b"GCOUNT  = " + b"-1".rjust(20))
+    )
+    return path
+
+
+def _unclosed_quote(folder: Path) -> Path:
+    path = Path(_header_file(folder, A_ORDER=2, B3ORDER=2, A_2_0=1e-06))
+    content = path.read_bytes().replace(b"'DEC--TAN'  ", b"'DEC--TAN'' ")
+    path.write_bytes(content.replace(b"CRPIX2  =  ", b"CRPIX2  = -"))
+    return path
+
+
+def _too_many_pixels(folder: Path) -> Path:
+    path = Path(write(folder, fits.PrimaryHDU(), fits.CompImageHDU(noise().astype("f4"))))
+    wrong = b"ZNAXIS2 = " + b"900000000".rjust(20)
+    path.write_bytes(path.read_bytes().replace(b"ZNAXIS2 = " + b"64".rjust(20), wrong))
+    return path
+
+
 def _other(folder: Path, content: bytes, name: str = "image.fits") -> Path:
     path = folder / name
     path.write_bytes(content)
@@ -183,7 +206,12 @@ ROWS = [
     Row("transposed view", image(lambda: noise((40, 90)).T), None, "^0 bad"),
     Row("every second pixel", image(lambda: noise((128, 128))[::2, ::-2]), None, "^0 bad"),
     Row("read-only", image(_read_only), None, "^0 bad"),
-    Row("one row repeated", image(lambda: np.broadcast_to(noise((1, 64)), (64, 64))), InputError, NO_PIXEL),
+    Row(
+        "one row repeated",
+        image(lambda: np.broadcast_to(noise((1, 64)), (64, 64))),
+        InputError,
+        NO_PIXEL,
+    ),
     Row("nested lists", image(lambda: noise().tolist()), None, "^0 bad"),
     Row("ragged lists", image(lambda: [[1.0, 2.0], [3.0]]), InputTypeError, "NumPy makes none"),
     Row("booleans", image(lambda: noise() > 0), InputTypeError, "mask is given as mask="),
@@ -225,12 +253,27 @@ ROWS = [
         InputError,
         NO_PIXEL,
     ),
-    Row("CCDData all masked", image(lambda: CCDData(noise(), unit="adu", mask=np.ones((64, 64), bool))), InputError, NO_PIXEL),
+    Row(
+        "CCDData all masked",
+        image(lambda: CCDData(noise(), unit="adu", mask=np.ones((64, 64), bool))),
+        InputError,
+        NO_PIXEL,
+    ),
     Row("two images", image(lambda: _batch(2)), InputError, "BlendBatch of 2 images and 1 bands"),
     # Files.
     Row("missing file", file(lambda f: f / "none.fits"), InputError, "no file '.*none.fits'"),
-    Row("missing extension", file(lambda f: write(f, noise()) + "[SCI]"), InputError, "no extension 'SCI'"),
-    Row("extension out of range", file(lambda f: write(f, noise()) + "[7]"), InputError, "no extension 7"),
+    Row(
+        "missing extension",
+        file(lambda f: write(f, noise()) + "[SCI]"),
+        InputError,
+        "no extension 'SCI'",
+    ),
+    Row(
+        "extension out of range",
+        file(lambda f: write(f, noise()) + "[7]"),
+        InputError,
+        "no extension 7",
+    ),
     Row("folder", file(lambda f: f), InputError, "is a folder"),
     Row("empty path", file(lambda f: ""), InputError, "is a folder"),
     Row("path too long", file(lambda f: "x" * 5000), InputError, "too long"),
@@ -240,6 +283,8 @@ ROWS = [
     Row("truncated", file(_truncated), InputError, "truncated: its header promises 200 x 200"),
     Row("truncated gzip", file(_truncated_gzip), InputError, "Is the file whole"),
     Row("broken header", file(_broken_header), InputError, "cannot be read as FITS"),
+    Row("negative size", file(_negative_size), InputError, "says a negative size"),
+    Row("more pixels than fit", file(_too_many_pixels), InputError, "promises 900000000 x 64"),
     Row("header alone", file(lambda f: _other(f, b"SIMPLE  =   ")), InputError, "as FITS"),
     Row("no image", file(lambda f: write(f, fits.PrimaryHDU())), InputError, "has none"),
     Row("cube", file(lambda f: write(f, noise((3, 64, 64)))), InputError, "3x64x64"),
@@ -252,15 +297,38 @@ ROWS = [
         "no such image",
     ),
     # World coordinates.
-    Row("WCS not celestial", file(lambda f: _header_file(f, CTYPE1="LINEAR", CTYPE2="LINEAR")), None, "no celestial axes"),
-    Row("singular WCS", file(lambda f: _header_file(f, CD1_1=0.0)), None, "not near square|would be of"),
-    Row("unknown projection", file(lambda f: _header_file(f, CTYPE1="RA---XXX", CTYPE2="DEC--XXX")), None, "no world coordinates"),
+    Row(
+        "WCS not celestial",
+        file(lambda f: _header_file(f, CTYPE1="LINEAR", CTYPE2="LINEAR")),
+        None,
+        "no celestial axes",
+    ),
+    Row(
+        "singular WCS",
+        file(lambda f: _header_file(f, CD1_1=0.0)),
+        None,
+        "not near square|would be of",
+    ),
+    Row(
+        "unknown projection",
+        file(lambda f: _header_file(f, CTYPE1="RA---XXX", CTYPE2="DEC--XXX")),
+        None,
+        "no world coordinates",
+    ),
+    Row("quote that is not closed", file(_unclosed_quote), None, "no world coordinates"),
     Row("WCS of another type", noisy(wcs="image.wcs"), InputTypeError, "astropy.wcs.WCS"),
     Row("empty WCS", noisy(wcs=WCS(naxis=2)), InputError, "no celestial axes"),
     Row("declination first", noisy(wcs=_swapped_wcs()), InputError, "first axis is not the long"),
     Row("NaN in the CD matrix", noisy(wcs=_nan_wcs()), InputError, "would be of"),
-    Row("WCS of another image", noisy(wcs=_sized_wcs(64, 32)), InputError, "64 columns and 32 rows"),
-    Row("another pixel size than the WCS", noisy(wcs=WCS(celestial_header()), pixel_scale_arcsec=0.2), InputError, "the WCS says 0.1 "),
+    Row(
+        "WCS of another image", noisy(wcs=_sized_wcs(64, 32)), InputError, "64 columns and 32 rows"
+    ),
+    Row(
+        "another pixel size than the WCS",
+        noisy(wcs=WCS(celestial_header()), pixel_scale_arcsec=0.2),
+        InputError,
+        "the WCS says 0.1 ",
+    ),
     Row("pixel size 0", noisy(pixel_scale_arcsec=0.0), InputError, "above 0"),
     Row("pixel size in seconds", noisy(pixel_scale_arcsec=0.1 * u.s), InputError, "in arcsec"),
     # Noise and masks.
@@ -270,16 +338,28 @@ ROWS = [
     Row("rms text", noisy(rms="one"), InputError, "no file 'one' to take as rms"),
     Row("rms True", noisy(rms=True), InputTypeError, "rms must be a number"),
     Row("rms of another shape", noisy(rms=np.ones((64, 63))), InputError, r"shape \(64, 64\), got"),
-    Row("rms transposed", image(lambda: noise((40, 90)), rms=np.ones((90, 40))), InputError, "transposed"),
+    Row(
+        "rms transposed",
+        image(lambda: noise((40, 90)), rms=np.ones((90, 40))),
+        InputError,
+        "transposed",
+    ),
     Row("rms 0 at a pixel", noisy(rms=np.where(np.eye(64) > 0, 0.0, 1.0)), None, "^64 bad"),
     Row("rms 0 everywhere", noisy(rms=np.zeros((64, 64))), InputError, NO_PIXEL),
     Row("rms with a unit", noisy(rms=np.ones((64, 64)) * u.adu), InputTypeError, "plain numbers"),
     Row("rms far off", noisy(rms=20.0), BtkPunetWarning, "0.049.* times the one"),
-    Row("relative weight", noisy(weight=np.full((64, 64), 1000.0)), BtkPunetWarning, "exposure time"),
+    Row(
+        "relative weight", noisy(weight=np.full((64, 64), 1000.0)), BtkPunetWarning, "exposure time"
+    ),
     Row("rms and weight", noisy(rms=1.0, weight=1.0), InputError, "not both"),
     Row("weight all 0", noisy(weight=np.zeros((64, 64))), InputError, NO_PIXEL),
     Row("weight negative", noisy(weight=-np.ones((64, 64))), InputError, NO_PIXEL),
-    Row("mask of another shape", noisy(mask=np.zeros((3, 3))), InputError, "mask must have the image"),
+    Row(
+        "mask of another shape",
+        noisy(mask=np.zeros((3, 3))),
+        InputError,
+        "mask must have the image",
+    ),
     Row("mask of everything", noisy(mask=np.ones((64, 64), bool)), InputError, NO_PIXEL),
     Row("mask of NaN", noisy(mask=np.full((64, 64), np.nan)), InputError, NO_PIXEL),
     Row("mask a missing file", noisy(mask="none.fits"), InputError, "to take as mask"),
@@ -293,22 +373,44 @@ ROWS = [
     Row("gain of a header 0", file(lambda f: _header_file(f, GAIN=0.0)), None, "photon noise"),
     Row("gain beyond reason", noisy(gain=1e30), InputError, "which no image has"),
     Row("zero point infinite", noisy(zeropoint=np.inf), InputError, "zeropoint must be finite"),
-    Row("zero points that differ", file(lambda f: _header_file(f, MAGZERO=25.0, BUNIT="nJy")), None, "But by the unit nJy it is 31.4"),
+    Row(
+        "zero points that differ",
+        file(lambda f: _header_file(f, MAGZERO=25.0, BUNIT="nJy")),
+        None,
+        "But by the unit nJy it is 31.4",
+    ),
     Row("saturation below the sky", noisy(saturate=-3.0), InputError, "above the light"),
-    Row("saturation of a header below the sky", file(lambda f: _header_file(f, SATURATE=1e-9)), BtkPunetWarning, "it was not used"),
-    Row("saturation as a list", noisy(saturate=[1, 2]), InputTypeError, "saturate must be a number"),
+    Row(
+        "saturation of a header below the sky",
+        file(lambda f: _header_file(f, SATURATE=1e-9)),
+        BtkPunetWarning,
+        "it was not used",
+    ),
+    Row(
+        "saturation as a list", noisy(saturate=[1, 2]), InputTypeError, "saturate must be a number"
+    ),
     Row("cosmic rays a word", noisy(cosmic_rays="yes"), InputTypeError, "True or False"),
     # The PSF.
     Row("PSF 0", noisy(psf=0.0), InputError, "above 0 arcsec"),
     Row("PSF NaN", noisy(psf=np.nan), InputError, "psf must be finite"),
     Row("PSF a list", noisy(psf=[0.16]), InputTypeError, "psf must be a FWHM"),
-    Row("PSF without light", noisy(psf=galsim.Gaussian(sigma=1, flux=0)), InputError, "positive flux"),
+    Row(
+        "PSF without light",
+        noisy(psf=galsim.Gaussian(sigma=1, flux=0)),
+        InputError,
+        "positive flux",
+    ),
     Row("PSF of zeros", noisy(psf=np.zeros((9, 9))), InputError, "its sum is 0"),
-    Row("PSF with NaN", noisy(psf=with_value(np.nan, 2, 2, shape=(9, 9))), InputError, "finite every"),
+    Row(
+        "PSF with NaN",
+        noisy(psf=with_value(np.nan, 2, 2, shape=(9, 9))),
+        InputError,
+        "finite every",
+    ),
     Row("PSF of one pixel", noisy(psf=np.ones((1, 1))), InputError, "3 to 1024 pixels"),
     Row("PSF with its peak at the border", noisy(psf=np.eye(9)), InputError, "peak inside"),
     Row("PSF a missing file", noisy(psf="psf.fits"), InputError, "to take as psf"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.kind.replace(" ", "-"))
