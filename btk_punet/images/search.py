@@ -107,9 +107,8 @@ def search(
         for _ in _run(work, TileWork.write_maps, work.map_tiles, work.map_file, jobs):
             bar.update()
     records = [_record(work.map_file(tile)) for tile in work.map_tiles]
-    saturated = SaturatedStars.of_pixels(
-        *np.concatenate([record["saturated"] for record in records]).T, image
-    )
+    row, column = np.concatenate([record["saturated"] for record in records]).T
+    saturated = SaturatedStars.of_pixels(row, column, image)
     n_tiles = len(work.object_tiles)
     n_sources = 0
     with tqdm(total=n_tiles, desc="sources", unit="tile", disable=not progress) as bar:
