@@ -11,6 +11,9 @@ and is then `btk.deblend.Scarlet(max_n_sources)`, or ``btk-scarlet`` in ``btk-pu
 takes the true catalog for its peaks, so that its completeness says nothing.
 """
 
+from __future__ import annotations
+
+import copy
 import numbers
 import warnings
 from importlib.util import find_spec
@@ -45,6 +48,7 @@ from btk_punet.simulation.survey import (
 
 if TYPE_CHECKING:
     from btk_punet.deblending.scarlet2_fit import SceneFit, SceneModel
+    from btk_punet.simulation.scenes import SceneGenerator
 
 
 class Scarlet2Deblender(DetectingDeblender):
@@ -162,6 +166,14 @@ class Scarlet2Deblender(DetectingDeblender):
             return parameters
         peaks = {"class": base.class_path(self.peaks), **base.fingerprint(self.peaks)}
         return {**parameters, "peaks": peaks}
+
+    def told_scenes(self, generator: SceneGenerator) -> Scarlet2Deblender:
+        """Return the same fit on peaks of a deblender that is told of the scenes."""
+        if not isinstance(self.peaks, Deblender):
+            return self
+        told = copy.copy(self)
+        told.peaks = base.told_scenes(self.peaks, generator)
+        return told
 
     def versions(self) -> dict[str, str]:
         """Return the versions of scarlet2 and JAX, and of what the peaks depend on."""
