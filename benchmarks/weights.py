@@ -30,8 +30,8 @@ from btk_punet import (
     get_euclid_survey,
 )
 from btk_punet.model.proba_unet import open_network
-from btk_punet.training.generator import HeldOutGalaxyGenerator
 from btk_punet.simulation.density import SKY_DENSITY_PER_ARCMIN2
+from btk_punet.training.generator import HeldOutGalaxyGenerator
 from btk_punet.training.train import network_so_far
 
 SEED = 20_261_130

@@ -460,7 +460,7 @@ class ProbaUNetDeblender(DetectingDeblender):
     def _density_ratio(self, blend_batch: BlendBatch) -> float:
         """Return the density ratio under which a batch is judged."""
         if not isinstance(self.density_ratio, str):
-            return 1.0 if self.density_ratio is None else self.density_ratio
+            return 1.0 if self.density_ratio is None else float(self.density_ratio)
         # Of the whole batch, whichever of its images are asked for.
         normalised, told = noise_normalised(blend_batch), self.network.told_density
         images = np.asarray(blend_batch.blend_images)

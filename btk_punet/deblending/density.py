@@ -30,6 +30,8 @@ LEAST_RATIO, LARGEST_RATIO = 0.05, 50.0
 PRIOR_PAIRS = 1.0
 # Passes, and the change in the logarithm of the ratio that ends them.
 MAX_PASSES, TOLERANCE = 6, 0.05
+# Steps of expectation maximisation are too short where much is in doubt: so many times longer.
+MOST_LONGER = 4.0
 # What a network that is not told the density takes for its training's: the mean over the sources
 # of the groups, pairs and fields on which such a network is calibrated, over the sky's.
 UNTOLD_DENSITY_RATIO = 16.0
@@ -49,15 +51,22 @@ def estimate_density_ratio(expected: Callable[[float], tuple[float, float]]) -> 
         The ratio, between `LEAST_RATIO` and `LARGEST_RATIO`; that of the last pass if it still
         moves after `MAX_PASSES`.
     """
-    ratio = 1.0
+    ratio, before = 1.0, None
     for _ in range(MAX_PASSES):
         pairs, sources = expected(ratio)
         # A pair is two neighbours.
         by_the_sky = SKY_NEIGHBOURS * sources / 2
-        before, ratio = ratio, (PRIOR_PAIRS + pairs) / (PRIOR_PAIRS + by_the_sky)
-        ratio = min(max(ratio, LEAST_RATIO), LARGEST_RATIO)
-        if abs(math.log(ratio / before)) < TOLERANCE:
+        step = math.log((PRIOR_PAIRS + pairs) / (PRIOR_PAIRS + by_the_sky) / ratio)
+        if abs(step) < TOLERANCE:
             break
+        longer = 1.0
+        if before is not None:
+            # How the step shrank over the last one tells how far there is to go.
+            last_step, moved = before
+            shrinks = (last_step - step) / moved if moved else 1.0
+            longer = 1 / min(max(shrinks, 1 / MOST_LONGER), 1.0)
+        there = min(max(ratio * math.exp(longer * step), LEAST_RATIO), LARGEST_RATIO)
+        before, ratio = (step, math.log(there / ratio)), there
     return ratio
 
 

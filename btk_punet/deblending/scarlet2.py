@@ -292,7 +292,7 @@ class Scarlet2Deblender(DetectingDeblender):
         # Some of BTK's classes stop at a batch without images.
         return finder.batch_call(blend_batch).catalog_list if blend_batch.batch_size else []
 
-    def _model(self, blend_batch: BlendBatch) -> "SceneModel":
+    def _model(self, blend_batch: BlendBatch) -> SceneModel:
         # Here and not above: JAX takes seconds to load.
         from btk_punet.deblending.scarlet2_fit import scene_model
 
@@ -316,7 +316,7 @@ def _places(catalog: Table, wcs: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _catalog(
-    fit: "SceneFit", footprints: np.ndarray, flags: np.ndarray, band: int, blend_batch: BlendBatch
+    fit: SceneFit, footprints: np.ndarray, flags: np.ndarray, band: int, blend_batch: BlendBatch
 ) -> Table:
     """Return the catalog of one image, in the order of the fit."""
     filt = blend_batch.survey.get_filter(blend_batch.survey.available_filters[band])

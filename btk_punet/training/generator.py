@@ -40,16 +40,23 @@ class HeldOutGalaxyGenerator(EuclidGenerator):
         *args: Those of `EuclidGenerator`.
         real_galaxies: File of real galaxies (see `read_real_galaxies`).
         max_real_mag: Faintest I_E of a real galaxy.
+        part: Only the half to calibrate on (``"calibration"``), or that to measure on
+            (``"benchmark"``; see `part_of`); both if None.
         **kwargs: Those of `EuclidGenerator`.
 
     Raises:
-        CatalogError: if the file holds no real galaxy that is held out.
+        CatalogError: if the file holds no real galaxy of these.
     """
 
     def __init__(
-        self, *args, real_galaxies: str | Path, max_real_mag: float = 24.5, **kwargs
+        self,
+        *args,
+        real_galaxies: str | Path,
+        max_real_mag: float = 24.5,
+        part: str | None = None,
+        **kwargs,
     ) -> None:
-        self.galaxies = read_real_galaxies(real_galaxies, held_out=True)
+        self.galaxies = read_real_galaxies(real_galaxies, held_out=True, part=part)
         self.max_real_mag = max_real_mag
         super().__init__(*args, **kwargs)
 
