@@ -248,15 +248,15 @@ class ProbaUNetDeblender(DetectingDeblender):
     def told_scenes(self, generator: SceneGenerator) -> ProbaUNetDeblender:
         """Return the deblender that is told how dense the sources of a run lie.
 
-        That is, one with the ``density_ratio`` of the sampling function (see `EuclidSampling`).
-        It is the same deblender where `density_ratio` was given, the sampling does not say or has
-        single sources, or the network is not told densities.
+        That is, one with the ``density_ratio`` of the sampling function (see `EuclidSampling`), to
+        two digits. It is the same deblender where `density_ratio` was given, the sampling does not
+        say or has single sources, or the network is not told densities.
         """
         sampling = getattr(generator, "sampling_function", None)
         ratio = getattr(sampling, "density_ratio", None)
         if self.density_ratio is not None or not ratio or not self._is_told():
             return self
-        return self._copy(density_ratio=float(f"{ratio:.3g}"))
+        return self._copy(density_ratio=float(f"{ratio:.2g}"))
 
     def _copy(self, **changed: Any) -> ProbaUNetDeblender:
         """Return a copy that shares the network; the module `copy` would send it like a process."""

@@ -14,6 +14,7 @@ from btk_punet.simulation.density import (
     NEIGHBOUR_RADIUS_ARCSEC,
     SKY_NEIGHBOURS,
     bright_share,
+    galaxies_per_arcmin2,
     near_share_of_disk,
     near_share_of_group,
 )
@@ -244,6 +245,21 @@ class EuclidFieldSampling(EuclidSampling):
             max_number = max(min_number, int(np.ceil(self.mean_number + 6 * self.mean_number**0.5)))
         super().__init__(stamp_size, max_number, min_number, min_mag, max_mag, mag_name, seed)
         self.clustered_fraction, self.cluster_radius = clustered_fraction, cluster_radius
+
+    @classmethod
+    def sky(
+        cls,
+        stamp_size: float = 25.6,
+        min_mag: float = 18.0,
+        max_mag: float = 26.5,
+        mag_name: str = "IE_ab",
+        seed: int = DEFAULT_SEED,
+    ) -> "EuclidFieldSampling":
+        """Return fields as dense as the sky to a magnitude, not clustered."""
+        density = galaxies_per_arcmin2(max_mag) - galaxies_per_arcmin2(min_mag)
+        return cls(
+            stamp_size, density, 0.0, min_mag=min_mag, max_mag=max_mag, mag_name=mag_name, seed=seed
+        )
 
     @property
     def description(self) -> str:

@@ -263,13 +263,13 @@ def test_a_run_tells_the_density_of_its_scenes(told, tmp_path):
     for weights in (told, tmp_path):
         deblender = ProbaUNetDeblender(30, weights, n_samples=2)
         pairs = deblender.told_scenes(of(EuclidPairSampling()))
-        assert pairs.density_ratio == 6.25 and deblender.density_ratio is None
-        assert "density_ratio=6.25" in repr(pairs)
+        assert pairs.density_ratio == 6.3 and deblender.density_ratio is None
+        assert "density_ratio=6.3" in repr(pairs)
         assert pairs.fingerprint() != deblender.fingerprint()
         assert pairs.fingerprint() == (
-            ProbaUNetDeblender(30, weights, 2, density_ratio=6.25).fingerprint()
+            ProbaUNetDeblender(30, weights, 2, density_ratio=6.3).fingerprint()
         )
-        assert "told that sources lie 6.25 times" in pairs.home_advantage(of(None))
+        assert "told that sources lie 6.3 times" in pairs.home_advantage(of(None))
         assert "told that sources lie 1 times" in deblender.home_advantage(of(None))
     assert pairs.network is not None and pairs.recipe == deblender.recipe
 

@@ -7,7 +7,7 @@ from scipy.spatial.distance import pdist
 
 from btk_punet.errors import BtkPunetError, CatalogError, InputError
 from btk_punet.simulation.catalog import EuclidCatalog
-from btk_punet.simulation.density import SKY_DENSITY_PER_ARCMIN2, SKY_NEIGHBOURS, bright_share
+from btk_punet.simulation.density import SKY_NEIGHBOURS, bright_share
 from btk_punet.simulation.sampling import (
     EuclidFieldSampling,
     EuclidGroupSampling,
@@ -294,10 +294,10 @@ class TestDensityRatio:
         assert EuclidFieldSampling(density=0.0).density_ratio == 0
 
     def test_a_field_like_the_sky_has_1(self):
-        sky = EuclidFieldSampling(
-            density=SKY_DENSITY_PER_ARCMIN2, clustered_fraction=0.0, min_mag=0.0
-        )
+        sky = EuclidFieldSampling.sky(min_mag=0.0)
         assert sky.density_ratio == pytest.approx(1.0, rel=1e-6)
+        # 23 * 10^(0.374 * 2) per arcmin^2 to 26.5, of which those brighter than 18 are left out.
+        assert "fields of 128.6 sources" in EuclidFieldSampling.sky().description
 
     def test_closed_forms(self):
         # 23 * 10^(0.374 * 0.8) galaxies per arcmin^2, in a circle of 2 arcsec.

@@ -21,7 +21,6 @@ from btk_punet.evaluation.scoring.candidates import batch_candidates
 from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities
 from btk_punet.model.weights import CONFIG_FILE, is_told_density, weights_folder
 from btk_punet.simulation.catalog import EuclidCatalog
-from btk_punet.simulation.density import SKY_DENSITY_PER_ARCMIN2
 from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import (
     EuclidFieldSampling,
@@ -64,13 +63,6 @@ class _Condition:
     real: bool = False
 
 
-def _sky() -> EuclidFieldSampling:
-    """Return fields as dense as the sky."""
-    return EuclidFieldSampling(
-        density=SKY_DENSITY_PER_ARCMIN2, clustered_fraction=0.0, min_mag=18.0
-    )
-
-
 def _bright_pairs() -> EuclidPairSampling:
     return EuclidPairSampling(9.6, min_mag=18.0, max_mag=23.0)
 
@@ -90,8 +82,8 @@ _TOLD_CONDITIONS = (
     _Condition(EuclidPairSampling, 0.125, 1, 0.0, 0.17),
     _Condition(_bright_pairs, 0.05, 1, 0.0, 0.16),
     _Condition(EuclidFieldSampling, 0.10, 1, 0.0, 0.165),
-    _Condition(_sky, 0.20, 4, 4.4, 0.16, real=True),
-    _Condition(_sky, 0.05, 1, 0.0, 0.18, real=True),
+    _Condition(EuclidFieldSampling.sky, 0.20, 4, 4.4, 0.16, real=True),
+    _Condition(EuclidFieldSampling.sky, 0.05, 1, 0.0, 0.18, real=True),
     _Condition(EuclidGroupSampling, 0.05, 4, 4.4, 0.16, real=True),
     _Condition(EuclidGroupSampling, 0.05, 1, 0.0, 0.17, real=True),
 )
