@@ -229,25 +229,13 @@ def test_density_ratio(network, scenes):
         ProbaUNetDeblender(30, network, density_ratio=0)
 
 
-@pytest.fixture(scope="module")
-def told():
-    """A network that is told densities, and listens."""
-    from btk_punet.model.proba_unet import ProbaUNet
-
-    network = ProbaUNet(channels=(4, 6), latent_channels=2, told_density=True)
-    rng = np.random.default_rng(0)
-    network.conditioning.set_weights(
-        [0.3 * rng.standard_normal(w.shape) for w in network.conditioning.get_weights()]
-    )
-    return network
-
-
 def of(sampling):
     """Return what looks like the generator of a run."""
     return SimpleNamespace(sampling_function=sampling, catalog=None)
 
 
-def test_a_network_that_is_told_the_density(told, scenes):
+def test_a_network_that_is_told_the_density(told_network, scenes):
+    told = told_network
     batch = make_batch(scenes)
     images = noise_normalised(batch)
     for given, ratio in ((1.0, 1.0), (20.0, 20.0), (None, 1.0)):
@@ -258,7 +246,8 @@ def test_a_network_that_is_told_the_density(told, scenes):
         assert {extra["density_ratio"] for extra in found.extra_data} == {ratio}
 
 
-def test_a_run_tells_the_density_of_its_scenes(told, tmp_path):
+def test_a_run_tells_the_density_of_its_scenes(told_network, tmp_path):
+    told = told_network
     told.save(tmp_path)
     for weights in (told, tmp_path):
         deblender = ProbaUNetDeblender(30, weights, n_samples=2)
@@ -279,8 +268,8 @@ def test_a_run_tells_the_density_of_its_scenes(told, tmp_path):
     [(2.0, EuclidPairSampling()), ("auto", EuclidPairSampling()), (None, object()),
      (None, EuclidGroupSampling(max_number=1))],
 )  # fmt: skip
-def test_where_a_run_has_nothing_to_tell(told, given, sampling):
-    deblender = ProbaUNetDeblender(30, told, density_ratio=given)
+def test_where_a_run_has_nothing_to_tell(told_network, given, sampling):
+    deblender = ProbaUNetDeblender(30, told_network, density_ratio=given)
     assert deblender.told_scenes(of(sampling)) is deblender
 
 
@@ -292,10 +281,10 @@ def test_a_network_that_is_not_told_stays_as_it_is(network):
 
 
 @pytest.mark.parametrize("is_told", [False, True])
-def test_the_density_is_estimated_from_the_batch(network, told, scenes, is_told):
+def test_the_density_is_estimated_from_the_batch(network, told_network, scenes, is_told):
     batch = make_batch(scenes)
     deblender = ProbaUNetDeblender(
-        400, told if is_told else network, 2, density_ratio="auto", light=False
+        400, told_network if is_told else network, 2, density_ratio="auto", light=False
     )
     found = deblender(batch)
     (ratio,) = {extra["density_ratio"] for extra in found.extra_data}

@@ -297,7 +297,7 @@ class TestDensityRatio:
         sky = EuclidFieldSampling.sky(min_mag=0.0)
         assert sky.density_ratio == pytest.approx(1.0, rel=1e-6)
         # 23 * 10^(0.374 * 2) per arcmin^2 to 26.5, of which those brighter than 18 are left out.
-        assert "fields of 128.6 sources" in EuclidFieldSampling.sky().description
+        assert "fields of 128.659 sources" in EuclidFieldSampling.sky().description
 
     def test_closed_forms(self):
         # 23 * 10^(0.374 * 0.8) galaxies per arcmin^2, in a circle of 2 arcsec.

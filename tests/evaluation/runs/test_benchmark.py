@@ -154,7 +154,10 @@ def test_several_sets(tmp_path):
 
 def test_probabilities_of_all_sets(tmp_path):
     methods = {"SEP": "sep", "oracle": Oracle((0.9, 0.7))}
-    with pytest.warns(BtkPunetWarning, match="'real' is left out: it needs cosmos_dir"):
+    with (
+        pytest.warns(BtkPunetWarning, match="'real' is left out: it needs cosmos_dir"),
+        pytest.warns(BtkPunetWarning, match="'sky' is left out: it needs real_galaxies"),
+    ):
         summary = compare_benchmark(
             tmp_path, "all", methods, n_blends=3, report=False, progress=False
         )

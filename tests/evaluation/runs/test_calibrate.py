@@ -16,11 +16,10 @@ from btk_punet.errors import InputError  # noqa: E402
 from btk_punet.evaluation.runs import calibrate as module  # noqa: E402
 from btk_punet.evaluation.runs.benchmark import BENCHMARK_SETS, CATALOG_SEED  # noqa: E402
 from btk_punet.evaluation.runs.calibrate import fit_recipe  # noqa: E402
-from btk_punet.model.proba_unet import ProbaUNet  # noqa: E402
 from btk_punet.training.bank import TRAINING_SEED  # noqa: E402
 from btk_punet.training.config import TrainingConfig  # noqa: E402
 from btk_punet.training.real_galaxies import part_of  # noqa: E402
-from tests.deblending.conftest import network  # noqa: E402, F401
+from tests.deblending.conftest import network, told_network  # noqa: E402, F401
 from tests.training.test_real_galaxies import write  # noqa: E402
 
 
@@ -121,16 +120,11 @@ def test_fitted_recipe_is_written_and_right_on_its_own_scenes(folder):
     assert found["p_detect"].mean() == pytest.approx(found["outcome"].mean(), abs=0.03)
 
 
-def test_a_network_that_is_told_densities(network, tmp_path, monkeypatch):  # noqa: F811
+def test_a_network_that_is_told_densities(told_network, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(module, "BATCH_SIZE", 4)
     monkeypatch.setattr(module, "FIELD_BATCH_SIZE", 1)
     monkeypatch.setattr(module, "CALIBRATION_GALAXIES", 300)
-    told = ProbaUNet.from_config(network.get_config() | {"told_density": True})
-    of_telling = {id(weight) for weight in told.conditioning.weights}
-    others = [weight for weight in told.weights if id(weight) not in of_telling]
-    for weight, value in zip(others, network.get_weights(), strict=True):
-        weight.assign(value)
-    told.save(tmp_path)
+    told_network.save(tmp_path)
     image = np.zeros((41, 41))
     image[15:26, 5:36] = 1.0
     names = [str(i) for i in range(60)]
