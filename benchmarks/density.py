@@ -3,7 +3,8 @@
     python benchmarks/density.py [--weights euclid-vis training] [--n-batches 4]
 
 Batches of 50 groups or pairs (64 pixels), or of 4 fields (256 pixels), of simulated galaxies at one
-and four exposures. For each network mean and scatter over the batches of what
+and four exposures. The ratio of the sampling, that of the very scenes, from the true places of the
+sources brighter than I_E = 25.3, and for each network mean and scatter over the batches of what
 `ProbaUNetDeblender(density_ratio="auto")` estimates; for a network that is not told densities, that
 times the density of its training. The seeds are neither the benchmark's nor those of training or
 calibration.
@@ -24,7 +25,9 @@ from btk_punet import (
     ProbaUNetDeblender,
     get_euclid_survey,
 )
-from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO
+from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO, expected_pairs
+from btk_punet.deblending.instances import Candidates
+from btk_punet.simulation.density import NEIGHBOUR_MAGNITUDE, SKY_NEIGHBOURS
 from btk_punet.training.train import network_so_far
 
 SEED = 20_261_140
@@ -44,6 +47,20 @@ def opened(weights: str):
     if (folder / "checkpoint.npz").is_file() and not (folder / "model").is_dir():
         return network_so_far(folder)
     return weights
+
+
+def true_pairs(batch) -> np.ndarray:
+    """Return the pairs of neighbours and the sources of a batch, as `expected_pairs` does."""
+    rows = [
+        (number, x, y)
+        for number, table in enumerate(batch.catalog_list)
+        for x, y, magnitude in table["x_peak", "y_peak", "IE_ab"].iterrows()
+        if magnitude < NEIGHBOUR_MAGNITUDE
+    ]
+    image, x, y = np.array(rows).reshape(-1, 3).T
+    ones = np.ones(len(image))
+    sure = Candidates(image.astype(int), x, y, ones, ones, ones)
+    return np.array(expected_pairs(sure, batch.image_size, 0.1))
 
 
 def main() -> None:
@@ -72,8 +89,10 @@ def main() -> None:
                 seed=SEED + n_exposures,
             )
             found: dict[str, list[float]] = {weights: [] for weights in methods}
+            pairs = np.zeros(2)
             for _ in range(options.n_batches):
                 batch = next(generator)
+                pairs += true_pairs(batch)
                 for weights, method in methods.items():
                     ratio = method(batch).extra_data[0]["density_ratio"]
                     told = method.network.told_density
@@ -82,8 +101,12 @@ def main() -> None:
                 f"{weights} {np.mean(each):.2f} +- {np.std(each):.2f}"
                 for weights, each in found.items()
             )
-            print(f"{name}, {n_exposures} exposure(s): true {sampling.density_ratio:.2f}, ", end="")
-            print(estimates, flush=True)
+            of_scenes = 2 * pairs[0] / pairs[1] / SKY_NEIGHBOURS
+            print(
+                f"{name}, {n_exposures} exposure(s): {sampling.density_ratio:.2f}, of these scenes "
+                f"{of_scenes:.2f}, estimated {estimates}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

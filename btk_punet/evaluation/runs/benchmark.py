@@ -18,6 +18,7 @@ from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import panel_grid
 from btk_punet.evaluation.runs.compare import Deblenders, compare
+from btk_punet.evaluation.runs.objects import margins_by_object
 from btk_punet.evaluation.runs.options import Running
 from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.figures import write_figure
@@ -32,7 +33,7 @@ from btk_punet.simulation.sampling import (
 )
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import get_euclid_survey
-from btk_punet.training.generator import HeldOutGalaxyGenerator
+from btk_punet.training.generator import HeldOutGalaxyGenerator, MixedRealGenerator
 
 CATALOG_SEED = 20_260_901
 BENCHMARK_GALAXIES = 50_000
@@ -114,7 +115,8 @@ class BenchmarkSet:
             cosmos_dir: Folder of real galaxies in GalSim's format, for the set ``real``.
             njobs: Processes that draw the scenes of a batch.
             real_galaxies: File of real galaxies (see `read_real_galaxies`), for the set ``sky``:
-                those of the part ``"benchmark"`` (see `part_of`).
+                those of the part ``"benchmark"`` (see `part_of`). The set ``real`` takes them
+                besides those of its folder if it is given.
 
         Raises:
             CatalogError: if the set needs real galaxies that are not given, or are not there.
@@ -124,7 +126,7 @@ class BenchmarkSet:
             raise CatalogError(
                 f"The benchmark set {self.name!r} needs real galaxies: give {missing}."
             )
-        if self.held_out:
+        if self.held_out and real_galaxies is not None:
             return HeldOutGalaxyGenerator(
                 EuclidCatalog.simulate(BENCHMARK_GALAXIES, CATALOG_SEED, 18.0),
                 self.sampling(),
@@ -138,6 +140,18 @@ class BenchmarkSet:
         if self.real:
             catalog = open_cosmos(str(cosmos_dir))
             catalog.table = catalog.table[~np.isin(catalog.table["IDENT_1"], list(REAL_LEFT_OUT))]
+            if real_galaxies is not None:
+                return MixedRealGenerator(
+                    catalog,
+                    self.sampling(),
+                    survey,
+                    batch_size=self.batch_size,
+                    njobs=njobs,
+                    seed=self.seed,
+                    augment_data=True,
+                    real_galaxies=real_galaxies,
+                    population=EuclidCatalog.simulate(BENCHMARK_GALAXIES, CATALOG_SEED),
+                )
         else:
             catalog = EuclidCatalog.simulate(BENCHMARK_GALAXIES, CATALOG_SEED)
         return make_generator(
@@ -259,7 +273,9 @@ def compare_benchmark(
         cosmos_dir: Folder of real galaxies, for the set ``real``, which ``"all"`` leaves out
             (and says so) if None.
         real_galaxies: File of real galaxies, for the set ``sky``, which ``"all"`` leaves out (and
-            says so) if None.
+            says so) if None; and for more galaxies in the set ``real``, whose margins are then also
+            given with intervals of a bootstrap over galaxies instead of scenes
+            (``benchmark_equal_purity_objects.csv``).
         {Rules}
         outcomes: Whether to find out what becomes of blends, as for `compare`; it takes several
             times the time of the detectors.
@@ -285,6 +301,7 @@ def compare_benchmark(
         for note in notes:
             warnings.warn(note, BtkPunetWarning, stacklevel=2)
     of_sets: dict[str, dict[str, pd.DataFrame]] = {}
+    by_object: dict[str, pd.DataFrame] = {}
     for chosen in sets:
         missing = chosen.needs(cosmos_dir, real_galaxies)
         if missing and given == ["all"]:
@@ -296,10 +313,11 @@ def compare_benchmark(
             continue
         if progress:
             tqdm.write(f"{chosen.name}: {chosen.description}")
-        of_sets[chosen.name] = compare(
+        generator = chosen.generator(cosmos_dir, real_galaxies=real_galaxies)
+        run = compare(
             Path(output) / chosen.name,
             deblenders,
-            generator=chosen.generator(cosmos_dir, real_galaxies=real_galaxies),
+            generator=generator,
             n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
             radius_arcsec=radius_arcsec,
             min_snr=min_snr,
@@ -312,8 +330,15 @@ def compare_benchmark(
             njobs=njobs,
             overwrite=overwrite,
             progress=progress,
-        ).tables
+        )
+        of_sets[chosen.name] = run.tables
+        if isinstance(generator, MixedRealGenerator) and "equal_purity" in run.tables:
+            by_object[chosen.name] = margins_by_object(run, generator)
     joined = _joined(of_sets)
+    if by_object:
+        joined["benchmark_equal_purity_objects"] = pd.concat(
+            [_with_set(*pair) for pair in by_object.items()], ignore_index=True
+        )
     for name, table in joined.items():
         write_file(Path(output) / f"{name}.csv", table.to_csv(index=False).encode())
     by_distance = {

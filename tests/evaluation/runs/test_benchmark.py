@@ -200,3 +200,20 @@ def test_real_galaxies(tmp_path, cosmos_dir):
     assert list(summary["set"]) == ["real"]
     assert 0.3 < summary["completeness"].iloc[0] < 1.0
     assert 0.5 < summary["purity"].iloc[0] <= 1.0
+
+
+def test_more_real_galaxies(tmp_path, cosmos_dir):
+    image = np.zeros((41, 41))
+    image[15:26, 5:36] = 1.0
+    path = write(tmp_path / "real.npz", [image] * 60, [str(i) for i in range(60)], scale=0.06)
+    methods = {"SEP": "sep", "oracle": Oracle((0.9, 0.7))}
+    output = tmp_path / "run"
+    compare_benchmark(
+        output, "real", methods, n_blends=20, cosmos_dir=cosmos_dir, real_galaxies=path,
+        report=False, progress=False,
+    )  # fmt: skip
+    scenes = pd.read_csv(output / "benchmark_equal_purity.csv")
+    objects = pd.read_csv(output / "benchmark_equal_purity_objects.csv")
+    both = scenes[scenes["neighbours"] == "all"].iloc[0], objects.iloc[0]
+    assert both[0]["margin"] == both[1]["margin"] and both[1]["detector"] == "oracle"
+    assert both[0]["margin_lo"] != both[1]["margin_lo"]
