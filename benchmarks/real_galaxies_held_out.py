@@ -1,13 +1,17 @@
 """Which real galaxies are taken apart: those held out of training, each alone on its stamp.
 
     python benchmarks/real_galaxies_held_out.py FILE [--weights MODEL ...] [--n-galaxies 200]
+        [--part benchmark]
 
-FILE holds real galaxies as `btk_punet.training.real_galaxies` reads them. Galaxies of I_E 19.5 to
-23.5, as many in each half magnitude and of the sizes that simulated ones have, are drawn at one and
-four exposures through a PSF of 0.16 arcsec. A detection is on the light of a galaxy where the
-noiseless image exceeds half a sigma of the background, in the part that holds the centre. For
-every method: the share of galaxies with more than one detection on their light, the mean number of
-those beyond the first, and the share with a detection within 0.3 arcsec of the centre of light.
+FILE holds real galaxies as `btk_punet.training.real_galaxies` reads them; those of the part
+"benchmark" were seen neither by training nor by calibration. The calibration that lies beside the
+weights is used, and a network that is told the density of sources is told the sky's. Galaxies of
+I_E 19.5 to 23.5, as many in each half magnitude and of the sizes that simulated ones have, are
+drawn at one and four exposures through a PSF of 0.16 arcsec. A detection is on the light of a
+galaxy where the noiseless image exceeds half a sigma of the background, in the part that holds the
+centre. For every method: the share of galaxies with more than one detection on their light, the
+mean number of those beyond the first, and the share with a detection within 0.3 arcsec of the
+centre of light.
 """
 
 import argparse
@@ -20,6 +24,7 @@ import pandas as pd
 from scipy import ndimage
 
 from btk_punet import EuclidCatalog, ProbaUNetDeblender, SepDeblender, get_euclid_survey
+from btk_punet.evaluation.runs.benchmark import SEP_SETTINGS
 from btk_punet.simulation.sampling import EuclidInjectionSampling
 from btk_punet.simulation.survey import background_variance
 from btk_punet.training.generator import HeldOutGalaxyGenerator
@@ -78,6 +83,7 @@ def main() -> None:
         "--weights", nargs="+", default=["euclid-vis"], help="of networks, or folders of trainings"
     )
     parser.add_argument("--density-ratio", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--part", default="benchmark", choices=("benchmark", "calibration", "all"))
     parser.add_argument("--n-galaxies", type=int, default=200)
     parser.add_argument("--seed", type=int, default=991)
     options = parser.parse_args()
@@ -89,7 +95,7 @@ def main() -> None:
         for weights in options.weights
         for ratio in options.density_ratio
     }
-    for setting in ((1.2, 5, 5e-4), (1.5, 5, 0.005)):
+    for setting in SEP_SETTINGS:
         methods[f"SEP {setting}"] = SepDeblender(60, *setting)
     catalog = EuclidCatalog.simulate(CATALOG_GALAXIES, options.seed, *MAGNITUDES)
     for n_exposures, read_noise in ((1, 0.0), (4, 4.4)):
@@ -100,6 +106,7 @@ def main() -> None:
             batch_size=BATCH,
             seed=options.seed + n_exposures,
             real_galaxies=options.file,
+            part=None if options.part == "all" else options.part,
         )
         rows: dict[str, list[dict]] = {name: [] for name in methods}
         for _ in range(-(-options.n_galaxies // BATCH)):

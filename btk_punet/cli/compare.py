@@ -41,14 +41,22 @@ def add(commands) -> None:
         nargs="+",
         metavar="SET",
         help=(
-            "scenes of the benchmark: groups, pairs, fields, real, deep, psf, or all (each in a "
-            "folder of its own), in place of the other options of the scenes but --n-blends"
+            "scenes of the benchmark: groups, pairs, fields, real, deep, psf, sky, or all (each in "
+            "a folder of its own), in place of the other options of the scenes but --n-blends"
         ),
     )
     scenes.add_argument(
         "--cosmos-dir",
         type=Path,
         help="folder of real galaxies in GalSim's format, for the benchmark set 'real'",
+    )
+    scenes.add_argument(
+        "--real-galaxies",
+        type=Path,
+        help=(
+            "file of real galaxies of which training never saw some (see btk-punet train), for "
+            "the benchmark set 'sky'"
+        ),
     )
     add_options(scenes, Scenes)
     add_options(parser.add_argument_group("counting"), Rules)
@@ -94,6 +102,7 @@ def run(options: argparse.Namespace) -> int:
             options.deblenders,
             n_blends=n_blends,
             cosmos_dir=options.cosmos_dir,
+            real_galaxies=options.real_galaxies,
             **common,
         )
         print(summary.to_string(index=False, float_format="{:.3f}".format))
@@ -102,6 +111,11 @@ def run(options: argparse.Namespace) -> int:
     if options.cosmos_dir is not None:
         raise InputError(
             "--cosmos-dir would be ignored: it belongs to --benchmark real; for other scenes of "
+            "real galaxies give --catalog cosmos:DIR."
+        )
+    if options.real_galaxies is not None:
+        raise InputError(
+            "--real-galaxies would be ignored: it belongs to --benchmark sky; for other scenes of "
             "real galaxies give --catalog cosmos:DIR."
         )
     result = compare(options.output, options.deblenders, **scenes, **common)

@@ -37,7 +37,8 @@ def add_deblenders(parser: argparse.ArgumentParser, default: str) -> None:
             "with settings, as in sep:thresh=1.5,minarea=3 or my_module:Mine:depth=2 or "
             "probaunet:weights=FOLDER,threshold=0.3,density_ratio=0.5,galaxies=structured "
             "(weights: a preset's name, or a folder, ./FOLDER if it has a preset's name; "
-            "density_ratio: how many times as dense sources lie as in its training; galaxies: "
+            "density_ratio: how many times as dense sources lie as in the sky, or, for a network "
+            "that is not told it, as in its training; auto to estimate it; galaxies: "
             f"smooth, or structured as real ones are) (default: {default})"
         ),
     )

@@ -8,6 +8,7 @@ something to say to; all are optional, for BTK's and users' classes as for this 
 - ``versions()``: the packages and programs that its results depend on.
 - ``detection_band(survey)``: the index of the band in which it works.
 - ``availability(survey)``, a class method: why a comparison leaves it out, or nothing.
+- ``told_scenes(generator)``: the deblender that knows of the scenes of a run what it may know.
 - ``home_advantage(generator)``: how like the scenes of its training those of a run are.
 
 They are asked through the functions of the same names, which know what to do without them.
@@ -217,6 +218,22 @@ def home_advantage(deblender: Deblender, generator: SceneGenerator) -> str:
     answer = deblender.home_advantage(generator)
     if not isinstance(answer, str):
         raise _wrong_answer(type(deblender), "home_advantage", "a text", answer)
+    return answer
+
+
+def told_scenes(deblender: Deblender, generator: object) -> Deblender:
+    """Return a deblender as it is for the scenes of a generator, such as their density.
+
+    The deblender itself is not changed; it is returned where it has no such hook.
+
+    Raises:
+        InputTypeError: if the hook returns no deblender.
+    """
+    if not _has_hook(deblender, "told_scenes"):
+        return deblender
+    answer = deblender.told_scenes(generator)
+    if not isinstance(answer, Deblender):
+        raise _wrong_answer(type(deblender), "told_scenes", "a deblender", answer)
     return answer
 
 

@@ -25,6 +25,12 @@ from btk_punet.deblending.base import (
 )
 from btk_punet.deblending.catalog import FootprintLight, detection_catalog, position_errors
 from btk_punet.deblending.conditions import batch_conditions, unlike_training
+from btk_punet.deblending.density import (
+    UNTOLD_DENSITY_RATIO,
+    bright_candidates,
+    estimate_density_ratio,
+    expected_pairs,
+)
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import Light, measure_light
@@ -33,7 +39,7 @@ from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, recipe_file, reweighted
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
-from btk_punet.model.weights import installed_presets, weights_fingerprint
+from btk_punet.model.weights import installed_presets, is_told_density, weights_fingerprint
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 
@@ -86,6 +92,7 @@ class ProbaUNetDeblender(DetectingDeblender):
     - ``centre_probability`` ``(H, W)``: that the pixel holds the centre of a source.
     - ``count_posterior`` ``(max_n_sources + 1,)``: probabilities that the image holds the centres
       of 0, 1, ... sources with ``alone_snr > 2``; the last entry is that of so many or more.
+    - ``density_ratio``: under which the image was judged (see Args), a number.
     - ``candidates``: table of ``x_peak``, ``y_peak``, ``x_err``, ``y_err`` and ``p_detect`` of all
       candidates down to a probability of 0.02, whatever the threshold.
 
@@ -97,9 +104,12 @@ class ProbaUNetDeblender(DetectingDeblender):
         threshold: Smallest ``p_detect`` of a detection.
         seed: Seed of the samples.
         density_ratio: How many times as dense as in the sky sources are expected to lie around a
-            source: of those brighter than I_E = 25.3, 0.16 within 2 arcsec. The network is told
-            (see `ProbaUNet`); one that was not trained for it takes its training's density for
-            1, and ``p_detect`` and the counts are reweighted (see `reweighted`).
+            source: of those brighter than I_E = 25.3, 0.16 within 2 arcsec. A network that was
+            trained for it is told (see `ProbaUNet`); another one takes its training's density for
+            1, and ``p_detect`` and the counts are reweighted (see `reweighted`). If None: what a
+            run on scenes of a known sampling says of them (see `told_scenes`), else 1. If
+            ``"auto"``: estimated from the images of each batch, all together (see
+            `estimate_density_ratio`), with some passes of the network more.
         orientations: In how many of its 8 orientations (1, 2, 4 or 8) an image goes through the
             network; each gives as many of the samples. Results then depend less on how the image
             is turned, at the cost of as many passes.
@@ -126,7 +136,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         n_samples: int = 16,
         threshold: float = 0.5,
         seed: int = 0,
-        density_ratio: float = 1.0,
+        density_ratio: float | str | None = None,
         galaxies: str = "smooth",
         light: bool = True,
         orientations: int = 1,
@@ -140,7 +150,12 @@ class ProbaUNetDeblender(DetectingDeblender):
         self.galaxies = galaxies
         self.light = light
         self.orientations = orientations
-        reweighted(np.zeros(0), density_ratio)  # which checks it
+        if isinstance(density_ratio, str) and density_ratio != "auto":
+            raise InputError(
+                f"density_ratio must be a number above 0, 'auto' or None, got {density_ratio!r}."
+            )
+        if density_ratio is not None and not isinstance(density_ratio, str):
+            reweighted(np.zeros(0), density_ratio)  # which checks it
         recipe_file(galaxies)  # which checks it
         check_integer("max_n_sources", max_n_sources, lowest=1)
         check_integer("n_samples", n_samples, lowest=1)
@@ -159,6 +174,7 @@ class ProbaUNetDeblender(DetectingDeblender):
                 f"threshold must lie in [0, 1], got {threshold!r}. It is the smallest probability "
                 "of a detection, for instance 0.5."
             )
+        self._own_recipe: DetectionRecipe | None = None
         self._network: tuple[ProbaUNet, DetectionRecipe] | None = None
         self._warned: set[str] = set()
 
@@ -218,7 +234,39 @@ class ProbaUNetDeblender(DetectingDeblender):
             # Keras numbers the networks of a process in their names.
             config = {key: value for key, value in weights.get_config().items() if key != "name"}
             contents = joblib.hash((config, weights.get_weights()))
-        return {**super().fingerprint(), "weights": contents}
+        ratio = 1.0 if self.density_ratio is None else self.density_ratio
+        own = {} if self._own_recipe is None else {"recipe": dataclasses.asdict(self._own_recipe)}
+        return {**super().fingerprint(), "weights": contents, "density_ratio": ratio, **own}
+
+    def with_recipe(self, recipe: DetectionRecipe) -> ProbaUNetDeblender:
+        """Return the same deblender with another calibration than that beside its weights."""
+        network = None if self._network is None else (self._network[0], recipe)
+        return self._copy(_own_recipe=recipe, _network=network)
+
+    def told_scenes(self, generator: SceneGenerator) -> ProbaUNetDeblender:
+        """Return the deblender that is told how dense the sources of a run lie.
+
+        That is, one with the ``density_ratio`` of the sampling function (see `EuclidSampling`), to
+        two digits. It is the same deblender where `density_ratio` was given, the sampling does not
+        say or has single sources, or the network is not told densities.
+        """
+        sampling = getattr(generator, "sampling_function", None)
+        ratio = getattr(sampling, "density_ratio", None)
+        if self.density_ratio is not None or not ratio or not self._is_told():
+            return self
+        return self._copy(density_ratio=float(f"{ratio:.2g}"))
+
+    def _copy(self, **changed: Any) -> ProbaUNetDeblender:
+        """Return a copy that shares the network; the module `copy` would send it like a process."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__ | {"_warned": set()} | changed)
+        return other
+
+    def _is_told(self) -> bool:
+        """Return whether the network is told densities, without loading it."""
+        if isinstance(self.weights, str | Path):
+            return is_told_density(self.weights)
+        return self.weights.told_density
 
     def versions(self) -> dict[str, str]:
         """Return the versions of what the network runs on."""
@@ -239,8 +287,8 @@ class ProbaUNetDeblender(DetectingDeblender):
             # Here and not above: TensorFlow takes seconds to load.
             model = quietly_imported("btk_punet.model.proba_unet")
             network, folder = model.open_network(self.weights)
-            recipe = DetectionRecipe()
-            if folder is not None:
+            recipe = DetectionRecipe() if self._own_recipe is None else self._own_recipe
+            if folder is not None and self._own_recipe is None:
                 recipe = DetectionRecipe.load(folder, self.galaxies)
             self._network = network, recipe
         return self._network
@@ -248,11 +296,18 @@ class ProbaUNetDeblender(DetectingDeblender):
     def home_advantage(self, generator: SceneGenerator) -> str:
         """Return how the scenes of a generator are like those of the training."""
         if isinstance(generator.catalog, EuclidCatalog):
-            return (
+            words = (
                 "was trained on simulated galaxies of the same kind as these (other galaxies, "
                 "scenes and PSFs): on scenes of another kind expect it to do less well"
             )
-        return "was trained on simulated galaxies, and these scenes are of another kind"
+        else:
+            words = "was trained on simulated galaxies, and these scenes are of another kind"
+        if self.density_ratio == "auto":
+            return f"{words}. It estimates from the images how dense sources lie"
+        if self._is_told():
+            ratio = 1.0 if self.density_ratio is None else self.density_ratio
+            words += f". It was told that sources lie {ratio:g} times as dense as in the sky"
+        return words
 
     def deblend(self, ii: int, blend_batch: BlendBatch) -> DeblendExample:
         """Detect and segment the sources of one image.
@@ -320,13 +375,14 @@ class ProbaUNetDeblender(DetectingDeblender):
         self._check_conditions(blend_batch)
         usable = np.all(usable_pixels(images), axis=1)
         normalised = noise_normalised(blend_batch)[which]
+        ratio = self._density_ratio(blend_batch)
         maps = PosteriorMaps.from_network(
             self.network,
             normalised,
             self.n_samples,
             self.seed,
             usable,
-            self.density_ratio if self.network.told_density else None,
+            ratio if self.network.told_density else None,
             self.orientations,
         )
         candidates = instances.find_candidates(maps.centre_probability)
@@ -337,7 +393,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         segmentation = np.zeros(shape, bool)
         owns, founds, prints, counts = [], [], [], []
         for i in range(len(images)):
-            own = self.calibrated(candidates.of(i))
+            own = self.calibrated(candidates.of(i), ratio)
             kept = own.mass >= self.threshold
             found = own.take(np.flatnonzero(kept)[: self.max_n_sources])
             covered = instances.footprints(found.x, found.y, maps.class_probability[i])
@@ -372,7 +428,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             if counts[i] > self.max_n_sources:
                 catalog["flags"] |= int(DetectionFlag.TRUNCATED)
             catalogs.append(catalog)
-            extra.append(self._extra_data(i, maps, own, catalog))
+            extra.append(self._extra_data(i, maps, own, catalog) | {"density_ratio": ratio})
         self._warn_if_truncated(counts)
         return catalogs, segmentation, deblended, extra
 
@@ -409,12 +465,46 @@ class ProbaUNetDeblender(DetectingDeblender):
             light.take(slice(end - number, end)) for number, end in zip(numbers, ends, strict=True)
         ], deblended
 
-    def calibrated(self, candidates: Candidates) -> Candidates:
-        """Return candidates with calibrated probabilities, under the density that is expected."""
+    def calibrated(self, candidates: Candidates, density_ratio: float) -> Candidates:
+        """Return candidates with calibrated probabilities.
+
+        Args:
+            candidates: As they come from the maps.
+            density_ratio: Under which a network that was not told it is judged.
+        """
         p_detect = self.recipe.p_detect(candidates.mass)
         if not self.network.told_density:
-            p_detect = reweighted(p_detect, self.density_ratio)
+            p_detect = reweighted(p_detect, density_ratio)
         return dataclasses.replace(candidates, mass=p_detect)
+
+    def _density_ratio(self, blend_batch: BlendBatch) -> float:
+        """Return the density ratio under which a batch is judged."""
+        if not isinstance(self.density_ratio, str):
+            return 1.0 if self.density_ratio is None else float(self.density_ratio)
+        # Of the whole batch, whichever of its images are asked for.
+        normalised, told = noise_normalised(blend_batch), self.network.told_density
+        images = np.asarray(blend_batch.blend_images)
+        usable = np.all(usable_pixels(images), axis=1)
+        images = np.where(usable[:, None], images, 0.0)
+        scale = pixel_scale_arcsec(blend_batch.survey)
+
+        def candidates(ratio: float | None) -> Candidates:
+            maps = PosteriorMaps.from_network(
+                self.network, normalised, self.n_samples, self.seed, usable, ratio,
+                self.orientations,
+            )  # fmt: skip
+            found = instances.find_candidates(maps.centre_probability)
+            return bright_candidates(blend_batch, images, found)
+
+        once = None if told else candidates(None)
+
+        def expected(ratio: float) -> tuple[float, float]:
+            found = candidates(ratio) if once is None else once
+            own = ratio if told else ratio / UNTOLD_DENSITY_RATIO
+            return expected_pairs(self.calibrated(found, own), images.shape[-1], scale)
+
+        ratio = estimate_density_ratio(expected)
+        return ratio if told else ratio / UNTOLD_DENSITY_RATIO
 
     def _extra_data(
         self, i: int, maps: PosteriorMaps, own: Candidates, catalog: Table

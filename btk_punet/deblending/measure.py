@@ -11,7 +11,7 @@ from btk.blend_batch import BlendBatch, DeblendBatch, MultiResolutionBlendBatch
 from btk.deblend import Deblender
 from btk.draw_blends import DrawBlendsGenerator
 
-from btk_punet.deblending.base import check_name
+from btk_punet.deblending.base import check_name, told_scenes
 from btk_punet.deblending.storage import (
     MeasuredBatch,
     MeasuredBatches,
@@ -52,7 +52,8 @@ class MeasureGenerator:
     resumes with a generator made with ``first_batch=8`` and the same `save_path`.
 
     Args:
-        deblenders: A BTK deblender, several, or a dict of name and deblender. Without a dict the
+        deblenders: A BTK deblender, several, or a dict of name and deblender; they are told of the
+            generator's scenes what they may know (see `told_scenes`). Without a dict the
             name is that of the class, with ``_0``, ``_1``... where several share it.
         draw_blend_generator: A BTK generator of one survey, or any iterable of ``BlendBatch``.
         njobs: Processes that each deblender may use, passed to its ``batch_call``.
@@ -98,7 +99,10 @@ class MeasureGenerator:
                 f"save_path must be the path of a folder or None, got {save_path!r}."
             )
         _check_generator(draw_blend_generator)
-        self.deblenders = _named(deblenders)
+        self.deblenders = {
+            name: told_scenes(deblender, draw_blend_generator)
+            for name, deblender in _named(deblenders).items()
+        }
         self.draw_blend_generator = draw_blend_generator
         self.batch_size = getattr(draw_blend_generator, "batch_size", None)
         self.njobs = njobs

@@ -11,6 +11,9 @@ and is then `btk.deblend.Scarlet(max_n_sources)`, or ``btk-scarlet`` in ``btk-pu
 takes the true catalog for its peaks, so that its completeness says nothing.
 """
 
+from __future__ import annotations
+
+import copy
 import numbers
 import warnings
 from importlib.util import find_spec
@@ -45,6 +48,7 @@ from btk_punet.simulation.survey import (
 
 if TYPE_CHECKING:
     from btk_punet.deblending.scarlet2_fit import SceneFit, SceneModel
+    from btk_punet.simulation.scenes import SceneGenerator
 
 
 class Scarlet2Deblender(DetectingDeblender):
@@ -162,6 +166,14 @@ class Scarlet2Deblender(DetectingDeblender):
             return parameters
         peaks = {"class": base.class_path(self.peaks), **base.fingerprint(self.peaks)}
         return {**parameters, "peaks": peaks}
+
+    def told_scenes(self, generator: SceneGenerator) -> Scarlet2Deblender:
+        """Return the same fit on peaks of a deblender that is told of the scenes."""
+        if not isinstance(self.peaks, Deblender):
+            return self
+        told = copy.copy(self)
+        told.peaks = base.told_scenes(self.peaks, generator)
+        return told
 
     def versions(self) -> dict[str, str]:
         """Return the versions of scarlet2 and JAX, and of what the peaks depend on."""
@@ -283,7 +295,7 @@ class Scarlet2Deblender(DetectingDeblender):
         # Some of BTK's classes stop at a batch without images.
         return finder.batch_call(blend_batch).catalog_list if blend_batch.batch_size else []
 
-    def _model(self, blend_batch: BlendBatch) -> "SceneModel":
+    def _model(self, blend_batch: BlendBatch) -> SceneModel:
         # Here and not above: JAX takes seconds to load.
         from btk_punet.deblending.scarlet2_fit import scene_model
 
@@ -307,7 +319,7 @@ def _places(catalog: Table, wcs: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _catalog(
-    fit: "SceneFit", footprints: np.ndarray, flags: np.ndarray, band: int, blend_batch: BlendBatch
+    fit: SceneFit, footprints: np.ndarray, flags: np.ndarray, band: int, blend_batch: BlendBatch
 ) -> Table:
     """Return the catalog of one image, in the order of the fit."""
     filt = blend_batch.survey.get_filter(blend_batch.survey.available_filters[band])

@@ -39,7 +39,7 @@ def detect(
     n_samples: int = 16,
     threshold: float = 0.5,
     seed: int = 0,
-    density_ratio: float = 1.0,
+    density_ratio: float | None = None,
     orientations: int = 1,
     light: bool = True,
     region: tuple[slice, slice] | None = None,
@@ -75,7 +75,8 @@ def detect(
         n_samples: Number of samples of the posterior.
         threshold: Smallest ``p_detect`` of a source.
         seed: Seed of the samples.
-        density_ratio: How many times as dense as in the sky sources are expected to lie.
+        density_ratio: How many times as dense as in the sky sources are expected to lie; as dense
+            if None.
         orientations: In how many orientations a tile goes through the network.
         light: Whether to fit places, total fluxes, sizes and shapes.
         region: Slices of rows and columns to which the search is confined; pixels are counted
@@ -107,13 +108,18 @@ def detect(
         background=background,
         cosmic_rays=cosmic_rays,
     )
+    if isinstance(density_ratio, str):
+        raise InputError(
+            f"density_ratio must be a number above 0, got {density_ratio!r}. It is estimated for "
+            "BTK's batches alone: run ProbaUNetDeblender on some pieces of the image first."
+        )
     deblender = ProbaUNetDeblender(
         1,
         weights,
         n_samples,
         threshold,
         seed,
-        density_ratio,
+        1.0 if density_ratio is None else density_ratio,
         light=light,
         orientations=orientations,
     )

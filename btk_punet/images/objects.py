@@ -110,7 +110,8 @@ def find_objects(
         [store.read(n, tile.window) for n in ("background", "isolated", "blended")]
     ).astype(np.float32)
     top, left = tile.origin
-    candidates = deblender.calibrated(instances.find_candidates(centre[None]))
+    candidates = instances.find_candidates(centre[None])
+    candidates = deblender.calibrated(candidates, deblender.density_ratio)
     candidates, star = saturated.merged(candidates, pixels.electrons, tile.window)
     rows, columns = tile.core_in_window
     (chosen,) = np.nonzero(candidates.mass >= deblender.threshold)

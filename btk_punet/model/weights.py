@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from pathlib import Path
 
@@ -77,3 +78,12 @@ def weights_fingerprint(weights: str | Path) -> str:
             total.update(name.encode())
             total.update(hashlib.sha256((folder / name).read_bytes()).digest())
     return total.hexdigest()[:16]
+
+
+def is_told_density(weights: str | Path) -> bool:
+    """Return whether a network is told how dense sources lie.
+
+    Args and Raises are those of `weights_folder`.
+    """
+    config = json.loads((weights_folder(weights) / CONFIG_FILE).read_text())
+    return bool(config.get("told_density", False))

@@ -10,10 +10,7 @@ from scipy.special import gammainc
 from scipy.stats import skewnorm
 
 from btk_punet.errors import CatalogError, InputError
-
-# Counts: 23 galaxies per arcmin^2 brighter than I_E = 24.5, rising by 0.374 dex a magnitude.
-COUNTS_SLOPE_DEX_PER_MAG = 0.374
-COUNTS_PER_ARCMIN2_AT_24_5 = 23.0
+from btk_punet.simulation.density import COUNTS_SLOPE_DEX_PER_MAG, galaxies_per_arcmin2
 
 # Half-light radius: log10(r_h / arcsec) follows a skew normal law whose place and width depend
 # on the magnitude; the fit to GEMS of the MegaLUT shape simulations for Euclid.
@@ -217,11 +214,6 @@ def read_table(path: str | Path) -> Table:
         raise CatalogError(
             f"The catalog file '{path}' could not be read as {ending}: {error}"
         ) from error
-
-
-def galaxies_per_arcmin2(max_mag: float) -> float:
-    """Return the number of galaxies brighter than a magnitude, per square arcminute."""
-    return COUNTS_PER_ARCMIN2_AT_24_5 * 10 ** (COUNTS_SLOPE_DEX_PER_MAG * (max_mag - 24.5))
 
 
 def composite_half_light_radius(

@@ -63,7 +63,7 @@ class EuclidGenerator(SceneGenerator):
 
     def _draw_source(self, image, entry, filt, psf, survey) -> tuple[slice, slice] | None:
         source = dict(zip(entry.colnames, entry.values(), strict=True))
-        flux = float(flux_electrons(source[f"{filt.name}_ab"], filt))
+        flux = float(flux_electrons(self._magnitude(source, filt), filt))
         # Without a magnitude in this filter (NaN) there is nothing to draw either.
         parts = self._parts(source, flux) if flux > 0 else []
         if not parts:
@@ -77,6 +77,10 @@ class EuclidGenerator(SceneGenerator):
         pixels, rows, cols = stamp
         image[rows, cols] = pixels
         return rows, cols
+
+    def _magnitude(self, source: Mapping, filt: Filter) -> Any:
+        """Return the AB magnitude of a source in a filter."""
+        return source[f"{filt.name}_ab"]
 
     def _parts(self, source: Mapping, flux: float) -> Sequence[Part]:
         """Return what a source of this flux [electron] is drawn from."""

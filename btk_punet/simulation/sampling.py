@@ -10,6 +10,14 @@ from btk.sampling_functions import SamplingFunction
 from btk.utils import DEFAULT_SEED
 
 from btk_punet.errors import CatalogError, InputError
+from btk_punet.simulation.density import (
+    NEIGHBOUR_RADIUS_ARCSEC,
+    SKY_NEIGHBOURS,
+    bright_share,
+    galaxies_per_arcmin2,
+    near_share_of_disk,
+    near_share_of_group,
+)
 
 
 class EuclidSampling(SamplingFunction):
@@ -35,6 +43,19 @@ class EuclidSampling(SamplingFunction):
             raise InputError(f"Expected min_mag < max_mag, got {min_mag} and {max_mag}.")
         super().__init__(stamp_size, max_number, min_number, seed)
         self.min_mag, self.max_mag, self.mag_name = min_mag, max_mag, mag_name
+
+    @property
+    def density_ratio(self) -> float:
+        """How many times as dense as in the sky sources lie (see `simulation.density`).
+
+        It is computed from the arguments, for galaxies that are as common as in the sky within the
+        limits of the magnitude; borders are left out. 0 where there is never more than one source.
+        """
+        return bright_share(self.min_mag, self.max_mag) * self._neighbours() / SKY_NEIGHBOURS
+
+    def _neighbours(self) -> float:
+        """Return how many others, of any magnitude, are near a source in the mean."""
+        return 0.0
 
     def _draw(self, table: Table, number: int) -> Table:
         """Return ``number`` rows within the magnitude limits, as a new table."""
@@ -105,6 +126,12 @@ class EuclidGroupSampling(EuclidSampling):
             f"{self.max_radius:g} arcsec, {self._magnitudes()}"
         )
 
+    def _neighbours(self) -> float:
+        numbers = np.arange(self.min_number, self.max_number + 1)
+        # The mean over sources and not over groups: large groups hold more of the sources.
+        others = (numbers * (numbers - 1)).sum() / max(numbers.sum(), 1)
+        return float(others) * near_share_of_group(self.max_radius)
+
     def __call__(self, table: Table) -> Table:
         """Return one group: rows of ``table`` with new ``ra`` and ``dec`` [arcsec]."""
         number = self.rng.integers(self.min_number, self.max_number + 1)
@@ -157,6 +184,13 @@ class EuclidPairSampling(EuclidSampling):
             f"pairs {self.min_separation:g} to {self.max_separation:g} arcsec apart, "
             f"{self._magnitudes()}"
         )
+
+    def _neighbours(self) -> float:
+        near = NEIGHBOUR_RADIUS_ARCSEC - self.min_separation
+        width = self.max_separation - self.min_separation
+        if width == 0:
+            return float(near > 0)
+        return float(np.clip(near / width, 0.0, 1.0))
 
     def __call__(self, table: Table) -> Table:
         """Return one pair: two rows of ``table`` with new ``ra`` and ``dec`` [arcsec]."""
@@ -212,6 +246,21 @@ class EuclidFieldSampling(EuclidSampling):
         super().__init__(stamp_size, max_number, min_number, min_mag, max_mag, mag_name, seed)
         self.clustered_fraction, self.cluster_radius = clustered_fraction, cluster_radius
 
+    @classmethod
+    def sky(
+        cls,
+        stamp_size: float = 25.6,
+        min_mag: float = 18.0,
+        max_mag: float = 26.5,
+        mag_name: str = "IE_ab",
+        seed: int = DEFAULT_SEED,
+    ) -> "EuclidFieldSampling":
+        """Return fields as dense as the sky to a magnitude, not clustered."""
+        density = galaxies_per_arcmin2(max_mag) - galaxies_per_arcmin2(min_mag)
+        return cls(
+            stamp_size, density, 0.0, min_mag=min_mag, max_mag=max_mag, mag_name=mag_name, seed=seed
+        )
+
     @property
     def description(self) -> str:
         """What the scenes hold, in words."""
@@ -220,6 +269,18 @@ class EuclidFieldSampling(EuclidSampling):
             f"arcminute, "
             f"{self.clustered_fraction:.0%} of them clustered, {self._magnitudes()}"
         )
+
+    def _neighbours(self) -> float:
+        per_arcmin2 = self.mean_number * (60 / self.stamp_size) ** 2
+        by_chance = per_arcmin2 * np.pi * (NEIGHBOUR_RADIUS_ARCSEC / 60) ** 2
+        if self.mean_number < 1:  # there is hardly another one to stand next to
+            return by_chance
+        # A share of the sources stands next to another one, which has the source for a neighbour,
+        # too; and next to those that stand next to the same one.
+        share = min(self.clustered_fraction, 1 - 1 / self.mean_number)
+        to_partner = min(NEIGHBOUR_RADIUS_ARCSEC / self.cluster_radius, 1.0) ** 2
+        to_others = near_share_of_disk(self.cluster_radius)
+        return by_chance + 2 * share * to_partner + share**2 / (1 - share) * to_others
 
     def __call__(self, table: Table) -> Table:
         """Return one field: rows of ``table`` with new ``ra`` and ``dec`` [arcsec]."""

@@ -10,11 +10,8 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from btk_punet.errors import CatalogError, InputError
-from btk_punet.simulation.catalog import (
-    EuclidCatalog,
-    galaxies_per_arcmin2,
-    half_light_radius_arcsec,
-)
+from btk_punet.simulation.catalog import EuclidCatalog, half_light_radius_arcsec
+from btk_punet.simulation.density import galaxies_per_arcmin2
 from btk_punet.simulation.rendering import Part, StampRenderer
 from btk_punet.simulation.survey import (
     EUCLID_EXPOSURE_SECONDS,

@@ -1,21 +1,16 @@
-"""Where sources stand on a stamp, and how dense a kind of scene is: the prior that it stands for.
-
-The density of a kind of scene is told as a ratio to the sky's: how many other sources brighter
-than I_E = 25.3 are expected within 2 arcsec of a source, over how many there are in the sky, 0.16.
-"""
-
-import math
+"""Where sources stand on a stamp, and how dense a kind of scene is (see `simulation.density`)."""
 
 import numpy as np
 
+from btk_punet.simulation.density import (
+    NEIGHBOUR_MAGNITUDE,
+    NEIGHBOUR_RADIUS_ARCSEC,
+    SKY_DENSITY_PER_ARCMIN2,
+    SKY_NEIGHBOURS,
+    galaxies_per_arcmin2,
+)
+
 PIXEL_SCALE_ARCSEC = 0.1
-# What a density counts: neighbours within this radius, brighter than this.
-NEIGHBOUR_RADIUS_ARCSEC, NEIGHBOUR_MAGNITUDE = 2.0, 25.3
-# The sky's counts [per arcmin^2] to that magnitude, and to 26.5, the faintest that is drawn: those
-# of `simulation.catalog`, which this module does not load.
-_NEIGHBOURS_PER_ARCMIN2 = 23.0 * 10 ** (0.374 * (NEIGHBOUR_MAGNITUDE - 24.5))
-SKY_DENSITY_PER_ARCMIN2 = 23.0 * 10 ** (0.374 * (26.5 - 24.5))
-SKY_NEIGHBOURS = _NEIGHBOURS_PER_ARCMIN2 * math.pi * (NEIGHBOUR_RADIUS_ARCSEC / 60) ** 2
 
 # Fields like the sky's: half of them just as dense, the others less or more.
 SKY_DENSITY_RATIO = (0.4, 5.0)
@@ -58,7 +53,7 @@ def field_places(size: int, rng: np.random.Generator) -> tuple[np.ndarray, float
         partner = rng.integers(clustered, number, clustered)
         radius = CLUSTER_RADIUS_PIXELS * np.sqrt(rng.random(clustered))
         place[:clustered] = place[partner] + polar(radius, clustered, rng)
-    bright = _NEIGHBOURS_PER_ARCMIN2 / SKY_DENSITY_PER_ARCMIN2
+    bright = galaxies_per_arcmin2(NEIGHBOUR_MAGNITUDE) / SKY_DENSITY_PER_ARCMIN2
     ratio = density / SKY_DENSITY_PER_ARCMIN2 + bright * _CLUSTER_NEIGHBOURS / SKY_NEIGHBOURS
     return place, ratio
 

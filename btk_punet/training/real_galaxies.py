@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from btk_punet.errors import CatalogError
+from btk_punet.errors import CatalogError, InputError
 from btk_punet.simulation.rendering import Part
 from btk_punet.training.parts import LightGrid, centred
 
 # One object in so many is held out of training: see `is_held_out`.
 OBJECTS_PER_HELD_OUT = 5
+# What real galaxies are there for: see `part_of`.
+PARTS = ("training", "calibration", "benchmark")
 # Light is smoothed until each pixel of it is this many sigma above the noise.
 CLEAN_SNR = 8.0
 SMOOTHING_PIXELS = (0.0, 0.7, 1.4, 2.8, 5.6)
@@ -73,7 +75,25 @@ def is_held_out(object_name: str) -> bool:
     return zlib.crc32(object_name.encode()) % OBJECTS_PER_HELD_OUT == 0
 
 
-def read_real_galaxies(path: str | Path, held_out: bool | None = None) -> list[RealGalaxy]:
+def part_of(object_name: str) -> str:
+    """Return what a real galaxy is there for: one of `PARTS`.
+
+    Those that are held out of training (see `is_held_out`) are one half to calibrate on and one
+    half to measure on, so that no figure is measured on what was calibrated on. The rule is fixed
+    by the name, too: the CRC-32 of the name, divided by 10, is odd or even.
+
+    Args:
+        object_name: ``"set/name"``, as in `RealGalaxy.object_name`.
+    """
+    if not is_held_out(object_name):
+        return "training"
+    odd = zlib.crc32(object_name.encode()) // (2 * OBJECTS_PER_HELD_OUT) % 2
+    return "calibration" if odd else "benchmark"
+
+
+def read_real_galaxies(
+    path: str | Path, held_out: bool | None = None, part: str | None = None
+) -> list[RealGalaxy]:
     """Read real galaxies, and make them ready to be drawn.
 
     Args:
@@ -82,13 +102,17 @@ def read_real_galaxies(path: str | Path, held_out: bool | None = None) -> list[R
             ``pixel_scale_arcsec``, ``half_light_radius_arcsec`` and ``snr`` (signal to noise of
             the whole image, NaN where it is not known).
         held_out: Only those that are kept out of training, or only the others; all if None.
+        part: Only those of one of `PARTS` (see `part_of`); all if None.
 
     Returns:
         One entry an image, in the file's order.
 
     Raises:
+        InputError: for an unknown part.
         CatalogError: if there is no such file, it holds something else, or no galaxy is left.
     """
+    if part is not None and part not in PARTS:
+        raise InputError(f"part must be None or one of {list(PARTS)}, got {part!r}.")
     if not Path(path).is_file():
         raise CatalogError(f"The file of real galaxies '{path}' does not exist.")
     try:
@@ -105,6 +129,8 @@ def read_real_galaxies(path: str | Path, held_out: bool | None = None) -> list[R
     for i, image in enumerate(images):
         name = f"{columns['set'][i]}/{columns['name'][i]}"
         if held_out is not None and is_held_out(name) != held_out:
+            continue
+        if part is not None and part_of(name) != part:
             continue
         scale = float(columns["pixel_scale_arcsec"][i])
         if image.ndim != 2 or not np.isfinite(image).all() or not image.sum() > 0 < scale:

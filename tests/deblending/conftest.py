@@ -120,3 +120,18 @@ def network():
     model.head.kernel.assign([[0, 8, 8, 12], [0, 0, 0, -11.6], [0, 0, 8, 0], [0, 0, 0, -1000]])
     model.head.bias.assign([0, -2, -4, -10])
     return model
+
+
+@pytest.fixture(scope="session")
+def told_network(network):
+    """The same network, but one that is told densities, and hardly listens."""
+    told = type(network).from_config(network.get_config() | {"told_density": True})
+    of_telling = {id(weight) for weight in told.conditioning.weights}
+    others = [weight for weight in told.weights if id(weight) not in of_telling]
+    for weight, value in zip(others, network.get_weights(), strict=True):
+        weight.assign(value)
+    rng = np.random.default_rng(0)
+    told.conditioning.set_weights(
+        [0.05 * rng.standard_normal(w.shape) for w in told.conditioning.get_weights()]
+    )
+    return told

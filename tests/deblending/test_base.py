@@ -54,6 +54,9 @@ class Telling(Plain):
     def detection_band(self, survey):
         return np.int64(len(survey.available_filters) - 1)
 
+    def told_scenes(self, generator):
+        return Telling(depth=generator)
+
 
 def test_a_class_without_hooks():
     lsst = btk.survey.get_surveys("LSST")
@@ -63,6 +66,7 @@ def test_a_class_without_hooks():
     assert base.fingerprint(plain) == {"max_n_sources": 10, "depth": 3}
     assert base.versions(plain) == {}
     assert base.detection_band(plain, lsst) is None
+    assert base.told_scenes(plain, None) is plain
 
 
 def test_a_class_with_hooks():
@@ -74,6 +78,7 @@ def test_a_class_with_hooks():
     assert base.fingerprint(telling) == {"depth": 3, "model": "a hash"}
     assert base.versions(telling) == {"program": "2.1"}
     assert base.detection_band(telling, lsst) == 5
+    assert base.told_scenes(telling, 7).depth == 7 and telling.depth == 3
 
 
 def test_an_attribute_of_the_name_is_no_hook():
@@ -94,6 +99,7 @@ def test_the_package_of_a_class_without_hooks_is_what_it_depends_on(monkeypatch)
         ("fingerprint", ["depth"], "must return a dict of parameters, got ['depth']"),
         ("versions", "2.1", "must return a dict of names and strings, got '2.1'"),
         ("versions", {"program": 2.1}, "must return a dict of names and strings, got {'program"),
+        ("told_scenes", None, "must return a deblender, got None"),
         ("detection_band", "r", "must return the index of a band, got 'r'"),
     ],
 )
@@ -103,6 +109,7 @@ def test_wrong_answer(monkeypatch, hook, answer, message):
     ask = {
         "availability": lambda: base.availability(Telling, survey),
         "detection_band": lambda: base.detection_band(Telling(), survey),
+        "told_scenes": lambda: base.told_scenes(Telling(), None),
     }
     with pytest.raises(InputTypeError, match=re.escape(f"Telling.{hook} {message}")):
         ask.get(hook, lambda: getattr(base, hook)(Telling()))()

@@ -3,6 +3,7 @@
 import pickle
 import tracemalloc
 import warnings
+from types import SimpleNamespace
 
 import btk.survey
 import galsim
@@ -17,6 +18,7 @@ from btk.metrics.detection import Efficiency, Precision, Recall
 from btk.metrics.segmentation import IoU
 
 from btk_punet.deblending.deblender import ProbaUNetDeblender
+from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.measure import MeasureGenerator
 from btk_punet.deblending.noise import noise_normalised
@@ -26,7 +28,7 @@ from btk_punet.deblending.sep import SepDeblender
 from btk_punet.errors import BtkPunetError, BtkPunetWarning, InputError, InputTypeError
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.generator import EuclidGenerator
-from btk_punet.simulation.sampling import EuclidGroupSampling
+from btk_punet.simulation.sampling import EuclidGroupSampling, EuclidPairSampling
 from btk_punet.simulation.survey import get_euclid_survey
 
 from .conftest import SIGMA, gaussian, make_batch, random_scenes
@@ -148,7 +150,8 @@ def test_extra_data(deblender, scenes):
     }
     for extra, catalog in zip(found.extra_data, found.catalog_list, strict=True):
         assert {key: extra[key].shape for key in shapes} == shapes
-        assert set(extra) == {*shapes, "candidates"}
+        assert set(extra) == {*shapes, "candidates", "density_ratio"}
+        assert extra["density_ratio"] == 1.0
         np.testing.assert_allclose(extra["class_probability"].sum(axis=0), 1, atol=1e-5)
         assert extra["count_posterior"].sum() == pytest.approx(1)
         candidates = extra["candidates"]
@@ -226,25 +229,98 @@ def test_density_ratio(network, scenes):
         ProbaUNetDeblender(30, network, density_ratio=0)
 
 
-def test_a_network_that_is_told_the_density(scenes):
-    keras = pytest.importorskip("keras")
-    from btk_punet.model.proba_unet import ProbaUNet
+def of(sampling):
+    """Return what looks like the generator of a run."""
+    return SimpleNamespace(sampling_function=sampling, catalog=None)
 
-    keras.utils.set_random_seed(0)
-    told = ProbaUNet(channels=(4, 6), latent_channels=2, told_density=True)
-    rng = np.random.default_rng(0)
-    told.conditioning.set_weights(
-        [rng.standard_normal(w.shape) for w in told.conditioning.get_weights()]
-    )
+
+def test_a_network_that_is_told_the_density(told_network, scenes):
+    told = told_network
     batch = make_batch(scenes)
     images = noise_normalised(batch)
-    for ratio in (1.0, 20.0):
-        # The maps are what is looked at: weights that were not trained find any number of sources.
-        deblender = ProbaUNetDeblender(30, told, n_samples=2, density_ratio=ratio, threshold=1)
+    for given, ratio in ((1.0, 1.0), (20.0, 20.0), (None, 1.0)):
+        # The maps are what is looked at: untrained weights find any number of sources.
+        deblender = ProbaUNetDeblender(30, told, n_samples=2, density_ratio=given, threshold=1)
         found = deblender(batch)
         expected = told.sample(images, 2, density_ratio=ratio)["centre"].mean(axis=0)
         got = [extra["centre_probability"] for extra in found.extra_data]
         np.testing.assert_allclose(got, expected, atol=1e-6)
+        assert {extra["density_ratio"] for extra in found.extra_data} == {ratio}
+
+
+def test_a_run_tells_the_density_of_its_scenes(told_network, tmp_path):
+    told = told_network
+    told.save(tmp_path)
+    for weights in (told, tmp_path):
+        deblender = ProbaUNetDeblender(30, weights, n_samples=2)
+        pairs = deblender.told_scenes(of(EuclidPairSampling()))
+        assert pairs.density_ratio == 6.3 and deblender.density_ratio is None
+        assert "density_ratio=6.3" in repr(pairs)
+        assert pairs.fingerprint() != deblender.fingerprint()
+        assert pairs.fingerprint() == (
+            ProbaUNetDeblender(30, weights, 2, density_ratio=6.3).fingerprint()
+        )
+        assert "told that sources lie 6.3 times" in pairs.home_advantage(of(None))
+        assert "told that sources lie 1 times" in deblender.home_advantage(of(None))
+    assert pairs.network is not None and pairs.recipe == deblender.recipe
+
+
+@pytest.mark.parametrize(
+    ("given", "sampling"),
+    [(2.0, EuclidPairSampling()), ("auto", EuclidPairSampling()), (None, object()),
+     (None, EuclidGroupSampling(max_number=1))],
+)  # fmt: skip
+def test_where_a_run_has_nothing_to_tell(told_network, given, sampling):
+    deblender = ProbaUNetDeblender(30, told_network, density_ratio=given)
+    assert deblender.told_scenes(of(sampling)) is deblender
+
+
+def test_a_network_that_is_not_told_stays_as_it_is(network):
+    deblender = ProbaUNetDeblender(30, network)
+    assert deblender.told_scenes(of(EuclidPairSampling())) is deblender
+    assert "told" not in deblender.home_advantage(of(None))
+    assert deblender.fingerprint()["density_ratio"] == 1.0
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_the_density_is_estimated_from_the_batch(network, told_network, scenes, is_told):
+    batch = make_batch(scenes)
+    deblender = ProbaUNetDeblender(
+        400, told_network if is_told else network, 2, density_ratio="auto", light=False
+    )
+    found = deblender(batch)
+    (ratio,) = {extra["density_ratio"] for extra in found.extra_data}
+    assert 0 < ratio <= 50 and ratio != 1
+    again = ProbaUNetDeblender(400, deblender.weights, 2, density_ratio=ratio, light=False)(batch)
+    for one, two in zip(found.catalog_list, again.catalog_list, strict=True):
+        np.testing.assert_array_equal(one["p_detect"], two["p_detect"])
+    assert deblender.deblend(1, batch).extra_data["density_ratio"] == ratio
+    assert "estimates from the images" in deblender.home_advantage(of(None))
+
+
+def test_an_empty_batch_is_as_dense_as_the_sky(network):
+    batch = make_batch(np.zeros((1, 32, 32)))
+    found = ProbaUNetDeblender(30, network, 2, density_ratio="auto", light=False)(batch)
+    # The sky, over the density of the training that an untold network takes for 1.
+    assert found.extra_data[0]["density_ratio"] == 1 / UNTOLD_DENSITY_RATIO
+
+
+def test_another_word_for_the_density():
+    with pytest.raises(InputError, match="number above 0, 'auto' or None, got 'sky'"):
+        ProbaUNetDeblender(30, density_ratio="sky")
+
+
+def test_a_calibration_of_ones_own(network, scenes):
+    batch = make_batch(scenes)
+    usual = ProbaUNetDeblender(30, network, threshold=0.0, light=False)
+    recipe = DetectionRecipe(p_detect=LogitLine(1.0, -2.0))
+    for first in (True, False):  # before and after the network is loaded
+        other = usual.with_recipe(recipe)
+        assert other.recipe == recipe and usual.recipe != recipe
+        assert other.fingerprint() != usual.fingerprint()
+        for some, others in zip(usual(batch).catalog_list, other(batch).catalog_list, strict=True):
+            np.testing.assert_allclose(others["p_detect"], recipe.p_detect(some["p_detect"]))
+        assert pickle.loads(pickle.dumps(other)).recipe == recipe or first
 
 
 def test_too_many_detections(network):

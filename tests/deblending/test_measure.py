@@ -120,6 +120,17 @@ def test_no_batches(tmp_path):
     assert list((tmp_path / "run").iterdir()) == []
 
 
+def test_deblenders_are_told_of_the_scenes(generator):
+    class Told(SepDeblender):
+        def told_scenes(self, generator):
+            return SepDeblender(self.max_n_sources, thresh=generator.seed)
+
+    given = {"told": Told(5), "plain": SepDeblender(5)}
+    measured = MeasureGenerator(given, generator)
+    assert measured.deblenders["told"].thresh == generator.seed == 7
+    assert measured.deblenders["plain"] is given["plain"]
+
+
 def test_batch_without_images():
     batch = make_batch(np.zeros((0, 32, 32)))
     ((blends, deblended),) = MeasureGenerator(SepDeblender(5), [batch])

@@ -325,3 +325,15 @@ def test_missing_package(monkeypatch):
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         Scarlet2Deblender(**({"max_n_sources": 5} | arguments))
+
+
+@needs_scarlet2
+def test_its_peaks_are_told_of_the_scenes():
+    class Told(SepDeblender):
+        def told_scenes(self, generator):
+            return SepDeblender(self.max_n_sources, thresh=generator)
+
+    by_sep, by_told = Scarlet2Deblender(5), Scarlet2Deblender(5, peaks=Told(5))
+    assert by_sep.told_scenes(4.0) is by_sep
+    assert by_told.told_scenes(4.0).peaks.thresh == 4.0
+    assert isinstance(by_told.peaks, Told)

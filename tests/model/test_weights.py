@@ -4,7 +4,12 @@ import pytest
 
 from btk_punet.errors import BtkPunetWarning, InputError
 from btk_punet.model import weights
-from btk_punet.model.weights import installed_presets, weights_fingerprint, weights_folder
+from btk_punet.model.weights import (
+    installed_presets,
+    is_told_density,
+    weights_fingerprint,
+    weights_folder,
+)
 
 
 def write_network(folder, content=b"weights", **others):
@@ -80,3 +85,12 @@ def test_a_preset_goes_before_a_folder_of_its_name(tmp_path, monkeypatch):
     for text in ("./name", "name/", Path("name")):
         assert weights_folder(text).resolve() == here
     assert weights_folder("other").resolve() == other
+
+
+def test_what_a_network_is_told(tmp_path):
+    folder = write_network(tmp_path / "a")
+    for config, told in (("{}", False), ('{"told_density": true}', True)):
+        (folder / "config.json").write_text(config)
+        assert is_told_density(folder) is told
+    with pytest.raises(InputError, match="without config.json"):
+        is_told_density(tmp_path)

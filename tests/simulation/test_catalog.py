@@ -12,9 +12,9 @@ from btk_punet.errors import BtkPunetError, CatalogError, InputError
 from btk_punet.simulation.catalog import (
     EuclidCatalog,
     composite_half_light_radius,
-    galaxies_per_arcmin2,
     half_light_radius_arcsec,
 )
+from btk_punet.simulation.density import galaxies_per_arcmin2
 from tests.simulation.conftest import make_scene
 
 N_LARGE = 20_000

@@ -6,6 +6,8 @@ from scipy import stats
 from scipy.spatial.distance import pdist
 
 from btk_punet.errors import BtkPunetError, CatalogError, InputError
+from btk_punet.simulation.catalog import EuclidCatalog
+from btk_punet.simulation.density import SKY_NEIGHBOURS, bright_share
 from btk_punet.simulation.sampling import (
     EuclidFieldSampling,
     EuclidGroupSampling,
@@ -282,3 +284,66 @@ class TestInjection:
     def test_no_source_in_the_limits(self):
         with pytest.raises(CatalogError, match="No source .* 25.0 <= IE_ab < 28.0"):
             EuclidInjectionSampling(6.4, 25.0)(Table({"IE_ab": [20.0]}))
+
+
+class TestDensityRatio:
+    def test_of_one_source_it_is_0(self):
+        assert EuclidInjectionSampling().density_ratio == 0
+        assert EuclidGroupSampling(max_number=1).density_ratio == 0
+        assert EuclidGroupSampling(max_number=0, min_number=0).density_ratio == 0
+        assert EuclidFieldSampling(density=0.0).density_ratio == 0
+
+    def test_a_field_like_the_sky_has_1(self):
+        sky = EuclidFieldSampling.sky(min_mag=0.0)
+        assert sky.density_ratio == pytest.approx(1.0, rel=1e-6)
+        # 23 * 10^(0.374 * 2) per arcmin^2 to 26.5, of which those brighter than 18 are left out.
+        assert "fields of 128.659 sources" in EuclidFieldSampling.sky().description
+
+    def test_closed_forms(self):
+        # 23 * 10^(0.374 * 0.8) galaxies per arcmin^2, in a circle of 2 arcsec.
+        of_the_sky = 23 * 10 ** (0.374 * 0.8) * np.pi / 900
+        assert EuclidPairSampling().density_ratio == pytest.approx(1 / of_the_sky)
+        assert EuclidPairSampling(
+            min_separation=1.0, max_separation=3.0
+        ).density_ratio == pytest.approx(0.5 / of_the_sky)
+        apart = EuclidPairSampling(min_separation=3.0, max_separation=3.0)
+        assert apart.density_ratio == 0
+        # All of a group of three are neighbours of each other in a small group.
+        three = EuclidGroupSampling(min_number=3, max_number=3, max_radius=0.9)
+        assert three.density_ratio == pytest.approx(2 / of_the_sky)
+        faint = EuclidPairSampling(min_mag=25.5, max_mag=26.0)
+        assert faint.density_ratio == 0
+
+    @pytest.mark.parametrize(
+        ("sampling", "expected"),
+        [
+            (EuclidGroupSampling(seed=3), 18.7),
+            (EuclidGroupSampling(min_number=2, max_number=9, max_radius=3.0, seed=3), None),
+            (EuclidFieldSampling(60.0, seed=4), 1.4),
+            (EuclidFieldSampling(60.0, 60.0, 0.3, 2.5, seed=3), None),
+            (EuclidFieldSampling(160.0, 60.0, 0.7, 8.0, max_mag=25.0, seed=3), None),
+        ],
+    )
+    def test_drawn_scenes_are_as_dense_as_it_says(self, sampling, expected):
+        catalog = EuclidCatalog.simulate(4000, 1, 19.5, 26.5)
+        pairs = sources = 0
+        # Where fields are as they are inside of larger ones.
+        border = getattr(sampling, "cluster_radius", -2.0) + 2.0
+        for scene in scenes(sampling, catalog.table, 1500 if sampling.max_number < 10 else 200):
+            # All magnitudes, of which the share that is bright is that of the counts.
+            place = positions(scene)
+            inner = np.abs(place).max(axis=1, initial=0) < sampling.stamp_size / 2 - border
+            apart = np.hypot(*(place[:, None] - place[None]).transpose(2, 0, 1))
+            pairs += ((apart < 2).sum(axis=1) - 1)[inner].sum()
+            sources += inner.sum()
+        share = bright_share(sampling.min_mag, sampling.max_mag)
+        assert sampling.density_ratio == pytest.approx(
+            share * pairs / sources / SKY_NEIGHBOURS, rel=0.05
+        )
+        if expected is not None:
+            assert sampling.density_ratio == pytest.approx(expected, rel=0.03)
+
+    def test_the_share_that_is_bright(self, table):
+        catalog = EuclidCatalog.simulate(40_000, 2, 20.0, 26.5).table
+        drawn = EuclidFieldSampling(600.0, 50.0, min_mag=20.0, seed=1)(catalog)["IE_ab"]
+        assert bright_share(20.0, 26.5) == pytest.approx(np.mean(drawn < 25.3), rel=0.05)

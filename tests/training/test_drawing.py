@@ -6,7 +6,7 @@ import pytest
 from btk_punet import EuclidCatalog, EuclidGenerator, EuclidGroupSampling, get_euclid_survey
 from btk_punet.errors import InputError
 from btk_punet.evaluation.runs.benchmark import BENCHMARK_GALAXIES, CATALOG_SEED
-from btk_punet.simulation.catalog import galaxies_per_arcmin2
+from btk_punet.simulation.density import galaxies_per_arcmin2
 from btk_punet.training.bank import KINDS, TRAINING_SEED
 from btk_punet.training.dataset import Scene, StampComposer
 from btk_punet.training.drawing import GALAXY_MAGNITUDES, STARS_PER_ARCMIN2, draw_bank, population

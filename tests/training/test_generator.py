@@ -11,8 +11,10 @@ from btk_punet import (
     get_euclid_survey,
 )
 from btk_punet.errors import CatalogError
-from btk_punet.training.generator import HeldOutGalaxyGenerator
-from btk_punet.training.real_galaxies import is_held_out
+from btk_punet.simulation.choices import open_cosmos
+from btk_punet.simulation.survey import flux_electrons
+from btk_punet.training.generator import HeldOutGalaxyGenerator, MixedRealGenerator
+from btk_punet.training.real_galaxies import is_held_out, part_of
 from tests.training.test_real_galaxies import write
 
 
@@ -103,3 +105,48 @@ def test_a_file_without_held_out_galaxies_is_refused(large, tmp_path):
     path = write(tmp_path / "real.npz", [image], [name])
     with pytest.raises(CatalogError, match="holds no real galaxy that can be used here"):
         held_out_batch(large, path)
+
+
+def test_real_galaxies_of_a_catalog_and_of_a_file(cosmos_dir, real_file):
+    catalog = open_cosmos(cosmos_dir)
+    generator = MixedRealGenerator(
+        catalog,
+        EuclidGroupSampling(mag_name="MAG", max_number=3),
+        get_euclid_survey(),
+        batch_size=12,
+        seed=2,
+        augment_data=True,
+        real_galaxies=real_file,
+        population=EuclidCatalog.simulate(4000, 1),
+    )
+    names = {f"toys/{i}" for i in range(30) if part_of(f"toys/{i}") == "benchmark"}
+    table = generator.catalog.table
+    assert len(table) == len(catalog.table) + len(names)
+    assert len(set(table["object_id"])) == len(table)
+    assert set(table["object_id"][table["object_id"] < 0]) == set(range(-len(names), 0))
+    batch = generator.draw_batch(0)
+    of_file = 0
+    for isolated, rows in zip(batch.isolated_images, batch.catalog_list, strict=True):
+        for source, row in enumerate(rows):
+            expected = flux_electrons(row["MAG"], batch.survey.get_filter("IE"))
+            if row["object_id"] < 0:
+                of_file += 1
+                assert isolated[source].sum() == pytest.approx(expected, rel=0.05)
+                assert isolated[source].min() >= 0  # without the noise of an HST stamp
+            else:
+                assert isolated[source].min() < 0
+    assert 0 < of_file < sum(map(len, batch.catalog_list))
+
+
+def test_a_population_without_small_galaxies(cosmos_dir, tmp_path):
+    name = next(str(i) for i in range(99) if part_of(f"toys/{i}") == "benchmark")
+    image = np.pad(np.ones((5, 5)), 3)
+    path = write(tmp_path / "real.npz", [image], [name], scale=1e-4)
+    with pytest.raises(CatalogError, match="is as small as toys/.*give a larger population"):
+        MixedRealGenerator(
+            open_cosmos(cosmos_dir),
+            EuclidGroupSampling(mag_name="MAG"),
+            get_euclid_survey(),
+            real_galaxies=path,
+            population=EuclidCatalog.simulate(500, 1, star_fraction=0.0),
+        )

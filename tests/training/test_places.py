@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from btk_punet.simulation.catalog import galaxies_per_arcmin2
+from btk_punet.simulation.density import galaxies_per_arcmin2
 from btk_punet.training import places
 from btk_punet.training.places import (
     BRIGHT_PAIR_SEPARATION_ARCSEC,

@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from btk_punet.errors import CatalogError
+from btk_punet.errors import CatalogError, InputError
 from btk_punet.simulation.rendering import StampRenderer
 from btk_punet.training import real_galaxies as module
 from btk_punet.training.bank import HELD_OUT_EVERY, KINDS
 from btk_punet.training.drawing import draw_bank
 from btk_punet.training.real_galaxies import (
+    PARTS,
     half_light_radius,
     is_held_out,
+    part_of,
     prepared,
     read_real_galaxies,
     real_parts,
@@ -187,3 +189,19 @@ def test_the_real_file():
     objects = {galaxy.object_name for galaxy in galaxies}
     assert (len(galaxies), len(objects)) == (419, 222)
     assert sum(map(is_held_out, objects)) == 45
+
+
+def test_those_held_out_are_two_halves(file):
+    with pytest.raises(InputError, match="part must be None or one of .* got 'test'"):
+        read_real_galaxies(file, part="test")
+    names = [f"set/{i}" for i in range(2000)]
+    parts = {name: part_of(name) for name in names}
+    assert all((part == "training") != is_held_out(name) for name, part in parts.items())
+    of_each = [sum(part == one for part in parts.values()) for one in PARTS]
+    assert of_each[0] == pytest.approx(1600, abs=60) and min(of_each[1:]) > 160
+    read = {
+        part: {galaxy.object_name for galaxy in read_real_galaxies(file, part=part)}
+        for part in PARTS
+    }
+    assert set.union(*read.values()) == {f"toys/{i}" for i in range(30)}
+    assert sum(map(len, read.values())) == 30

@@ -1,4 +1,4 @@
-"""The benchmark: six sets of scenes with fixed seeds, on which every method is measured alike.
+"""The benchmark: seven sets of scenes with fixed seeds, on which every method is measured alike.
 
 Nothing is ever tuned on these seeds, and training uses other seeds, galaxies and PSFs.
 """
@@ -18,6 +18,7 @@ from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import panel_grid
 from btk_punet.evaluation.runs.compare import Deblenders, compare
+from btk_punet.evaluation.runs.objects import margins_by_object
 from btk_punet.evaluation.runs.options import Running
 from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.figures import write_figure
@@ -32,6 +33,7 @@ from btk_punet.simulation.sampling import (
 )
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import get_euclid_survey
+from btk_punet.training.generator import HeldOutGalaxyGenerator, MixedRealGenerator
 
 CATALOG_SEED = 20_260_901
 BENCHMARK_GALAXIES = 50_000
@@ -73,6 +75,8 @@ class BenchmarkSet:
         read_noise: Read noise of one exposure [electron].
         psf_fwhm_arcsec: FWHM of the PSF before the pixel.
         real: Whether the galaxies are real, from a folder of the user's.
+        held_out: Whether the bright galaxies are real ones that training never sees, from a file
+            of the user's (see `HeldOutGalaxyGenerator`).
     """
 
     name: str
@@ -85,26 +89,69 @@ class BenchmarkSet:
     read_noise: float = 0.0
     psf_fwhm_arcsec: float = 0.16
     real: bool = False
+    held_out: bool = False
 
-    def generator(self, cosmos_dir: str | Path | None = None, njobs: int = 1) -> SceneGenerator:
+    def needs(
+        self, cosmos_dir: str | Path | None = None, real_galaxies: str | Path | None = None
+    ) -> str:
+        """Return what the set needs and is not given, in words; empty if it needs nothing more."""
+        if self.real and cosmos_dir is None:
+            return (
+                "cosmos_dir (--cosmos-dir), a folder with a catalog in GalSim's real-galaxy format"
+            )
+        if self.held_out and real_galaxies is None:
+            return "real_galaxies (--real-galaxies), a file of the galaxies that training never saw"
+        return ""
+
+    def generator(
+        self,
+        cosmos_dir: str | Path | None = None,
+        njobs: int = 1,
+        real_galaxies: str | Path | None = None,
+    ) -> SceneGenerator:
         """Return the generator of the set, of which the first ``n_scenes`` scenes count.
 
         Args:
             cosmos_dir: Folder of real galaxies in GalSim's format, for the set ``real``.
             njobs: Processes that draw the scenes of a batch.
+            real_galaxies: File of real galaxies (see `read_real_galaxies`), for the set ``sky``:
+                those of the part ``"benchmark"`` (see `part_of`). The set ``real`` takes them
+                besides those of its folder if it is given.
 
         Raises:
-            CatalogError: if the set needs real galaxies and no folder is given.
+            CatalogError: if the set needs real galaxies that are not given, or are not there.
         """
         survey = get_euclid_survey(self.n_exposures, self.read_noise, self.psf_fwhm_arcsec)
-        if self.real and cosmos_dir is None:
+        if missing := self.needs(cosmos_dir, real_galaxies):
             raise CatalogError(
-                f"The benchmark set {self.name!r} needs real galaxies: give cosmos_dir "
-                "(--cosmos-dir), a folder with a catalog in GalSim's real-galaxy format."
+                f"The benchmark set {self.name!r} needs real galaxies: give {missing}."
+            )
+        if self.held_out and real_galaxies is not None:
+            return HeldOutGalaxyGenerator(
+                EuclidCatalog.simulate(BENCHMARK_GALAXIES, CATALOG_SEED, 18.0),
+                self.sampling(),
+                survey,
+                batch_size=self.batch_size,
+                njobs=njobs,
+                seed=self.seed,
+                real_galaxies=real_galaxies,
+                part="benchmark",
             )
         if self.real:
             catalog = open_cosmos(str(cosmos_dir))
             catalog.table = catalog.table[~np.isin(catalog.table["IDENT_1"], list(REAL_LEFT_OUT))]
+            if real_galaxies is not None:
+                return MixedRealGenerator(
+                    catalog,
+                    self.sampling(),
+                    survey,
+                    batch_size=self.batch_size,
+                    njobs=njobs,
+                    seed=self.seed,
+                    augment_data=True,
+                    real_galaxies=real_galaxies,
+                    population=EuclidCatalog.simulate(BENCHMARK_GALAXIES, CATALOG_SEED),
+                )
         else:
             catalog = EuclidCatalog.simulate(BENCHMARK_GALAXIES, CATALOG_SEED)
         return make_generator(
@@ -163,6 +210,17 @@ BENCHMARK_SETS = {
             seed=20_260_916,
             psf_fwhm_arcsec=0.20,
         ),
+        BenchmarkSet(
+            "sky",
+            "256 px as dense as the sky, real galaxies to I_E = 24.5, at the depth of `deep`",
+            EuclidFieldSampling.sky,
+            seed=20_260_917,
+            n_scenes=200,
+            batch_size=5,
+            n_exposures=4,
+            read_noise=4.4,
+            held_out=True,
+        ),
     )
 }
 
@@ -186,6 +244,7 @@ def compare_benchmark(
     *,
     n_blends: int | None = None,
     cosmos_dir: str | Path | None = None,
+    real_galaxies: str | Path | None = None,
     radius_arcsec: float = Rules.radius_arcsec,
     min_snr: float = Rules.min_snr,
     mag_bins: Sequence[float] | None = Rules.mag_bins,
@@ -213,6 +272,10 @@ def compare_benchmark(
         n_blends: Number of scenes of each set, if fewer than it has.
         cosmos_dir: Folder of real galaxies, for the set ``real``, which ``"all"`` leaves out
             (and says so) if None.
+        real_galaxies: File of real galaxies, for the set ``sky``, which ``"all"`` leaves out (and
+            says so) if None; and for more galaxies in the set ``real``, whose margins are then also
+            given with intervals of a bootstrap over galaxies instead of scenes
+            (``benchmark_equal_purity_objects.csv``).
         {Rules}
         outcomes: Whether to find out what becomes of blends, as for `compare`; it takes several
             times the time of the detectors.
@@ -238,21 +301,23 @@ def compare_benchmark(
         for note in notes:
             warnings.warn(note, BtkPunetWarning, stacklevel=2)
     of_sets: dict[str, dict[str, pd.DataFrame]] = {}
+    by_object: dict[str, pd.DataFrame] = {}
     for chosen in sets:
-        if chosen.real and cosmos_dir is None and given == ["all"]:
+        missing = chosen.needs(cosmos_dir, real_galaxies)
+        if missing and given == ["all"]:
             warnings.warn(
-                f"The benchmark set {chosen.name!r} is left out: it needs cosmos_dir "
-                "(--cosmos-dir), a folder of real galaxies in GalSim's format.",
+                f"The benchmark set {chosen.name!r} is left out: it needs {missing}.",
                 BtkPunetWarning,
                 stacklevel=2,
             )
             continue
         if progress:
             tqdm.write(f"{chosen.name}: {chosen.description}")
-        of_sets[chosen.name] = compare(
+        generator = chosen.generator(cosmos_dir, real_galaxies=real_galaxies)
+        run = compare(
             Path(output) / chosen.name,
             deblenders,
-            generator=chosen.generator(cosmos_dir),
+            generator=generator,
             n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
             radius_arcsec=radius_arcsec,
             min_snr=min_snr,
@@ -265,8 +330,15 @@ def compare_benchmark(
             njobs=njobs,
             overwrite=overwrite,
             progress=progress,
-        ).tables
+        )
+        of_sets[chosen.name] = run.tables
+        if isinstance(generator, MixedRealGenerator) and "equal_purity" in run.tables:
+            by_object[chosen.name] = margins_by_object(run, generator)
     joined = _joined(of_sets)
+    if by_object:
+        joined["benchmark_equal_purity_objects"] = pd.concat(
+            [_with_set(*pair) for pair in by_object.items()], ignore_index=True
+        )
     for name, table in joined.items():
         write_file(Path(output) / f"{name}.csv", table.to_csv(index=False).encode())
     by_distance = {

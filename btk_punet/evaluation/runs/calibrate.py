@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,38 +11,82 @@ import pandas as pd
 from btk.blend_batch import BlendBatch
 from tqdm.auto import tqdm
 
+from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.deblending.recipe import DetectionRecipe, LogitLine
+from btk_punet.deblending.recipe import DetectionRecipe, LogitLine, recipe_file
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.scoring.candidates import batch_candidates
 from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities
-from btk_punet.model.weights import weights_folder
+from btk_punet.files import read_json
+from btk_punet.model.weights import CONFIG_FILE, is_told_density, weights_folder
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import (
     EuclidFieldSampling,
     EuclidGroupSampling,
     EuclidPairSampling,
+    EuclidSampling,
 )
 from btk_punet.simulation.survey import get_euclid_survey
-from btk_punet.training.generator import StructuredEuclidGenerator
+from btk_punet.training.config import TRAINING_FILE, TrainingConfig
+from btk_punet.training.generator import HeldOutGalaxyGenerator, StructuredEuclidGenerator
 
 # Neither the benchmark's seeds, nor the training's.
 CALIBRATION_SEED = 20_261_001
 CALIBRATION_GALAXIES = 30_000
 BATCH_SIZE = 50
-# Sampling, share of the scenes, exposures, read noise [electron] and FWHM of the PSF [arcsec].
-_CONDITIONS = (
-    (EuclidGroupSampling, 0.25, 1, 0.0, 0.15),
-    (EuclidGroupSampling, 0.25, 4, 4.4, 0.17),
-    (EuclidGroupSampling, 0.20, 2, 4.4, 0.19),
-    (EuclidPairSampling, 0.25, 1, 0.0, 0.17),
-    # A field is as large as 16 of the others.
-    (EuclidFieldSampling, 0.05, 1, 0.0, 0.165),
-)
+# A field is as large as 16 of the others.
+FIELD_BATCH_SIZE = 4
 # Half-width of a Gaussian that holds 68% of it, in sigma.
 _CONTAINED = 0.6827
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """Scenes of one kind.
+
+    Attributes:
+        sampling: Makes the sampling function.
+        share: Share of the scenes; four fields count as 50.
+        n_exposures: Exposures of the survey.
+        read_noise: Read noise of one exposure [electron].
+        fwhm: FWHM of the PSF before the pixel [arcsec].
+        real: Whether the bright galaxies are real ones, where there is a file of them.
+    """
+
+    sampling: Callable[[], EuclidSampling]
+    share: float
+    n_exposures: int
+    read_noise: float
+    fwhm: float
+    real: bool = False
+
+
+def _bright_pairs() -> EuclidPairSampling:
+    return EuclidPairSampling(9.6, min_mag=18.0, max_mag=23.0)
+
+
+_CONDITIONS = (
+    _Condition(EuclidGroupSampling, 0.25, 1, 0.0, 0.15),
+    _Condition(EuclidGroupSampling, 0.25, 4, 4.4, 0.17),
+    _Condition(EuclidGroupSampling, 0.20, 2, 4.4, 0.19),
+    _Condition(EuclidPairSampling, 0.25, 1, 0.0, 0.17),
+    _Condition(EuclidFieldSampling, 0.05, 1, 0.0, 0.165),
+)
+# Of networks that are told how dense sources lie, each time of what the sampling says.
+_TOLD_CONDITIONS = (
+    _Condition(EuclidGroupSampling, 0.15, 1, 0.0, 0.15),
+    _Condition(EuclidGroupSampling, 0.125, 4, 4.4, 0.17),
+    _Condition(EuclidGroupSampling, 0.10, 2, 4.4, 0.19),
+    _Condition(EuclidPairSampling, 0.125, 1, 0.0, 0.17),
+    _Condition(_bright_pairs, 0.05, 1, 0.0, 0.16),
+    _Condition(EuclidFieldSampling, 0.10, 1, 0.0, 0.165),
+    _Condition(EuclidFieldSampling.sky, 0.20, 4, 4.4, 0.16, real=True),
+    _Condition(EuclidFieldSampling.sky, 0.05, 1, 0.0, 0.18, real=True),
+    _Condition(EuclidGroupSampling, 0.05, 4, 4.4, 0.16, real=True),
+    _Condition(EuclidGroupSampling, 0.05, 1, 0.0, 0.17, real=True),
+)
 
 
 def fit_recipe(
@@ -51,6 +95,7 @@ def fit_recipe(
     *,
     n_samples: int = 16,
     galaxies: str = "smooth",
+    real_galaxies: str | Path | None = None,
     seed: int = CALIBRATION_SEED,
     pixel_scale_arcsec: float | None = 0.1,
     psf_fwhm_arcsec: tuple[float, float] | None = (0.14, 0.20),
@@ -64,12 +109,19 @@ def fit_recipe(
     overlapped. The scale of the position errors is such that they hold 68% of the matched true
     positions.
 
+    A network that is told how dense sources lie is told that of each kind of scenes, and there are
+    more kinds: pairs of bright galaxies, fields as dense as the sky, and further groups, both of
+    real galaxies down to I_E = 24.5 where there is a file of them.
+
     Args:
         weights: Folder that `ProbaUNet.save` wrote, or that of a training run, of Euclid's band.
-        n_scenes: Number of scenes.
+        n_scenes: Number of scenes; a field counts as some.
         n_samples: Samples of each image.
         galaxies: Of which galaxies the scenes are, ``"smooth"`` or ``"structured"`` ones (see
             `StructuredEuclidGenerator`).
+        real_galaxies: File of real galaxies (see `read_real_galaxies`), for a network that is told
+            densities: the half of those held out of training that is there to calibrate on (see
+            `part_of`). Without it these galaxies are as the others.
         seed: Seed of galaxies and scenes.
         pixel_scale_arcsec: What the network was trained for, as in `DetectionRecipe`.
         psf_fwhm_arcsec: The same.
@@ -77,24 +129,34 @@ def fit_recipe(
 
     Returns:
         The recipe, also written to ``detection.json`` (or ``detection_structured.json``) in the
-        folder.
+        folder, when all scenes are done.
 
     Raises:
-        InputError: for too few scenes, other galaxies, or a network that finds nothing or
-            everything.
+        InputError: for too few scenes, other galaxies, a network whose scenes these are not, or
+            one that finds nothing or everything.
+        CatalogError: if the file of real galaxies has none to calibrate on.
     """
     if n_scenes < 20:
         raise InputError(f"expected n_scenes of at least 20, got {n_scenes}; take some thousands")
-    recipe = DetectionRecipe(pixel_scale_arcsec=pixel_scale_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec)
+    recipe_file(galaxies)  # which checks it
     folder = weights_folder(weights)
-    recipe.save(folder, galaxies)
+    check_drawable(folder)
+    conditions = conditions_of(folder)
+    if real_galaxies is not None and not any(condition.real for condition in conditions):
+        raise InputError(
+            f"real_galaxies would be ignored: '{folder}' is not told how dense sources lie, and "
+            "its calibration is of simulated galaxies alone. Leave it out."
+        )
+    recipe = DetectionRecipe(pixel_scale_arcsec=pixel_scale_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec)
     # The errors of places are those of the network's own, which the fit of light starts from.
-    deblender = ProbaUNetDeblender(400, folder, n_samples, galaxies=galaxies, light=False)
+    deblender = ProbaUNetDeblender(400, folder, n_samples, light=False).with_recipe(recipe)
+    _ = deblender.network  # before there are copies that are told of their scenes
+    generators = _generators(conditions, n_scenes, seed, galaxies, real_galaxies)
     parts = [
-        _outcomes(batch, deblender)
-        for batch in tqdm(
-            _batches(n_scenes, seed, galaxies),
-            total=_n_batches(n_scenes),
+        _outcomes(batch, method)
+        for batch, method in tqdm(
+            _batches(generators, deblender),
+            total=sum(number for _, number in generators),
             unit="batch",
             disable=not progress,
         )
@@ -113,24 +175,78 @@ def fit_recipe(
     return recipe
 
 
-def _n_batches(n_scenes: int) -> int:
-    return sum(max(round(share * n_scenes / BATCH_SIZE), 1) for _, share, *_ in _CONDITIONS)
+def check_drawable(folder: Path) -> None:
+    """Raise where the scenes of the calibration would not be those that a network was made for.
+
+    Args:
+        folder: Folder of the network; the choices of its training lie there or one above.
+
+    Raises:
+        InputError: for a network of several bands, or of another survey.
+    """
+    network = read_json(folder / CONFIG_FILE)
+    n_bands = network.get("n_bands", 1)
+    if n_bands != 1:
+        raise InputError(
+            f"'{folder}' is a network of {n_bands} bands, and the scenes of the "
+            "calibration are of Euclid's VIS band alone: its probabilities stay as they are"
+        )
+    for place in (folder, folder.parent):
+        if (place / TRAINING_FILE).is_file():
+            survey = TrainingConfig.from_file(place / TRAINING_FILE).survey
+            if survey != "euclid":
+                raise InputError(
+                    f"'{folder}' was trained on blends of {survey}, and the scenes of the "
+                    "calibration are Euclid's: its probabilities stay as they are"
+                )
+            break
 
 
-def _batches(n_scenes: int, seed: int, galaxies: str) -> Iterator[BlendBatch]:
-    catalog = EuclidCatalog.simulate(CALIBRATION_GALAXIES, seed)
-    kind = StructuredEuclidGenerator if galaxies == "structured" else EuclidGenerator
-    for number, (sampling, share, n_exposures, read_noise, fwhm) in enumerate(_CONDITIONS):
-        large = sampling is EuclidFieldSampling
+def conditions_of(folder: Path) -> tuple[_Condition, ...]:
+    """Return the kinds of scenes on which a network is calibrated."""
+    return _TOLD_CONDITIONS if is_told_density(folder) else _CONDITIONS
+
+
+def _generators(
+    conditions: tuple[_Condition, ...],
+    n_scenes: int,
+    seed: int,
+    galaxies: str,
+    real_galaxies: str | Path | None,
+) -> list[tuple[EuclidGenerator, int]]:
+    """Return the generator of each condition, and how many batches of it are drawn."""
+    bright = {} if conditions is _CONDITIONS else {"min_mag": 18.0}
+    catalog = EuclidCatalog.simulate(CALIBRATION_GALAXIES, seed, **bright)
+    generators = []
+    for number, condition in enumerate(conditions):
+        sampling = condition.sampling()
+        kind = StructuredEuclidGenerator if galaxies == "structured" else EuclidGenerator
+        options = {}
+        if condition.real and real_galaxies is not None:
+            kind = HeldOutGalaxyGenerator
+            options = {"real_galaxies": real_galaxies, "part": "calibration"}
         generator = kind(
             catalog,
-            sampling(),
-            get_euclid_survey(n_exposures, read_noise, fwhm),
-            batch_size=4 if large else BATCH_SIZE,
+            sampling,
+            get_euclid_survey(condition.n_exposures, condition.read_noise, condition.fwhm),
+            batch_size=(
+                FIELD_BATCH_SIZE if isinstance(sampling, EuclidFieldSampling) else BATCH_SIZE
+            ),
             seed=seed + number,
+            **options,
         )
-        for _ in range(max(round(share * n_scenes / BATCH_SIZE), 1)):
-            yield next(generator)
+        generators.append((generator, max(round(condition.share * n_scenes / BATCH_SIZE), 1)))
+    return generators
+
+
+def _batches(
+    generators: list[tuple[EuclidGenerator, int]], deblender: ProbaUNetDeblender
+) -> Iterator[tuple[BlendBatch, ProbaUNetDeblender]]:
+    """Yield the batches, and for each the deblender that is told of its scenes."""
+    for generator, number in generators:
+        method = told_scenes(deblender, generator)
+        for _ in range(number):
+            yield next(generator), method
 
 
 def _outcomes(

@@ -13,6 +13,7 @@ from btk.deblend import Deblender
 from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
 
+from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.errors import InputError
 from btk_punet.evaluation.report.files import write_figures, write_tables
@@ -164,6 +165,8 @@ def methods_for(
 ) -> tuple[dict[str, Deblender], list[str]]:
     """Return the methods of a run by name, and a sentence on each that is left out.
 
+    They are told of the scenes what they may know (see `told_scenes`).
+
     Args:
         generator: Draws the scenes.
         deblenders: As for `compare`; those of the default comparison that can run here if None.
@@ -175,7 +178,8 @@ def methods_for(
         deblenders, left_out = default_deblenders(survey)
     if max_n_sources is None:
         max_n_sources = 2 * generator.max_number + 10
-    return choose_deblenders(deblenders, max_n_sources, survey), left_out
+    chosen = choose_deblenders(deblenders, max_n_sources, survey)
+    return {name: told_scenes(method, generator) for name, method in chosen.items()}, left_out
 
 
 def write_comparison_report(comparison: Comparison) -> None:

@@ -8,6 +8,7 @@ from btk.deblend import Deblender
 
 from btk_punet.deblending.base import home_advantage
 from btk_punet.simulation.choices import survey_of
+from btk_punet.simulation.density import NEIGHBOUR_MAGNITUDE, NEIGHBOUR_RADIUS_ARCSEC
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import background_variance, pixel_scale_arcsec
 
@@ -32,6 +33,12 @@ def scenes_in_words(generator: SceneGenerator, n_blends: int) -> dict[str, str]:
         f"{generator.catalog.name}",
         "Survey": survey.name,
     }
+    density_ratio = getattr(sampling, "density_ratio", None)
+    if density_ratio:
+        words["Density"] = (
+            f"{density_ratio:.3g} times as many neighbours within {NEIGHBOUR_RADIUS_ARCSEC:g} "
+            f"arcsec of a source, brighter than {NEIGHBOUR_MAGNITUDE:g} mag, as in the sky"
+        )
     n_exposures = getattr(survey, "n_exposures", None)
     if n_exposures is not None:
         words["Survey"] += (

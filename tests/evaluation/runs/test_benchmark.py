@@ -7,12 +7,15 @@ import pytest
 from btk_punet import BENCHMARK_SETS, benchmark_set, compare_benchmark
 from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.model import weights
+from btk_punet.simulation.density import galaxies_per_arcmin2
 from btk_punet.simulation.survey import background_variance
+from btk_punet.training.real_galaxies import part_of
 from tests.evaluation.oracle import Oracle
+from tests.training.test_real_galaxies import write
 
 # What benchmark_set("groups").generator()._sample(0)["IE_ab"] gave when the set was made.
 FIRST_GROUP_MAGNITUDES = [25.196303, 20.964461, 23.016563]
-SIMULATED = [name for name, chosen in BENCHMARK_SETS.items() if not chosen.real]
+SIMULATED = [name for name, chosen in BENCHMARK_SETS.items() if not chosen.needs()]
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +33,39 @@ def test_real_set_needs_a_folder():
         benchmark_set("real").generator()
 
 
+def test_the_sky_needs_a_file(tmp_path):
+    with pytest.raises(CatalogError, match="'sky' needs real galaxies: give real_galaxies"):
+        benchmark_set("sky").generator()
+    with pytest.raises(CatalogError, match=r"'sky' needs real galaxies: give .*--real-galaxies"):
+        compare_benchmark(tmp_path / "run", "sky", "sep", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_sky_holds_real_galaxies_to_measure_on(tmp_path):
+    image = np.zeros((41, 41))
+    image[15:26, 5:36] = 1.0
+    names = [str(i) for i in range(60)]
+    path = write(tmp_path / "real.npz", [image] * 60, names, scale=0.06)
+    generator = benchmark_set("sky").generator(real_galaxies=path)
+    (survey,) = generator.surveys.values()
+    assert background_variance(survey, survey.get_filter("IE")) == pytest.approx(
+        4 * (155.57 + 4.4**2), abs=0.02
+    )
+    assert generator.sampling_function.density_ratio == pytest.approx(1.0, abs=0.01)
+    assert generator.max_real_mag == 24.5
+    assert {galaxy.object_name for galaxy in generator.galaxies} == {
+        f"toys/{name}" for name in names if part_of(f"toys/{name}") == "benchmark"
+    }
+    batch = generator.draw_batch(0, 1)
+    assert batch.blend_images.shape == (1, 1, 256, 256)
+    numbers = [len(generator._sample(scene)) for scene in range(100)]
+    expected = (galaxies_per_arcmin2(26.5) - galaxies_per_arcmin2(18)) * (25.6 / 60) ** 2
+    assert np.mean(numbers) == pytest.approx(expected, abs=4 * np.sqrt(expected / 100))
+
+
 def test_seeds_differ():
     seeds = [chosen.seed for chosen in BENCHMARK_SETS.values()]
-    assert len(set(seeds)) == len(seeds) == 6
+    assert len(set(seeds)) == len(seeds) == 7
 
 
 @pytest.mark.parametrize(
@@ -121,7 +154,10 @@ def test_several_sets(tmp_path):
 
 def test_probabilities_of_all_sets(tmp_path):
     methods = {"SEP": "sep", "oracle": Oracle((0.9, 0.7))}
-    with pytest.warns(BtkPunetWarning, match="'real' is left out: it needs cosmos_dir"):
+    with (
+        pytest.warns(BtkPunetWarning, match="'real' is left out: it needs cosmos_dir"),
+        pytest.warns(BtkPunetWarning, match="'sky' is left out: it needs real_galaxies"),
+    ):
         summary = compare_benchmark(
             tmp_path, "all", methods, n_blends=3, report=False, progress=False
         )
@@ -164,3 +200,20 @@ def test_real_galaxies(tmp_path, cosmos_dir):
     assert list(summary["set"]) == ["real"]
     assert 0.3 < summary["completeness"].iloc[0] < 1.0
     assert 0.5 < summary["purity"].iloc[0] <= 1.0
+
+
+def test_more_real_galaxies(tmp_path, cosmos_dir):
+    image = np.zeros((41, 41))
+    image[15:26, 5:36] = 1.0
+    path = write(tmp_path / "real.npz", [image] * 60, [str(i) for i in range(60)], scale=0.06)
+    methods = {"SEP": "sep", "oracle": Oracle((0.9, 0.7))}
+    output = tmp_path / "run"
+    compare_benchmark(
+        output, "real", methods, n_blends=20, cosmos_dir=cosmos_dir, real_galaxies=path,
+        report=False, progress=False,
+    )  # fmt: skip
+    scenes = pd.read_csv(output / "benchmark_equal_purity.csv")
+    objects = pd.read_csv(output / "benchmark_equal_purity_objects.csv")
+    both = scenes[scenes["neighbours"] == "all"].iloc[0], objects.iloc[0]
+    assert both[0]["margin"] == both[1]["margin"] and both[1]["detector"] == "oracle"
+    assert both[0]["margin_lo"] != both[1]["margin_lo"]

@@ -1,5 +1,7 @@
+import json
 import os
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,7 +17,10 @@ from btk_punet.evaluation.runs import calibrate as module  # noqa: E402
 from btk_punet.evaluation.runs.benchmark import BENCHMARK_SETS, CATALOG_SEED  # noqa: E402
 from btk_punet.evaluation.runs.calibrate import fit_recipe  # noqa: E402
 from btk_punet.training.bank import TRAINING_SEED  # noqa: E402
-from tests.deblending.conftest import network  # noqa: E402, F401
+from btk_punet.training.config import TrainingConfig  # noqa: E402
+from btk_punet.training.real_galaxies import part_of  # noqa: E402
+from tests.deblending.conftest import network, told_network  # noqa: E402, F401
+from tests.training.test_real_galaxies import write  # noqa: E402
 
 
 @pytest.fixture
@@ -38,11 +43,70 @@ def test_no_network_there(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def described(tmp_path):
+    """A folder that looks like that of a network, in a run's folder."""
+
+    def make(survey="euclid", **choices):
+        folder = tmp_path / "run" / "model"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"n_bands": 1} | choices))
+        (folder / "model.weights.h5").write_bytes(b"weights")
+        catalog = None if survey == "euclid" else "catalog.fits"
+        config = TrainingConfig(survey=survey, catalog=catalog).to_dict()
+        (tmp_path / "run" / "training.json").write_text(json.dumps({"config": config}))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [({"n_bands": 3}, "a network of 3 bands"), ({"survey": "LSST"}, "trained on blends of LSST")],
+)
+def test_networks_for_other_scenes_are_refused(described, choices, message):
+    folder = described(**choices)
+    with pytest.raises(InputError, match=message):
+        fit_recipe(folder.parent, 40, progress=False)
+    assert not list(folder.glob("detection*"))
+
+
+def test_real_galaxies_are_for_networks_that_are_told(described):
+    with pytest.raises(InputError, match="real_galaxies would be ignored"):
+        fit_recipe(described(), 40, real_galaxies="real.npz", progress=False)
+
+
 def test_seeds_are_its_own():
     others = {benchmark.seed for benchmark in BENCHMARK_SETS.values()}
-    own = {module.CALIBRATION_SEED + number for number in range(len(module._CONDITIONS))}
-    assert not own & (others | {CATALOG_SEED, TRAINING_SEED})
-    assert sum(share for _, share, *_ in module._CONDITIONS) == pytest.approx(1)
+    for conditions in (module._CONDITIONS, module._TOLD_CONDITIONS):
+        own = {module.CALIBRATION_SEED + number for number in range(len(conditions))}
+        assert not own & (others | {CATALOG_SEED, TRAINING_SEED})
+        assert sum(condition.share for condition in conditions) == pytest.approx(1)
+
+
+def test_a_fit_that_fails_leaves_the_calibration_that_is_there(folder, monkeypatch):
+    before = DetectionRecipe(position_scale=7.0)
+    before.save(folder)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_outcomes", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit_recipe(folder, 40, progress=False)
+    assert DetectionRecipe.load(folder) == before
+
+
+def outcomes_of(folder, n_scenes, n_samples, real_galaxies=None):
+    """Return the candidates of the scenes of a calibration, by condition."""
+    generators = module._generators(
+        module.conditions_of(folder), n_scenes, module.CALIBRATION_SEED, "smooth", real_galaxies
+    )
+    deblender = ProbaUNetDeblender(400, folder, n_samples)
+    return [
+        (method.density_ratio, module._outcomes(batch, method)[0])
+        for batch, method in module._batches(generators, deblender)
+    ]
 
 
 def test_fitted_recipe_is_written_and_right_on_its_own_scenes(folder):
@@ -52,13 +116,33 @@ def test_fitted_recipe_is_written_and_right_on_its_own_scenes(folder):
     assert recipe.p_detect != LogitLine() and recipe.position_scale > 0
     # What was fitted holds on the scenes that it was fitted to, but for those that calibration
     # lifts above the least probability of a candidate.
-    deblender = ProbaUNetDeblender(400, folder, n_samples=2)
-    parts = [
-        module._outcomes(batch, deblender)[0]
-        for batch in module._batches(60, module.CALIBRATION_SEED, "smooth")
-    ]
-    found = pd.concat(parts)
+    found = pd.concat([candidates for _, candidates in outcomes_of(folder, 60, 2)])
     assert found["p_detect"].mean() == pytest.approx(found["outcome"].mean(), abs=0.03)
+
+
+def test_a_network_that_is_told_densities(told_network, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(module, "BATCH_SIZE", 4)
+    monkeypatch.setattr(module, "FIELD_BATCH_SIZE", 1)
+    monkeypatch.setattr(module, "CALIBRATION_GALAXIES", 300)
+    told_network.save(tmp_path)
+    image = np.zeros((41, 41))
+    image[15:26, 5:36] = 1.0
+    names = [str(i) for i in range(60)]
+    real = write(tmp_path / "real.npz", [image] * 60, names, scale=0.06)
+    recipe = fit_recipe(tmp_path, 40, n_samples=1, real_galaxies=real, progress=False)
+    assert DetectionRecipe.load(tmp_path) == recipe
+    # Each kind of scenes under its own density, and the sky's is 1.
+    ratios = [ratio for ratio, _ in outcomes_of(tmp_path, 40, 1, real)]
+    assert set(ratios) == {19.0, 6.3, 1.4, 1.0}
+    kinds = [
+        generator
+        for generator, _ in module._generators(
+            module._TOLD_CONDITIONS, 40, module.CALIBRATION_SEED, "structured", real
+        )
+    ]
+    drawn = {galaxy.object_name for kind in kinds for galaxy in getattr(kind, "galaxies", [])}
+    assert drawn == {f"toys/{name}" for name in names if part_of(f"toys/{name}") == "calibration"}
+    assert sum(type(kind).__name__ == "StructuredEuclidGenerator" for kind in kinds) == 6
 
 
 def test_fitted_again_it_is_the_same(folder):

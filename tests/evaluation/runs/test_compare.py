@@ -10,7 +10,7 @@ from astropy.table import Table as AstropyTable
 from btk.deblend import SepSingleBand
 from btk.sampling_functions import DefaultSampling
 
-from btk_punet import Comparison, EuclidGroupSampling, compare
+from btk_punet import Comparison, EuclidGroupSampling, ProbaUNet, ProbaUNetDeblender, compare
 from btk_punet.errors import InputError
 from btk_punet.evaluation.runs.compare import write_comparison_report
 from btk_punet.evaluation.studies.detection.false_detections import FalseDetections
@@ -305,3 +305,18 @@ def test_missing_programs_and_presets_are_said_in_a_line(tmp_path, catalog, monk
     assert own == "A note."
     assert "SExtractor is left out" in program and "apt-get install source-extractor" in program
     assert "ProbaUNet is left out: the weights of its preset" in preset
+
+
+def test_a_network_is_told_the_density_of_the_scenes(tmp_path, catalog):
+    ProbaUNet(channels=(4, 6), told_density=True).save(tmp_path / "told")
+    methods = {
+        "default": ProbaUNetDeblender(100, tmp_path / "told", 1, threshold=1.0),
+        "given": ProbaUNetDeblender(100, tmp_path / "told", 1, threshold=1.0, density_ratio=2.0),
+    }
+    run = small_run(tmp_path / "run", catalog, methods).run
+    ratios = {name: of["parameters"]["density_ratio"] for name, of in run["methods"].items()}
+    assert ratios == {"default": 19.0, "given": 2.0}
+    assert methods["default"].density_ratio is None
+    assert "default was trained on" in run["home"]
+    assert "It was told that sources lie 19 times as dense as in the sky" in run["home"]
+    assert run["scenes"]["Density"].startswith("18.8 times as many neighbours")

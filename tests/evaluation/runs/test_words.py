@@ -33,6 +33,10 @@ def test_scenes_of_euclid(catalog):
     assert words["Band IE"] == (
         "PSF of 0.16 arcsec (FWHM before the pixel), background noise of 26.5 electrons per pixel"
     )
+    assert words["Density"] == (
+        "18.8 times as many neighbours within 2 arcsec of a source, brighter than 25.3 mag, as in "
+        "the sky"
+    )
     assert words["Sky residual"] == "-0.1 times the background noise left in all pixels"
     assert "max_radius = 1.6" in words["Placing"] or "1.6 arcsec" in words["Placing"]
 
@@ -42,7 +46,7 @@ def test_one_exposure_and_another_sampling(catalog):
     words = scenes_in_words(generator(catalog, sampling, get_euclid_survey(1)), 1)
     assert "1 exposure with read noise" in words["Survey"]
     assert words["Placing"].startswith("DefaultSampling (") and "max_number = 2" in words["Placing"]
-    assert "Sky residual" not in words
+    assert "Sky residual" not in words and "Density" not in words
 
 
 def test_survey_of_btk(catalog):

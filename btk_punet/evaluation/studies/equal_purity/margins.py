@@ -21,7 +21,7 @@ from btk_punet.evaluation.statistics.fractions import (
 from btk_punet.evaluation.studies.equal_purity.sweep import (
     all_scenes,
     check_columns,
-    sum_by_scene,
+    sum_by_unit,
     sweep_purity,
 )
 
@@ -80,6 +80,7 @@ def equal_purity_margins(
     seed: int = 0,
     radius_arcsec: float = 0.3,
     pixel_scale_arcsec: float = 0.1,
+    unit: str = "scene",
 ) -> pd.DataFrame:
     """Return how much more complete a detector is than others, each time at the other's purity.
 
@@ -102,6 +103,8 @@ def equal_purity_margins(
         seed: Seed of the draws.
         radius_arcsec: Matching radius [arcsec].
         pixel_scale_arcsec: Pixel size [arcsec].
+        unit: Column of all three tables, of integers, that says what is drawn with replacement in
+            place of scenes; such as ``"object"``, where a few galaxies are drawn over and over.
 
     Returns:
         One row per method (and bin: ``lo``, ``hi``): ``method``; ``purity`` of the other method;
@@ -115,33 +118,36 @@ def equal_purity_margins(
         InputError: as `purity_completeness_curve`; for a method or ``by`` that is not known; if
             the methods did not run on the same scenes.
     """
-    check_columns(truth, "truth", ("scene", "method", "counts", "matched"))
-    check_columns(detections, "detections", ("scene", "method", "in_bounds", "matched"))
+    check_columns(truth, "truth", ("scene", "method", "counts", "matched", unit))
+    check_columns(detections, "detections", ("scene", "method", "in_bounds", "matched", unit))
     methods = _other_methods(methods, truth, candidates)
     bins = _checked_bins(by, edges)
     if not isinstance(n_bootstrap, int) or n_bootstrap < 1:
         raise InputError(f"n_bootstrap must be a whole number of 1 or more, got {n_bootstrap!r}.")
 
-    scenes = all_scenes(truth, detections, candidates)
+    tables = (truth, detections, candidates)
+    scenes, units = all_scenes(*tables), all_scenes(*tables, unit=unit)
     sweep = sweep_purity(
         truth[truth["method"] == methods[0]],
         candidates,
         scenes,
         thresholds,
         Matcher(radius_arcsec, pixel_scale_arcsec),
+        unit,
+        units,
     )
-    # How often each scene is in each draw; the first "draw" is the set itself.
-    n_scenes = len(scenes)
+    # How often each unit is in each draw; the first "draw" is the set itself.
+    n_units = len(units)
     draws = np.random.default_rng(seed).multinomial(
-        n_scenes, np.full(n_scenes, 1 / max(n_scenes, 1)), size=n_bootstrap
+        n_units, np.full(n_units, 1 / max(n_units, 1)), size=n_bootstrap
     )
-    weights = np.concatenate([np.ones((1, n_scenes)), draws])
+    weights = np.concatenate([np.ones((1, n_units)), draws])
 
     def drawn(values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
-        """Sum values, one or more per row of the table, over the scenes of each draw."""
+        """Sum values, one or more per row of the table, over the units of each draw."""
         values = np.asarray(values)
         values = values[:, None] if values.ndim == 1 else values
-        return weights @ sum_by_scene(values, table["scene"].to_numpy(), scenes)
+        return weights @ sum_by_unit(values, table[unit].to_numpy(), units)
 
     purity = _ratio(weights @ sweep.n_matched, weights @ sweep.n_kept)
     ours = []

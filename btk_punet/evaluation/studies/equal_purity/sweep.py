@@ -25,12 +25,12 @@ N_THRESHOLDS = 200
 
 @dataclass
 class PuritySweep:
-    """What is kept, matched and found at each threshold, scene by scene.
+    """What is kept, matched and found at each threshold, by scenes or other units.
 
     Attributes:
         thresholds: Values of ``p_detect``, increasing, shape (t,).
-        n_kept: Number of detections in bounds, shape (scenes, t).
-        n_matched: Number of them that are matched, shape (scenes, t).
+        n_kept: Number of detections in bounds, shape (units, t).
+        n_matched: Number of them that are matched, shape (units, t).
         sources: Rows of the truth table that count, n of them.
         found: Which of these are found, booleans of shape (n, t).
     """
@@ -48,6 +48,8 @@ def sweep_purity(
     scenes: np.ndarray,
     thresholds: Sequence[float] | np.ndarray | None = None,
     matcher: Matcher | None = None,
+    unit: str = "scene",
+    units: np.ndarray | None = None,
 ) -> PuritySweep:
     """Match the candidates to the truth at each threshold.
 
@@ -58,12 +60,15 @@ def sweep_purity(
         thresholds: Increasing values of ``p_detect``; if None, `default_thresholds`.
         matcher: Does the matching; `Matcher` with a radius of 0.3 arcsec and pixels of 0.1 arcsec
             if None.
+        unit: Column of the candidates by which they are summed up.
+        units: Its values, increasing; the scenes if None.
 
     Raises:
         InputError: as `purity_completeness_curve`.
     """
     check_columns(truth, "truth", ("scene", "x", "y", "alone_snr", "counts"))
-    check_columns(candidates, "candidates", ("scene", "x", "y", "p_detect", "in_bounds"))
+    check_columns(candidates, "candidates", ("scene", "x", "y", "p_detect", "in_bounds", unit))
+    units = scenes if units is None else units
     if "method" in truth and truth["method"].nunique() > 1:
         raise InputError(
             "truth must hold the rows of one method, got those of "
@@ -93,11 +98,11 @@ def sweep_purity(
     in_bounds = candidates["in_bounds"].to_numpy(bool)
     kept = (p_detect[:, None] >= thresholds) & in_bounds[:, None]
     counts = truth["counts"].to_numpy(bool)
-    scene = candidates["scene"].to_numpy()
+    own = candidates[unit].to_numpy()
     return PuritySweep(
         thresholds,
-        n_kept=sum_by_scene(kept, scene, scenes),
-        n_matched=sum_by_scene(matched & in_bounds[:, None], scene, scenes),
+        n_kept=sum_by_unit(kept, own, units),
+        n_matched=sum_by_unit(matched & in_bounds[:, None], own, units),
         sources=truth[counts],
         found=found[counts],
     )
@@ -184,26 +189,26 @@ def default_thresholds(p_detect: np.ndarray, n_thresholds: int = N_THRESHOLDS) -
     return distinct if len(distinct) else np.array([LOWEST_THRESHOLD])
 
 
-def all_scenes(*tables: pd.DataFrame) -> np.ndarray:
-    """Return the numbers of the scenes of which any of the tables has a row, increasing."""
-    return np.unique(np.concatenate([table["scene"].to_numpy() for table in tables]))
+def all_scenes(*tables: pd.DataFrame, unit: str = "scene") -> np.ndarray:
+    """Return the numbers of the scenes (or other units) of any of the tables, increasing."""
+    return np.unique(np.concatenate([table[unit].to_numpy() for table in tables]))
 
 
-def sum_by_scene(values: np.ndarray, scene: np.ndarray, scenes: np.ndarray) -> np.ndarray:
-    """Return the sums over the rows of each scene.
+def sum_by_unit(values: np.ndarray, unit: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Return the sums over the rows of each scene, or another unit.
 
     Args:
         values: Shape (n, t).
-        scene: Number of the scene of each row, shape (n,).
-        scenes: Numbers of the scenes, increasing.
+        unit: Number of the unit of each row, shape (n,).
+        units: Numbers of the units, increasing.
 
     Returns:
-        Sums, float, shape (scenes, t).
+        Sums, float, shape (units, t).
     """
     n_rows = len(values)
-    where = (np.searchsorted(scenes, scene), np.arange(n_rows))
-    of_scene = coo_array((np.ones(n_rows), where), shape=(len(scenes), n_rows))
-    return of_scene @ np.asarray(values, float)
+    where = (np.searchsorted(units, unit), np.arange(n_rows))
+    of_unit = coo_array((np.ones(n_rows), where), shape=(len(units), n_rows))
+    return of_unit @ np.asarray(values, float)
 
 
 def check_columns(table: pd.DataFrame, name: str, needed: Sequence[str]) -> None:

@@ -267,6 +267,28 @@ class TestEqualPurityMargins:
         assert row["margin_hi"] - row["margin_lo"] == pytest.approx(2 * sigma, rel=0.05)
         assert row["margin_hi_95"] - row["margin_lo_95"] == pytest.approx(3.92 * sigma, rel=0.05)
 
+    def test_galaxies_in_place_of_scenes(self):
+        # Each galaxy in ten scenes, with the same fate in all of them: ten times the variance.
+        n_galaxies, times = 200, 10
+        rng = np.random.default_rng(6)
+        of_each = rng.random((2, n_galaxies)) < np.array([[0.8], [0.5]])
+        by_ours, by_other = np.repeat(of_each, times, axis=1)
+        one = {"source": 0, "x": 10.0, "y": 10.0, "alone_snr": 20.0, "counts": True}
+        truth = pd.DataFrame({"scene": np.arange(n_galaxies * times), "method": "other", **one})
+        truth["object"] = np.repeat(np.arange(n_galaxies), times) - 3
+        truth["matched"] = by_other
+        found = truth.assign(in_bounds=True, p_detect=0.9)
+        tables = truth, found[by_other], found[by_ours].drop(columns="method")
+        widths = []
+        for unit in ("scene", "object"):
+            row = equal_purity_margins(*tables, n_bootstrap=4000, unit=unit).iloc[0]
+            difference = by_ours.astype(float) - by_other
+            assert row["margin"] == pytest.approx(difference.mean())
+            widths.append(row["margin_hi"] - row["margin_lo"])
+        assert widths[1] / widths[0] == pytest.approx(np.sqrt(times), rel=0.05)
+        with pytest.raises(InputError, match=r"truth must have the columns .*'object'"):
+            equal_purity_margins(truth.drop(columns="object"), *tables[1:], unit="object")
+
     def test_same_seed_same_intervals(self):
         batch, found = random_scenes(20, seed=1)
         truth, detections = batch_tables(batch, {"SEP": found}, with_limit=False)

@@ -10,7 +10,7 @@ from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.evaluation.studies.equal_purity.sweep import (
     default_thresholds,
     purity_completeness_curve,
-    sum_by_scene,
+    sum_by_unit,
 )
 from tests.evaluation.conftest import bright_scenes, deblend_batch, random_scenes
 
@@ -232,11 +232,9 @@ class TestDefaultThresholds:
 
 class TestSumByScene:
     def test_no_rows(self):
-        nothing = sum_by_scene(np.zeros((0, 2), bool), np.zeros(0, int), np.array([1, 4]))
+        nothing = sum_by_unit(np.zeros((0, 2), bool), np.zeros(0, int), np.array([1, 4]))
         assert nothing.tolist() == [[0, 0], [0, 0]]
 
     def test_counted_by_hand(self):
-        sums = sum_by_scene(
-            np.array([[1, 0], [1, 1], [1, 1]], bool), [4, 1, 4], np.array([1, 2, 4])
-        )
+        sums = sum_by_unit(np.array([[1, 0], [1, 1], [1, 1]], bool), [4, 1, 4], np.array([1, 2, 4]))
         assert sums.tolist() == [[1, 1], [0, 0], [2, 1]]
