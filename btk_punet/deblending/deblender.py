@@ -477,10 +477,24 @@ class ProbaUNetDeblender(DetectingDeblender):
             p_detect = reweighted(p_detect, density_ratio)
         return dataclasses.replace(candidates, mass=p_detect)
 
+    @property
+    def fixed_density_ratio(self) -> float:
+        """The density ratio where it is not estimated from the images: the sky's if none is given.
+
+        Raises:
+            InputError: if it is ``"auto"``.
+        """
+        if isinstance(self.density_ratio, str):
+            raise InputError(
+                f"density_ratio must be a number above 0 here, got {self.density_ratio!r}: it is "
+                "estimated for BTK's batches alone."
+            )
+        return 1.0 if self.density_ratio is None else float(self.density_ratio)
+
     def _density_ratio(self, blend_batch: BlendBatch) -> float:
         """Return the density ratio under which a batch is judged."""
         if not isinstance(self.density_ratio, str):
-            return 1.0 if self.density_ratio is None else float(self.density_ratio)
+            return self.fixed_density_ratio
         # Of the whole batch, whichever of its images are asked for.
         normalised, told = noise_normalised(blend_batch), self.network.told_density
         images = np.asarray(blend_batch.blend_images)

@@ -108,22 +108,18 @@ def detect(
         background=background,
         cosmic_rays=cosmic_rays,
     )
-    if isinstance(density_ratio, str):
-        raise InputError(
-            f"density_ratio must be a number above 0, got {density_ratio!r}. It is estimated for "
-            "BTK's batches alone: run ProbaUNetDeblender on some pieces of the image first."
-        )
     deblender = ProbaUNetDeblender(
         1,
         weights,
         n_samples,
         threshold,
         seed,
-        1.0 if density_ratio is None else density_ratio,
+        density_ratio,
         light=light,
         orientations=orientations,
     )
     check_integer("jobs", jobs, lowest=1)
+    _ = deblender.fixed_density_ratio  # which checks it
     if deblender.network.n_bands != 1:
         raise InputError(
             f"The network was trained on {deblender.network.n_bands} bands, and an image has one. "

@@ -100,7 +100,7 @@ def write_maps(
         deblender.n_samples,
         deblender.seed,
         pixels.usable[None],
-        deblender.density_ratio if network.told_density else None,
+        deblender.fixed_density_ratio if network.told_density else None,
         deblender.orientations,
         tile.origin,
     )

@@ -111,7 +111,7 @@ def find_objects(
     ).astype(np.float32)
     top, left = tile.origin
     candidates = instances.find_candidates(centre[None])
-    candidates = deblender.calibrated(candidates, deblender.density_ratio)
+    candidates = deblender.calibrated(candidates, deblender.fixed_density_ratio)
     candidates, star = saturated.merged(candidates, pixels.electrons, tile.window)
     rows, columns = tile.core_in_window
     (chosen,) = np.nonzero(candidates.mass >= deblender.threshold)
