@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from btk_punet.cli.options import HelpFormatter, add_options, given_options
 from btk_punet.errors import BtkPunetWarning
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from btk_punet.images.detect import detect
 
     start = time.perf_counter()
-    given = {}
+    given: dict[str, Any] = {}
     for kind in (ImageOptions, SearchOptions, OutputOptions):
         given |= given_options(options, kind)
     with _warnings_in_one_line():

@@ -236,7 +236,7 @@ class OverviewDisplay:
             segments = np.stack([np.stack(end, axis=1) for end in ends], axis=1)
             if len(segments):
                 edges = of_source[owner - 1]
-                ax.add_collection(LineCollection(segments, colors=edges, linewidths=0.8))
+                ax.add_collection(LineCollection(list(segments), colors=edges, linewidths=0.8))
 
 
 def crowded_boxes(detections: Detections) -> list[Box]:
@@ -321,11 +321,8 @@ def _legend(detections: Detections) -> list[Any]:
         Line2D([], [], marker="o", color=kind.colour, label=kind.label, **none) for kind in GRADES
     ]
     handles.append(Line2D([], [], marker="s", color="0.3", label="with flags", **none))
-    if detections.image is not None:
-        handles.append(Patch(facecolor=_UNUSABLE, alpha=0.7, label="not usable"))
-    else:
-        handles.append(Patch(facecolor="0.5", label="grey: probability of a source"))
-    return handles
+    words = ("not usable", _UNUSABLE) if detections.image is not None else ("p of a source", "0.5")
+    return [*handles, Patch(label=words[0], facecolor=words[1], alpha=0.7)]
 
 
 def _draw_frame(ax: Axes, box: Box, name: str) -> None:
@@ -372,11 +369,11 @@ def _draw_compass(ax: Axes, detections: Detections) -> None:
     for name, direction in zip("NE", arms, strict=True):
         end = start + length * direction
         ax.annotate(
-            "", end, start, path_effects=_white_behind(),
+            "", tuple(end), tuple(start), path_effects=_white_behind(),
             arrowprops={"arrowstyle": "->", "linewidth": 1.5, "shrinkA": 0, "shrinkB": 0},
         )  # fmt: skip
         where = start + 1.35 * length * direction
-        ax.text(*where, name, ha="center", va="center", path_effects=_white_behind())
+        ax.text(where[0], where[1], name, ha="center", va="center", path_effects=_white_behind())
 
 
 def compass(wcs: Any, x: float, y: float) -> tuple[np.ndarray, np.ndarray] | None:
