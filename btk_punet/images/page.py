@@ -188,5 +188,8 @@ def _cell(name: str, value: Any) -> str:
     if not np.isfinite(value):
         return "–"
     decimals = _DECIMALS.get(name, 3 if name.startswith("mag_") else None)
-    text = f"{value:.4g}" if decimals is None else f"{value:.{decimals}f}"
+    if decimals is None:
+        text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    else:
+        text = f"{value:.{decimals}f}"
     return text.replace("-", "−")
