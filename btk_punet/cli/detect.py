@@ -78,7 +78,8 @@ def _summary(found: "Detections", seconds: float, output: Path) -> str:
     from btk_punet.deblending.flags import flag_counts
 
     height, width = (lines.stop - lines.start for lines in found.region)
-    lines = [f"{len(found)} sources in {height} x {width} pixels, in {seconds:.0f} s.", ""]
+    number = f"{len(found)} source{'' if len(found) == 1 else 's'}"
+    lines = [f"{number} in {height} x {width} pixels, in {seconds:.0f} s.", ""]
     lines += [*found.about.get("notes", []), ""]
     counts = flag_counts(found.catalog["flags"])
     if counts:

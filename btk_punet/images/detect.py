@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,8 @@ def detect(
         return dataclasses.replace(found, image=sky_image)
 
     if output is None:
-        # Removed with the returned object, whose maps lie in it.
-        temporary = tempfile.TemporaryDirectory(prefix="btk-punet-")
-        return found_in(Path(temporary.name), temporary)
+        temporary = _TemporaryFolder()
+        return found_in(temporary.path, temporary)
     n_pixels = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
     folder = output_folder(output, n_pixels)
     finished = open_folder(folder, about, overwrite)
@@ -143,6 +143,14 @@ def detect(
         except OSError as error:
             raise _unwritten(error) from error
     return found
+
+
+class _TemporaryFolder:
+    """A folder that is removed when nothing needs it any more: no maps that lie in it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="btk-punet-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def _unwritten(error: OSError) -> OSError:

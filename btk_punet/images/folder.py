@@ -236,7 +236,7 @@ def read_table(path: Path, name: str) -> QTable:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", u.UnitsWarning)  # a unit of the image that FITS lacks
-            table = QTable.read(path, format="fits", hdu=name)
+            table = QTable.read(path, format="fits", hdu=name, mask_invalid=False)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"'{path}' is not a table of btk-punet detect ({type(error).__name__}: {error}). "

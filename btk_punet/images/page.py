@@ -111,7 +111,8 @@ def write_page(detections: Detections, folder: Path) -> None:
 def _size(detections: Detections) -> str:
     rows, columns = detections.region
     height, width = rows.stop - rows.start, columns.stop - columns.start
-    text = f"{len(detections):,} sources in {height:,} × {width:,} pixels"
+    number = f"{len(detections):,} source{'' if len(detections) == 1 else 's'}"
+    text = f"{number} in {height:,} × {width:,} pixels"
     if (height, width) != detections.shape:
         text += (
             f" (rows {rows.start} to {rows.stop - 1}, columns {columns.start} to "
