@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from btk_punet.figures import new_axes, write_figure
+from btk_punet.files import write_file
 from btk_punet.images.marks import GRADES, grades, is_flagged, places, radii
 from btk_punet.images.tiles import Box
 
@@ -28,6 +31,12 @@ ZOOM_PIXELS, MOST_ZOOMS = 128, 3
 # More sources than these are not numbered.
 _MOST_NUMBERS = 60
 _UNUSABLE = "#CC79A7"
+# Marks as polygons, of radius 1: thousands of them are drawn at once.
+_ANGLES = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+_SQUARE = np.repeat([[1, 1], [-1, 1], [-1, -1], [1, -1]], 8, axis=0)
+# From this least radius on, marks are small on the page, and their lines thin [pixel].
+_SMALL_MARKS = 5.0
 _NICE_LENGTHS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 
 
@@ -161,7 +170,7 @@ class OverviewDisplay:
             ax.imshow(tint, interpolation="nearest", **shown)
         if self.outlines:
             self._draw_outlines(ax)
-        self._draw_marks(ax, least=0.0 if self.outlines else longer / 250)
+        self._draw_marks(ax, least=0.0 if self.outlines else longer / 400)
         ax.set(
             xlim=(columns.start - 0.5, columns.stop - 0.5),
             ylim=(rows.start - 0.5, rows.stop - 0.5),
@@ -171,8 +180,7 @@ class OverviewDisplay:
         return self
 
     def _draw_marks(self, ax: Axes, least: float) -> None:
-        from matplotlib.collections import PatchCollection
-        from matplotlib.patches import Circle, Rectangle
+        from matplotlib.collections import PolyCollection
 
         catalog, rows, columns = self.detections.catalog, *self.box
         x, y = places(catalog)
@@ -191,21 +199,22 @@ class OverviewDisplay:
                     some = own & (flagged == squares)
                     ax.plot(x[some], y[some], marker, ms=3, color=kind.colour, mec="white", mew=0.5)
                 continue
-            patches = [
-                Rectangle((x[i] - radius[i], y[i] - radius[i]), 2 * radius[i], 2 * radius[i])
-                if flagged[i]
-                else Circle((x[i], y[i]), radius[i])
-                for i in np.flatnonzero(own)
-            ]
-            if patches:
-                style: dict[str, Any] = {"facecolor": "none", "edgecolor": kind.colour}
-                ax.add_collection(PatchCollection(patches, linewidth=0.7, **style))
+            some = np.flatnonzero(own)
+            if len(some):
+                corners = np.where(flagged[some, None, None], _SQUARE, _CIRCLE)
+                middle = np.stack([x[some], y[some]], axis=1)[:, None]
+                marks = PolyCollection(
+                    middle + radius[some, None, None] * corners, facecolor="none",
+                    edgecolor=kind.colour, linewidth=0.7 if least < _SMALL_MARKS else 0.5,
+                )  # fmt: skip
+                ax.add_collection(marks)
+                marks.set_in_layout(False)  # nor need the layout look at each
         if self.outlines and within.sum() <= _MOST_NUMBERS:
             for i in np.flatnonzero(within):
                 ax.annotate(
                     str(catalog["id"][i]), (x[i], y[i]), (2, 2), textcoords="offset points",
                     fontsize=6, color=GRADES[grade[i]].colour, annotation_clip=True, clip_on=True,
-                    path_effects=_white_behind(),
+                    path_effects=_white_behind(), in_layout=False,
                 )  # fmt: skip
 
     def _draw_outlines(self, ax: Axes) -> None:
@@ -236,7 +245,9 @@ class OverviewDisplay:
             segments = np.stack([np.stack(end, axis=1) for end in ends], axis=1)
             if len(segments):
                 edges = of_source[owner - 1]
-                ax.add_collection(LineCollection(list(segments), colors=edges, linewidths=0.8))
+                lines = LineCollection(list(segments), colors=edges, linewidths=0.8)
+                ax.add_collection(lines)
+                lines.set_in_layout(False)
 
 
 def crowded_boxes(detections: Detections) -> list[Box]:
@@ -275,7 +286,7 @@ def write_overview(detections: Detections, path: Path) -> None:
     """
     boxes = crowded_boxes(detections)
     height, width = (lines.stop - lines.start for lines in detections.region)
-    main = float(np.clip(9.3 * height / width, 1.2, 13.0))
+    main = float(np.clip(8.8 * height / width, 1.2, 13.0))
     zooms = 3.4 if boxes else 0.0
 
     def draw(figure: Figure) -> None:
@@ -302,6 +313,36 @@ def write_overview(detections: Detections, path: Path) -> None:
         )  # fmt: skip
 
     write_figure(draw, (10.0, main + zooms + 1.0), path)
+    _reduce_colours(path)
+
+
+def _reduce_colours(path: Path) -> None:
+    """Write a picture again with the colours that matter, in a fifth of the bytes.
+
+    They are greys, and those of the marks, pure and on what is behind them.
+    """
+    from matplotlib.colors import to_rgb
+    from PIL import Image
+
+    greys = [np.full(3, level) for level in range(0, 256, 5)]
+    marks = [255 * np.array(to_rgb(c)) for c in (*(kind.colour for kind in GRADES), _UNUSABLE)]
+    mixed = [
+        share * mark + (1 - share) * behind
+        for mark in marks
+        for share in (0.25, 0.5, 0.75, 1.0)
+        for behind in (40, 140, 200, 255)
+    ]
+    palette = np.rint(np.stack([*greys, *mixed])).astype(np.uint8)
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    codes, where = np.unique(pixels @ [1 << 16, 1 << 8, 1], return_inverse=True)
+    seen = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
+    nearest = KDTree(palette.astype(float)).query(seen)[1].astype(np.uint8)
+    few = Image.fromarray(nearest[where].reshape(pixels.shape[:2]))
+    few.putpalette(palette.tobytes())
+    content = io.BytesIO()
+    few.save(content, format="PNG")
+    write_file(path, content.getvalue())
 
 
 def _title(detections: Detections) -> str:

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-import matplotlib
+import matplotlib.figure
 import numpy as np
 import pytest
 
 from btk_punet.images import overview
-from btk_punet.images.marks import grades, is_flagged, radii
+from btk_punet.images.marks import GRADES, grades, is_flagged, radii
 from btk_punet.images.overview import (
     OverviewDisplay,
     backdrop,
@@ -161,3 +161,15 @@ def test_picture_of_any_shape(tmp_path, shape):
     for found in (detections(0, image=sky_image(), region=region), without_wcs()):
         write_overview(found, tmp_path / "o.png")
         assert (tmp_path / "o.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_colours_of_the_picture_are_those_of_the_marks(tmp_path):
+    image_module = pytest.importorskip("PIL.Image")
+    write_overview(detections(image=sky_image(bad=np.s_[40:60, 30:90])), tmp_path / "o.png")
+    with image_module.open(tmp_path / "o.png") as picture:
+        assert picture.mode == "P"
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(256)}
+    assert {(255, 255, 255), (0, 0, 0)} <= colours
+    for grade in GRADES:
+        mark = 255 * np.array(matplotlib.colors.to_rgb(grade.colour))
+        assert min(abs(mark - colour).max() for colour in colours) <= 1, grade
