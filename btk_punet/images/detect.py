@@ -12,10 +12,16 @@ from typing import Any
 from btk_punet import __version__
 from btk_punet.deblending.base import check_integer
 from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.errors import InputError, InputTypeError
+from btk_punet.errors import BtkPunetError, InputError, InputTypeError
 from btk_punet.folder_lock import locked
 from btk_punet.images.detections import Detections
-from btk_punet.images.folder import PARTS, describe_columns, open_folder, output_folder
+from btk_punet.images.folder import (
+    PARTS,
+    check_room,
+    describe_columns,
+    open_folder,
+    output_folder,
+)
 from btk_punet.images.options import ImageOptions, OutputOptions, SearchOptions
 from btk_punet.images.search import search
 from btk_punet.images.sky_image import SkyImage, open_image
@@ -126,22 +132,26 @@ def detect(
         describe_columns(found.catalog)
         return dataclasses.replace(found, image=sky_image)
 
+    n_pixels = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
     if output is None:
         temporary = _TemporaryFolder()
+        check_room(temporary.path, n_pixels, only_parts=True)
         return found_in(temporary.path, temporary)
-    n_pixels = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
-    folder = output_folder(output, n_pixels)
+    folder = output_folder(output)
     finished = open_folder(folder, about, overwrite)
     with locked(folder / LOCK_FILE):
         try:
             if not finished:
+                check_room(folder / PARTS, n_pixels)
                 found_in(folder / PARTS).write(folder, samples, seed)
                 shutil.rmtree(folder / PARTS, ignore_errors=True)
             found = dataclasses.replace(Detections.read(folder), image=sky_image)
             if finished:
                 found.complete(folder, samples, seed)
+        except BtkPunetError:
+            raise
         except OSError as error:
-            raise _unwritten(error) from error
+            raise _unwritten(error, folder) from error
     return found
 
 
@@ -153,10 +163,10 @@ class _TemporaryFolder:
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
-def _unwritten(error: OSError) -> OSError:
+def _unwritten(error: OSError, folder: Path) -> OSError:
     """Return an error that also says what is to be done."""
-    advice = "What was computed is kept: the same call resumes from it"
-    return OSError(error.errno, f"{error.strerror or error}. {advice}", error.filename)
+    text = f"{error.strerror or error}. What was computed is kept: the same call resumes from it"
+    return OSError(error.errno, text, error.filename or str(folder))
 
 
 def _checked_region(region: Any, shape: tuple[int, int]) -> Box:

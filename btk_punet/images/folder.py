@@ -80,18 +80,17 @@ def describe_columns(table: Table) -> None:
         table[name].info.description = words
 
 
-def output_folder(output: Any, n_pixels: int | None = None) -> Path:
+def output_folder(output: Any) -> Path:
     """Return the folder for the results, if they can be written there; nothing is made.
 
     Args:
         output: What the caller gave.
-        n_pixels: Number of pixels of the maps, to see whether there is room; None if not known.
 
     Raises:
         InputTypeError: if it is no path.
         RunExistsError: if it is a file, or lies in one.
         InputError: if links in it lead nowhere, or out of the folder.
-        OSError: if it cannot be written in, or the disk has no room.
+        OSError: if it cannot be written in.
     """
     if not isinstance(output, str | os.PathLike) or not os.fspath(output):
         raise InputTypeError(f"output must be the path of a folder or None, got {output!r}.")
@@ -115,23 +114,28 @@ def output_folder(output: Any, n_pixels: int | None = None) -> Path:
                 f"'{folder / name}' is a symbolic link, through which nothing is written. Remove "
                 "it, or choose another output folder."
             )
-    if n_pixels is not None:
-        _check_room(there, folder / PARTS, n_pixels)
     return folder
 
 
-def _check_room(there: Path, parts: Path, n_pixels: int) -> None:
-    """Raise OSError where the files of a run do not fit on the disk."""
-    # Files of maps have gaps until they are written: what they take is what counts.
-    taken = sum(path.stat().st_blocks * 512 for path in parts.glob("*")) if parts.is_dir() else 0
-    needed = (_BYTES_OF_PARTS + _BYTES_OF_FILES) * n_pixels - taken
-    free = shutil.disk_usage(there).free
+def check_room(parts: Path, n_pixels: int, only_parts: bool = False) -> None:
+    """Raise OSError where the results do not fit on the disk.
+
+    Args:
+        parts: Folder for the maps as they are computed, in a folder that there is.
+        n_pixels: Number of pixels of the maps.
+        only_parts: Whether no files of results are to be written.
+    """
+    # Files of maps have gaps until they are written: what they take on the disk counts.
+    taken = sum(path.stat().st_blocks * 512 for path in parts.glob("*"))
+    needed = (_BYTES_OF_PARTS + (0 if only_parts else _BYTES_OF_FILES)) * n_pixels - taken
+    folder = parts.parent
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(
             errno.ENOSPC,
-            f"The results need about {needed / 1e9:.2g} GB while they are made, and there are "
-            f"{free / 1e9:.2g} GB free",
-            str(there),
+            f"The results need about {needed / 1e6:,.1f} MB while they are made, and there are "
+            f"{free / 1e6:,.1f} MB free",
+            str(folder),
         )
 
 

@@ -15,10 +15,11 @@ from btk_punet.images.world import local_pixel_scale
 if TYPE_CHECKING:
     from btk_punet.images.detections import Detections
 
+# Without semicolons, which begin new lines in this format, in comments as well.
 _HEAD = (
     "# Region file format: DS9 version 4.1",
-    "# Sources by btk-punet detect. Circles have the area of a footprint; squares are sources with",
-    f"# flags; colours by p_detect: {', '.join(f'{grade.ds9} {grade.label}' for grade in GRADES)}.",
+    "# Sources by btk-punet detect. Circles have the area of a footprint, squares are sources with",
+    f"# flags, colours are p_detect: {', '.join(f'{g.ds9} from {g.lowest:g}' for g in GRADES)}",
     'global width=1 font="helvetica 10 normal roman" select=1 edit=1 move=0 delete=1 include=1',
 )
 
@@ -54,7 +55,7 @@ def write_regions(detections: Detections, path: Path) -> None:
     for number, place, size, side, grade, flagged in rows:
         shape = f"box({place},{side},{side},0)" if flagged else f"circle({place},{size})"
         lines.append(f"{shape} # color={GRADES[grade].ds9} text={{{number}}}")
-    write_file(path, ("\n".join(lines) + "\n").encode())
+    write_file(path, ("\n".join(lines) + "\n").encode("ascii"))
 
 
 def sky_places(detections: Detections) -> SkyCoord | None:

@@ -19,6 +19,7 @@ from btk_punet.images.folder import (
     PARTS,
     SAMPLES,
     SHOWN_FILES,
+    check_room,
     map_header,
     open_folder,
     output_folder,
@@ -122,7 +123,7 @@ class TestImages:
 
 class TestOutput:
     def test_nothing_is_made(self, tmp_path):
-        assert output_folder(tmp_path / "a" / "b", 100) == (tmp_path / "a" / "b").resolve()
+        assert output_folder(tmp_path / "a" / "b") == (tmp_path / "a" / "b").resolve()
         assert os.listdir(tmp_path) == []
 
     @pytest.mark.parametrize("output", [3, "", b"", ["a"]])
@@ -167,9 +168,10 @@ class TestOutput:
     def test_disk_without_room(self, tmp_path, monkeypatch):
         usage = namedtuple("usage", "total used free")(2e9, 1e9, 1e9)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-        output_folder(tmp_path, 1_000_000)
-        with pytest.raises(OSError, match="need about 1.7 GB .* there are 1 GB free"):
-            output_folder(tmp_path, 50_000_000)
+        check_room(tmp_path / "parts", 1_000_000)
+        check_room(tmp_path / "parts", 50_000_000, only_parts=True)
+        with pytest.raises(OSError, match=r"need about 1,700\.0 MB .* there are 1,000\.0 MB free"):
+            check_room(tmp_path / "parts", 50_000_000)
 
 
 class TestRun:

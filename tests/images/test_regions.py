@@ -22,6 +22,7 @@ def test_of_nothing(lines):
         written = lines(detections(0, wcs=wcs))
         assert written[0] == "# Region file format: DS9 version 4.1"
         assert written[-1] == frame
+        assert not any(";" in line for line in written)  # which would begin a line
 
 
 def test_pixels_are_counted_from_1(lines):
