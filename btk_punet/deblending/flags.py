@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import inspect
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +14,11 @@ from btk_punet.errors import InputError
 class DetectionFlag(enum.IntFlag):
     """What may be wrong with a detection; 0 means nothing is known to be.
 
-    Test a column with ``catalog["flags"] & DetectionFlag.EDGE != 0``; `flag_names` gives names,
-    `flag_counts` how many detections bear each.
-
-    Attributes:
-        words: What a flag means, one sentence.
+    Test a column with ``catalog["flags"] & DetectionFlag.EDGE != 0``. Each flag has ``words``, a
+    sentence that says what it means:
     """
 
-    words: str
+    words: str  #: What the flag means, a sentence.
 
     def __new__(cls, value: int, words: str = "") -> DetectionFlag:
         """Make a flag with its words."""
@@ -29,7 +27,10 @@ class DetectionFlag(enum.IntFlag):
         flag.words = flag.__doc__ = words
         return flag
 
-    TRUNCATED = 1, "The image held more detections than `max_n_sources`; this is one of those kept."
+    TRUNCATED = (
+        1,
+        "The image held more detections than max_n_sources; this is one of those kept.",
+    )
 
     BAD_PIXEL = 2, "The footprint covers or touches (8 neighbours) a pixel without a usable value."
 
@@ -52,6 +53,16 @@ class DetectionFlag(enum.IntFlag):
     BEYOND_TRAINING = 128, "Brighter or larger than what the network was trained on."
 
     COSMIC_RAY = 256, "The footprint covers or touches pixels that a cosmic ray hit."
+
+
+# What documentation shows of the members are their values alone.
+DetectionFlag.__doc__ = "\n".join(
+    [
+        inspect.getdoc(DetectionFlag) or "",
+        "",
+        *(f"- ``{flag.name}`` ({int(flag)}): {flag.words}" for flag in DetectionFlag),
+    ]
+)
 
 
 def flag_names(flags: int) -> list[str]:

@@ -95,6 +95,8 @@ def detect(
             "samples would be ignored without output. Give a folder, or draw them from what is "
             "returned: detections.sample_catalogs(n)."
         )
+    if isinstance(background, str) and background == "none":
+        background = None
     sky_image = open_image(
         image,
         rms=rms,

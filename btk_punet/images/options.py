@@ -117,7 +117,7 @@ class ImageOptions:
     background: Any = option(
         "estimate",
         "``estimate`` measures the sky and subtracts it; ``none`` is for an image whose sky is "
-        "subtracted; a number or a FITS image is subtracted; in Python also None for ``none``, "
+        "subtracted; a number or a FITS image is subtracted; in Python also None, as ``none``, "
         "and an array",
         type=background_word,
         metavar="estimate|none|NUMBER|FILE",

@@ -39,7 +39,7 @@ def test_numbers_paths_and_backgrounds():
     assert [number_or_path(text) for text in ("2", "-1e3", "a.fits", "./2")] == [
         2.0, -1000.0, "a.fits", "./2",
     ]  # fmt: skip
-    assert background_word("none") is None
+    assert background_word("none") is background_word("None") is None
     assert background_word("estimate") == "estimate"
     assert background_word("0.5") == 0.5
 

@@ -52,6 +52,11 @@ def test_folder_of_its_own_is_removed_with_what_was_found(search, tmp_path, monk
     assert os.listdir(tmp_path) == []
 
 
+def test_background_none_is_a_word_too(search):
+    found = search(background="none")
+    assert found.about["image"] == search(background=None).about["image"]
+
+
 def test_samples_and_pages_of_a_run(search, tmp_path):
     found = search(tmp_path / "run", samples=2, seed=3)
     drawn = found.sample_catalogs(2, seed=3)[1]
