@@ -6,6 +6,8 @@ import glob
 import io
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,20 @@ if TYPE_CHECKING:
 
 def write_file(path: str | Path, content: bytes) -> None:
     """Write a file, and the folders above it; what killed writes of it left there is removed."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yield the path of a new file, which takes the place of another once it is written.
+
+    If anything fails the file is removed, and the other stays as it was. A symbolic link of that
+    name is replaced, not followed.
+
+    Args:
+        path: The file; the folders above it are made.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name of this process, since two may write the same file at once.
@@ -28,7 +44,10 @@ def write_file(path: str | Path, content: bytes) -> None:
         if number.isdecimal() and not _is_running(int(number)):
             left.unlink(missing_ok=True)
     try:
-        part.write_bytes(content)
+        part.unlink(missing_ok=True)
+        # Made anew, so that nobody's link of that name is written through.
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

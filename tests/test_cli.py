@@ -133,7 +133,9 @@ def test_benchmark_set(tmp_path, capsys):
     assert not (tmp_path / "pairs" / "report.html").exists()
 
 
-@pytest.mark.parametrize("command", ["compare", "uniformity", "selection", "evaluate", "train"])
+@pytest.mark.parametrize(
+    "command", ["compare", "detect", "uniformity", "selection", "evaluate", "train"]
+)
 def test_help_tells_no_default_that_is_none(command, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])

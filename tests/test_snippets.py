@@ -44,6 +44,7 @@ SMALLER = {
         "20_000": "500", "batch_size=50": "batch_size=6", "range(4)": "range(1)",
     },
     "docs/tasks/real_images.md": {},
+    "docs/tasks/whole_images.md": {"(1000, 1000)": "(150, 160)", 'samples=2': "progress=False"},
 }  # fmt: skip
 
 needs_preset = pytest.mark.skipif(
@@ -159,6 +160,18 @@ def test_calibrate(run_page):
 def test_real_images(run_page):
     _, printed = run_page("docs/tasks/real_images.md")
     assert "p_detect" in printed
+
+
+@needs_preset
+def test_whole_images(run_page):
+    names, printed = run_page("docs/tasks/whole_images.md")
+    assert len(names["found"]) == len(names["table"]) == len(names["frame"]) > 0
+    assert names["labels"].shape == (150, 160)
+    assert "sources brighter than 25" in printed
+    page = PAGES["docs/tasks/whole_images.md"]
+    there = {path.name for path in Path("detections").iterdir()} | {"samples"}
+    for file in re.findall(r"`([a-z_]+\.(?:fits|parquet|reg|png|html|json))`", page):
+        assert file in there, file
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from btk_punet import __version__
-from btk_punet.cli import calibrate, compare, evaluate, selection, train, uniformity
+from btk_punet.cli import calibrate, compare, detect, evaluate, selection, train, uniformity
 from btk_punet.errors import BtkPunetError
 
-_COMMANDS = (compare, uniformity, selection, train, evaluate, calibrate)
+_COMMANDS = (compare, detect, uniformity, selection, train, evaluate, calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -61,7 +61,9 @@ def add_options(group: Any, kind: type, but: Iterable[str] = ()) -> None:
         words = arguments.pop("words").replace("`", "")
         words = words.partition("; in Python also")[0]
         flags = arguments.pop("flags", (f"--{spec.name.replace('_', '-')}",))
-        if spec.default is not None:
+        if isinstance(spec.default, bool):
+            words += " (default: yes)" if spec.default else ""
+        elif spec.default is not None:
             words += f" (default: {spec.default})"
         group.add_argument(
             *flags, dest=spec.name, default=argparse.SUPPRESS, help=words, **arguments

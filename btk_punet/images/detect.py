@@ -2,51 +2,63 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
 from btk_punet import __version__
 from btk_punet.deblending.base import check_integer
 from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.errors import InputError, InputTypeError
+from btk_punet.errors import BtkPunetError, InputError, InputTypeError
 from btk_punet.folder_lock import locked
 from btk_punet.images.detections import Detections
-from btk_punet.images.folder import open_folder
+from btk_punet.images.folder import (
+    PARTS,
+    check_room,
+    describe_columns,
+    open_folder,
+    output_folder,
+)
+from btk_punet.images.options import ImageOptions, OutputOptions, SearchOptions
 from btk_punet.images.search import search
 from btk_punet.images.sky_image import SkyImage, open_image
 from btk_punet.images.tiles import Box
+from btk_punet.options import documented
 
-PARTS, LOCK_FILE = "parts", "detect.lock"
+LOCK_FILE = "detect.lock"
 
 
+@documented(ImageOptions, SearchOptions, OutputOptions)
 def detect(
     image: Any,
     *,
-    rms: Any = None,
-    weight: Any = None,
-    mask: Any = None,
+    rms: Any = ImageOptions.rms,
+    weight: Any = ImageOptions.weight,
+    mask: Any = ImageOptions.mask,
     wcs: Any = None,
-    psf: Any = None,
-    zeropoint: float | None = None,
-    gain: float | None = None,
-    saturate: float | None = None,
-    pixel_scale_arcsec: float | None = None,
-    background: Any = "estimate",
-    cosmic_rays: bool = False,
-    weights: Any = "euclid-vis",
-    n_samples: int = 16,
-    threshold: float = 0.5,
-    seed: int = 0,
-    density_ratio: float | None = None,
-    orientations: int = 1,
-    light: bool = True,
-    region: tuple[slice, slice] | None = None,
+    psf: Any = ImageOptions.psf,
+    zeropoint: float | None = ImageOptions.zeropoint,
+    gain: float | None = ImageOptions.gain,
+    saturate: float | None = ImageOptions.saturate,
+    pixel_scale_arcsec: float | None = ImageOptions.pixel_scale_arcsec,
+    background: Any = ImageOptions.background,
+    cosmic_rays: bool = ImageOptions.cosmic_rays,
+    weights: Any = SearchOptions.weights,
+    n_samples: int = SearchOptions.n_samples,
+    threshold: float = SearchOptions.threshold,
+    seed: int = SearchOptions.seed,
+    density_ratio: float | None = SearchOptions.density_ratio,
+    orientations: int = SearchOptions.orientations,
+    light: bool = SearchOptions.light,
+    region: tuple[slice, slice] | None = SearchOptions.region,
     output: str | Path | None = None,
-    jobs: int = 1,
-    overwrite: bool = False,
-    progress: bool = True,
+    samples: int = OutputOptions.samples,
+    jobs: int = OutputOptions.jobs,
+    overwrite: bool = OutputOptions.overwrite,
+    progress: bool = OutputOptions.progress,
 ) -> Detections:
     """Find the galaxies of an image, of any size.
 
@@ -57,35 +69,12 @@ def detect(
     Args:
         image: An array ``(H, W)``, ``NDData``, HDU, the path of a FITS image (``field.fits[SCI]``
             for an extension; compressed or not), or a BTK ``BlendBatch`` of one image and band.
-        rms: Noise of the background [unit of the image]: a number, an array, or the path of a FITS
-            image; estimated from the image where neither it nor ``weight`` is given.
-        weight: Its inverse square instead; 0 marks pixels that are not usable.
-        mask: What is not 0 is not usable; an array, or a path.
+        {ImageOptions}
         wcs: World coordinates, in place of the header's.
-        psf: FWHM [arcsec] before the pixel, a galsim object, an array of pixels, or the path of a
-            FITS image of it; Euclid's if None.
-        zeropoint: AB magnitude of one unit of the image; the header's if None.
-        gain: Electrons of one unit of the image; the header's if None.
-        saturate: Value from which on a pixel is saturated; the header's if None.
-        pixel_scale_arcsec: Pixel size, where there are no world coordinates.
-        background: ``"estimate"`` measures the sky and subtracts it; None for an image whose sky is
-            subtracted; or the sky as a number, array or path.
-        cosmic_rays: Whether to look for cosmic rays and mask them, by astroscrappy.
-        weights: As for `ProbaUNetDeblender`, of a network of one band, as the seven next ones.
-        n_samples: Number of samples of the posterior.
-        threshold: Smallest ``p_detect`` of a source.
-        seed: Seed of the samples.
-        density_ratio: How many times as dense as in the sky sources are expected to lie; as dense
-            if None.
-        orientations: In how many orientations a tile goes through the network.
-        light: Whether to fit places, total fluxes, sizes and shapes.
-        region: Slices of rows and columns to which the search is confined; pixels are counted
-            from the corner of the whole image all the same.
+        {SearchOptions}
         output: Folder for the results (see `Detections.write`), and for what a run that was stopped
             resumes from. None keeps the results for as long as the returned object lives.
-        jobs: Number of processes.
-        overwrite: Whether to throw away another run in the folder.
-        progress: Whether to show a progress bar.
+        {OutputOptions}
 
     Returns:
         What was found.
@@ -93,7 +82,21 @@ def detect(
     Raises:
         InputError, InputTypeError: An argument or the image cannot be used.
         RunExistsError: The folder holds another run, or something else.
+        OSError: The results cannot be written. What was computed is kept, and the same call
+            resumes from it.
     """
+    # Before anything is computed.
+    check_integer("jobs", jobs, lowest=1)
+    check_integer("samples", samples, lowest=0)
+    if output is not None:
+        output_folder(output)
+    elif samples:
+        raise InputError(
+            "samples would be ignored without output. Give a folder, or draw them from what is "
+            "returned: detections.sample_catalogs(n)."
+        )
+    if isinstance(background, str) and background == "none":
+        background = None
     sky_image = open_image(
         image,
         rms=rms,
@@ -118,7 +121,6 @@ def detect(
         light=light,
         orientations=orientations,
     )
-    check_integer("jobs", jobs, lowest=1)
     _ = deblender.fixed_density_ratio  # which checks it
     if deblender.network.n_bands != 1:
         raise InputError(
@@ -126,21 +128,48 @@ def detect(
             "Give weights of a network of one band."
         )
     box = _checked_region(region, sky_image.shape)
-    about = _about(sky_image, deblender, box)
+    about = _about(image, sky_image, deblender, box)
+
+    def found_in(parts: Path, keeps_alive: Any = None) -> Detections:
+        found = search(sky_image, deblender, parts, box, about, jobs, progress, keeps_alive)
+        describe_columns(found.catalog)
+        return dataclasses.replace(found, image=sky_image)
+
+    n_pixels = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
     if output is None:
-        # Removed with the returned object, whose maps lie in it.
-        temporary = tempfile.TemporaryDirectory(prefix="btk-punet-")
-        folder = Path(temporary.name)
-        return search(sky_image, deblender, folder, box, about, jobs, progress, temporary)
-    folder = Path(output).absolute()
+        temporary = _TemporaryFolder()
+        check_room(temporary.path, n_pixels, only_parts=True)
+        return found_in(temporary.path, temporary)
+    folder = output_folder(output)
     finished = open_folder(folder, about, overwrite)
     with locked(folder / LOCK_FILE):
-        if not finished:
-            parts = folder / PARTS
-            found = search(sky_image, deblender, parts, box, about, jobs, progress)
-            found.write(folder)
-            shutil.rmtree(parts, ignore_errors=True)
-    return Detections.read(folder)
+        try:
+            if not finished:
+                check_room(folder / PARTS, n_pixels)
+                found_in(folder / PARTS).write(folder, samples, seed)
+                shutil.rmtree(folder / PARTS, ignore_errors=True)
+            found = dataclasses.replace(Detections.read(folder), image=sky_image)
+            if finished:
+                found.complete(folder, samples, seed)
+        except BtkPunetError:
+            raise
+        except OSError as error:
+            raise _unwritten(error, folder) from error
+    return found
+
+
+class _TemporaryFolder:
+    """A folder that is removed when nothing needs it any more: no maps that lie in it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="btk-punet-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+def _unwritten(error: OSError, folder: Path) -> OSError:
+    """Return an error that also says what is to be done."""
+    text = f"{error.strerror or error}. What was computed is kept: the same call resumes from it"
+    return OSError(error.errno, text, error.filename or str(folder))
 
 
 def _checked_region(region: Any, shape: tuple[int, int]) -> Box:
@@ -169,13 +198,17 @@ def _checked_region(region: Any, shape: tuple[int, int]) -> Box:
     return box[0], box[1]
 
 
-def _about(image: SkyImage, deblender: ProbaUNetDeblender, region: Box) -> dict[str, Any]:
+def _about(
+    given: Any, image: SkyImage, deblender: ProbaUNetDeblender, region: Box
+) -> dict[str, Any]:
     """Return what decides on the result, and what was assumed, for ``run.json``."""
     choices = {k: v for k, v in deblender.fingerprint().items() if k != "max_n_sources"}
     return {
         "kind": "detect",
+        "name": Path(given).name if isinstance(given, str | Path) else type(given).__name__,
         "image": image.fingerprint(),
         "shape": list(image.shape),
+        "pixel_scale_arcsec": image.pixel_scale_arcsec,
         "region": [[lines.start, lines.stop] for lines in region],
         "choices": choices,
         "versions": {"btk_punet": __version__, **deblender.versions()},

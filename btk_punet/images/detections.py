@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -14,14 +14,20 @@ from astropy.wcs import WCS
 
 from btk_punet.deblending.base import check_integer
 from btk_punet.errors import InputError
-from btk_punet.files import write_parquet
+from btk_punet.files import whole_file
 from btk_punet.images.folder import (
     CANDIDATES_FILE,
     CATALOG_FILE,
     LABELS_FILE,
+    OVERVIEW_FILE,
+    PARQUET_FILE,
     PROBABILITY_FILE,
+    REGIONS_FILE,
+    SAMPLES,
+    SHOWN_FILES,
     FitsMaps,
     map_header,
+    output_folder,
     read_about,
     read_table,
     table_hdu,
@@ -32,6 +38,12 @@ from btk_punet.images.folder import (
 from btk_punet.images.maps import MAPS
 from btk_punet.images.sky import sky_columns
 from btk_punet.images.tiles import Box
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from btk_punet.images.overview import OverviewDisplay
+    from btk_punet.images.sky_image import SkyImage
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,8 @@ class Detections:
         sample_masses: How much of each candidate each of the network's samples holds, 0-1,
             ``(len(candidates), n_samples)``.
         about: What was done: the image, the choices, what was assumed.
+        image: The image itself, for pictures; None where it is not at hand, as after `read`, and
+            pictures then show the probability that a pixel belongs to a source.
     """
 
     catalog: QTable
@@ -73,6 +87,7 @@ class Detections:
     overlaps: Table
     sample_masses: np.ndarray
     about: dict[str, Any]
+    image: SkyImage | None = field(default=None, repr=False, compare=False)
     _keeps_alive: Any = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -126,22 +141,37 @@ class Detections:
         check_integer("seed", seed, lowest=0)
         return [self._sample(number, seed) for number in range(n)]
 
-    def write(self, folder: str | Path) -> None:
+    def write(self, folder: str | Path, samples: int = 0, seed: int = 0) -> None:
         """Write all of it as files, ``run.json`` last.
 
         - ``catalog.fits``, ``catalog.parquet``: the catalog; FITS has no unit of electrons, and
-          their columns have ``ct``.
+          their columns have ``ct`` there.
         - ``labels.fits``: the labels, int32, with the world coordinates; and the `overlaps`.
         - ``probability.fits``: the maps, an extension each.
         - ``candidates.fits``: the candidates, with their samples.
+        - ``samples/catalog_000.fits`` and so on: catalogs drawn from the posterior.
+        - ``regions.reg``: the sources for DS9.
+        - ``overview.png``, ``index.html``: what was found, to be looked at.
+
+        The same results give the same bytes. Each file is written whole or not at all.
 
         Args:
             folder: Made where it does not exist; files of these names in it are replaced.
+            samples: Number of catalogs of `sample_catalogs` to write.
+            seed: Their seed.
+
+        Raises:
+            InputError, InputTypeError: The folder or a number cannot be used.
+            RunExistsError: The folder is a file.
+            OSError: The files cannot be written.
         """
-        output = Path(folder)
+        check_integer("samples", samples, lowest=0)
+        check_integer("seed", seed, lowest=0)
+        output = output_folder(folder)
         output.mkdir(parents=True, exist_ok=True)
         write_table(self.catalog, output / CATALOG_FILE, "CATALOG")
-        write_parquet(self.catalog.to_pandas(), output / "catalog.parquet")
+        with whole_file(output / PARQUET_FILE) as part:
+            self.catalog.write(part, format="parquet", overwrite=True)
         candidates = self.candidates.copy()
         candidates["samples"] = self.sample_masses.astype(np.float32)
         write_table(candidates, output / CANDIDATES_FILE, "CANDIDATES")
@@ -150,11 +180,74 @@ class Detections:
             [(map_header(self.wcs, self.region), self.labels)],
             [table_hdu(self.overlaps, "OVERLAPS")],
         )
-        nothing = fits.Header(), np.zeros((0, 0), np.uint8)
         maps = [(map_header(self.wcs, self.region, n), m) for n, m in self.probability.items()]
-        write_images(output / PROBABILITY_FILE, [nothing, *maps])
+        write_images(output / PROBABILITY_FILE, maps)
+        self.write_samples(output, samples, seed)
+        self.write_views(output)
         wcs = None if self.wcs is None else self.wcs.to_header_string(relax=True)
         write_about(output, {**self.about, "wcs": wcs}, "finished")
+
+    def write_samples(self, folder: str | Path, samples: int, seed: int = 0) -> None:
+        """Write catalogs drawn from the posterior as ``samples/catalog_000.fits`` and so on.
+
+        Args:
+            folder: The folder of the results.
+            samples: Their number; catalogs of further numbers that are there are removed.
+            seed: Their seed.
+        """
+        check_integer("samples", samples, lowest=0)
+        there = output_folder(folder) / SAMPLES
+        names = [f"catalog_{number:03d}.fits" for number in range(samples)]
+        for number, name in enumerate(names):
+            write_table(self._sample(number, seed), there / name, "SAMPLE")
+        for path in there.glob("catalog_*.fits"):
+            if path.name not in names:
+                path.unlink()
+        if not names and there.is_dir() and not any(there.iterdir()):
+            there.rmdir()
+
+    def complete(self, folder: str | Path, samples: int = 0, seed: int = 0) -> None:
+        """Write what is missing in the folder that this was read from.
+
+        Args:
+            folder: The folder.
+            samples: Least number of catalogs drawn from the posterior.
+            seed: Their seed.
+        """
+        output = output_folder(folder)
+        there = len(list((output / SAMPLES).glob("catalog_*.fits")))
+        if samples > there:
+            self.write_samples(output, samples, seed)
+        if samples > there or not all((output / name).is_file() for name in SHOWN_FILES):
+            self.write_views(output)
+
+    def write_views(self, folder: str | Path) -> None:
+        """Write what is to be looked at: ``regions.reg``, ``overview.png``, ``index.html``.
+
+        Args:
+            folder: The folder of the results.
+        """
+        from btk_punet.images.overview import write_overview
+        from btk_punet.images.page import write_page
+        from btk_punet.images.regions import write_regions
+
+        output = output_folder(folder)
+        write_regions(self, output / REGIONS_FILE)
+        write_overview(self, output / OVERVIEW_FILE)
+        write_page(self, output)
+
+    def plot(self, ax: Axes | None = None) -> OverviewDisplay:
+        """Draw the image with marks on what was found.
+
+        Args:
+            ax: Axes to draw in; those of a new figure if None.
+
+        Returns:
+            The display, with ``ax_`` and ``figure_``.
+        """
+        from btk_punet.images.overview import OverviewDisplay
+
+        return OverviewDisplay(self).plot(ax)
 
     @classmethod
     def read(cls, folder: str | Path) -> Detections:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy import units as u
@@ -16,13 +17,20 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
-from btk_punet.errors import InputError, RunExistsError
-from btk_punet.files import write_file
+from btk_punet.errors import InputError, InputTypeError, RunExistsError
+from btk_punet.files import whole_file, write_file
 from btk_punet.images.tiles import Box
 
 RUN_FILE, CATALOG_FILE, LABELS_FILE = "run.json", "catalog.fits", "labels.fits"
 PROBABILITY_FILE, CANDIDATES_FILE = "probability.fits", "candidates.fits"
-PARTS = "parts"
+PARQUET_FILE = "catalog.parquet"
+REGIONS_FILE, OVERVIEW_FILE, PAGE_FILE = "regions.reg", "overview.png", "index.html"
+PARTS, SAMPLES = "parts", "samples"
+# What a run that is finished has; the rest is for eyes, and is drawn of these and the image.
+DATA_FILES = (CATALOG_FILE, PARQUET_FILE, LABELS_FILE, PROBABILITY_FILE, CANDIDATES_FILE)
+SHOWN_FILES = (REGIONS_FILE, OVERVIEW_FILE, PAGE_FILE)
+# Bytes of a pixel: the maps as they are computed, and as they are written.
+_BYTES_OF_PARTS, _BYTES_OF_FILES = 18, 16
 # Largest value of each map, which 16 bits are spread over: steps of 0.00003.
 _LARGEST = {"class_mean": 2.0}
 _STEPS = 32767
@@ -50,7 +58,85 @@ COLUMNS = {
     "n_pixels": "pixels of the footprint",
     "blend_id": "shared by sources that hang together",
     "flags": "bits of btk_punet.DetectionFlag",
+    "x": "column of the centre, 0-based",
+    "y": "row of the centre, 0-based",
+    "row": "row of the pixel, 0-based",
+    "column": "column of the pixel, 0-based",
+    "samples": "share of the source in each of the network's samples",
 }
+_MAGNITUDES = {
+    "mag_err_": "half-width that holds 68%",
+    "mag_": "AB magnitude of the total flux",
+}
+
+
+def describe_columns(table: Table) -> None:
+    """Write into a table what its columns are."""
+    for name in table.colnames:
+        words = COLUMNS.get(name)
+        for start, of_magnitude in _MAGNITUDES.items():
+            if words is None and name.startswith(start):
+                words = of_magnitude
+        table[name].info.description = words
+
+
+def output_folder(output: Any) -> Path:
+    """Return the folder for the results, if they can be written there; nothing is made.
+
+    Args:
+        output: What the caller gave.
+
+    Raises:
+        InputTypeError: if it is no path.
+        RunExistsError: if it is a file, or lies in one.
+        InputError: if links in it lead nowhere, or out of the folder.
+        OSError: if it cannot be written in.
+    """
+    if not isinstance(output, str | os.PathLike) or not os.fspath(output):
+        raise InputTypeError(f"output must be the path of a folder or None, got {output!r}.")
+    given = Path(output)
+    try:
+        # Links are followed once and for all, here.
+        folder = given.resolve()
+        dangling = given.is_symlink() and not given.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a null byte
+        raise InputError(f"output '{given}' is no path that can be used: {error}.") from error
+    if dangling:
+        raise InputError(f"output '{given}' is a link to '{folder}', which does not exist.")
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise RunExistsError(f"'{there}' is a file. Choose another output folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "The output folder cannot be written in", str(there))
+    for name in (PARTS, SAMPLES):
+        if (folder / name).is_symlink():
+            raise InputError(
+                f"'{folder / name}' is a symbolic link, through which nothing is written. Remove "
+                "it, or choose another output folder."
+            )
+    return folder
+
+
+def check_room(parts: Path, n_pixels: int, only_parts: bool = False) -> None:
+    """Raise OSError where the results do not fit on the disk.
+
+    Args:
+        parts: Folder for the maps as they are computed, in a folder that there is.
+        n_pixels: Number of pixels of the maps.
+        only_parts: Whether no files of results are to be written.
+    """
+    # Files of maps have gaps until they are written: what they take on the disk counts.
+    taken = sum(path.stat().st_blocks * 512 for path in parts.glob("*"))
+    needed = (_BYTES_OF_PARTS + (0 if only_parts else _BYTES_OF_FILES)) * n_pixels - taken
+    folder = parts.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"The results need about {needed / 1e6:,.1f} MB while they are made, and there are "
+            f"{free / 1e6:,.1f} MB free",
+            str(folder),
+        )
 
 
 def open_folder(folder: Path, about: Mapping[str, Any], overwrite: bool) -> bool:
@@ -82,10 +168,14 @@ def open_folder(folder: Path, about: Mapping[str, Any], overwrite: bool) -> bool
             )
         if not differences and not overwrite:
             return before.get("status") == "finished" and all(
-                (folder / name).is_file()
-                for name in (CATALOG_FILE, LABELS_FILE, PROBABILITY_FILE, CANDIDATES_FILE)
+                (folder / name).is_file() for name in DATA_FILES
             )
-        shutil.rmtree(folder / PARTS, ignore_errors=True)
+        # Nothing of the other run may be taken for this one's.
+        for name in (PARTS, SAMPLES):
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+        for name in (*DATA_FILES, *SHOWN_FILES):
+            (folder / name).unlink(missing_ok=True)
     write_about(folder, about, "running")
     return False
 
@@ -112,14 +202,14 @@ def write_table(table: QTable | Table, path: Path, name: str) -> None:
     """
     hdu = table_hdu(table, name)
     content = fits.HDUList([fits.PrimaryHDU(), hdu])
-    part = path.with_name(f".{path.name}.part")
-    content.writeto(part, overwrite=True)
-    os.replace(part, path)
+    with whole_file(path) as part:
+        content.writeto(part, overwrite=True)
 
 
 def table_hdu(table: QTable | Table, name: str) -> fits.BinTableHDU:
     """Return a table as an extension of a FITS file."""
     plain = Table(table, copy=True)
+    describe_columns(plain)
     units = {}
     for column in plain.colnames:
         unit = plain[column].unit
@@ -131,8 +221,8 @@ def table_hdu(table: QTable | Table, name: str) -> fits.BinTableHDU:
     for number, column in enumerate(plain.colnames, start=1):
         if units.get(column):
             hdu.header[f"TUNIT{number}"] = units[column]
-        if column in COLUMNS:
-            hdu.header[f"TCOMM{number}"] = COLUMNS[column]
+        if plain[column].description:
+            hdu.header[f"TCOMM{number}"] = plain[column].description
     return hdu
 
 
@@ -150,7 +240,7 @@ def read_table(path: Path, name: str) -> QTable:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", u.UnitsWarning)  # a unit of the image that FITS lacks
-            table = QTable.read(path, hdu=name)
+            table = QTable.read(path, format="fits", hdu=name, mask_invalid=False)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"'{path}' is not a table of btk-punet detect ({type(error).__name__}: {error}). "
@@ -162,6 +252,7 @@ def read_table(path: Path, name: str) -> QTable:
         elif column.startswith("mag_") and not column.startswith("mag_err_"):
             table[column] = table[column].value * u.ABmag
     table.meta.clear()
+    describe_columns(table)
     return table
 
 
@@ -170,33 +261,40 @@ def write_images(
     images: list[tuple[fits.Header, np.ndarray]],
     tables: Sequence[fits.BinTableHDU] = (),
 ) -> None:
-    """Write images of integers as a FITS file, some rows at a time; the first is the primary one.
+    """Write images of integers as a FITS file, some rows at a time.
 
     Args:
         path: The file.
         images: Headers, to which sizes and type are added, and maps; those of floats become
-            integers of 16 bits by the header's BSCALE.
+            integers of 16 bits by the header's BSCALE. The first is the primary one, unless it
+            has a name.
         tables: Extensions that follow.
     """
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        for number, (header, values) in enumerate(images):
-            file.write(_image_header(header, values, number == 0).tostring().encode())
-            n_bytes = 0
-            for first in range(0, len(values), _ROWS_AT_ONCE):
-                block = np.asarray(values[first : first + _ROWS_AT_ONCE])
-                if "BSCALE" in header:
-                    scaled = np.rint(block.astype(np.float32) / np.float32(header["BSCALE"]))
-                    block = scaled.astype(">i2")
-                else:
-                    block = block.astype(block.dtype.newbyteorder(">"))
-                file.write(block.tobytes())
-                n_bytes += block.nbytes
-            file.write(b"\0" * (-n_bytes % 2880))
-    if tables:
-        with fits.open(part, mode="append") as content:
-            content.extend(tables)
-    os.replace(part, path)
+    with whole_file(path) as part:
+        with part.open("wb") as file:
+            if "EXTNAME" in images[0][0]:
+                file.write(fits.PrimaryHDU().header.tostring().encode())
+            for number, (header, values) in enumerate(images):
+                primary = number == 0 and "EXTNAME" not in header
+                file.write(_image_header(header, values, primary).tostring().encode())
+                _write_values(file, values, header.get("BSCALE"))
+        if tables:
+            with fits.open(part, mode="append") as content:
+                content.extend(tables)
+
+
+def _write_values(file: BinaryIO, values: np.ndarray, step: float | None) -> None:
+    """Write the pixels of an image, of 16 bits if there is a step, and fill up the block."""
+    n_bytes = 0
+    for first in range(0, len(values), _ROWS_AT_ONCE):
+        block = np.asarray(values[first : first + _ROWS_AT_ONCE])
+        if step is not None:
+            block = np.rint(block.astype(np.float32) / np.float32(step)).astype(">i2")
+        else:
+            block = block.astype(block.dtype.newbyteorder(">"))
+        file.write(block.tobytes())
+        n_bytes += block.nbytes
+    file.write(b"\0" * (-n_bytes % 2880))
 
 
 def _image_header(header: fits.Header, values: np.ndarray, primary: bool) -> fits.Header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ class MapStore:
             path = self.path(name)
             if not path.is_file() or np.load(path, mmap_mode="r").shape != shape:
                 np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
+                _allocate(path)
 
     def path(self, name: str) -> Path:
         """Return the file of a map."""
@@ -75,6 +77,13 @@ class MapStore:
             for lines, first in zip(box, self.region, strict=True)
         )
         return rows, columns
+
+
+def _allocate(path: Path) -> None:
+    """Give a file its room on the disk: where that is full, writing to a mapped hole would kill."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def write_maps(

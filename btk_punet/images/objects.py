@@ -127,7 +127,8 @@ def find_objects(
     _set_stars(catalog, saturated, star[chosen[:n_own]], image)
     for flag in (DetectionFlag.SATURATED, DetectionFlag.COSMIC_RAY):
         near = ndimage.binary_dilation(pixels.flags & flag != 0, _EIGHT_CONNECTED)
-        catalog["flags"][np.unique(prints.owner[near[prints.row, prints.column]])] |= int(flag)
+        touching = np.unique(prints.owner[near[prints.row, prints.column]])
+        catalog["flags"][touching[touching < n_own]] |= int(flag)
     catalog["x_peak"] += left
     catalog["y_peak"] += top
     # By which other tiles know them.

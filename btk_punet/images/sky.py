@@ -6,6 +6,8 @@ import numpy as np
 from astropy import units as u
 from astropy.wcs import WCS
 
+from btk_punet.images.world import ra_dec
+
 
 def sky_columns(
     wcs: WCS,
@@ -24,8 +26,8 @@ def sky_columns(
         y_err: Errors of the rows.
 
     Returns:
-        ``RA`` and ``DEC`` [deg, ICRS or whatever the header's frame is] and, given errors,
-        ``RA_err`` and ``DEC_err`` [arcsec on the sky].
+        ``RA`` and ``DEC`` [deg, in the header's system if that is equatorial, else ICRS] and, given
+        errors, ``RA_err`` and ``DEC_err`` [arcsec on the sky].
     """
     ra, dec = _sky(wcs, x, y)
     columns = {"RA": ra * u.deg, "DEC": dec * u.deg}
@@ -44,5 +46,4 @@ def sky_columns(
 def _sky(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not len(x):
         return np.zeros(0), np.zeros(0)
-    ra, dec = wcs.celestial.all_pix2world(np.asarray(x, float), np.asarray(y, float), 0)
-    return np.asarray(ra), np.asarray(dec)
+    return ra_dec(wcs.celestial, np.asarray(x, float), np.asarray(y, float))
