@@ -1,0 +1,49 @@
+"""Tiles: their cores fill the region once, and their windows hold what is around."""
+
+import numpy as np
+import pytest
+
+from btk_punet.images.tiles import Tile, cut
+
+
+def region(rows, columns):
+    return slice(*rows), slice(*columns)
+
+
+def test_an_image_smaller_than_a_tile_is_one():
+    (tile,) = cut(region((0, 1), (0, 30)), 64, 16, (1, 30))
+    assert tile.core == tile.window == region((0, 1), (0, 30))
+    assert tile.core_in_window == region((0, 1), (0, 30))
+
+
+@pytest.mark.parametrize("box", [((0, 100), (0, 130)), ((5, 77), (64, 65)), ((63, 129), (1, 200))])
+def test_cores_cover_the_region_once(box):
+    counts = np.zeros((200, 210), int)
+    tiles = cut(region(*box), 64, 16, counts.shape)
+    for tile in tiles:
+        counts[tile.core] += 1
+        part = np.zeros(counts.shape, int)[tile.window]
+        part[tile.core_in_window] = 1
+        assert part.sum() == counts[tile.core].size
+    expected = np.zeros(counts.shape, int)
+    expected[region(*box)] = 1
+    np.testing.assert_array_equal(counts, expected)
+    assert [tile.number for tile in tiles] == list(range(len(tiles)))
+
+
+def test_windows_are_those_of_the_whole_image():
+    whole = {
+        tile.core[0].start: tile.window[0]
+        for tile in cut(region((0, 300), (0, 9)), 64, 16, (300, 9))
+    }
+    for tile in cut(region((70, 250), (0, 9)), 64, 16, (300, 9)):
+        start = tile.core[0].start // 64 * 64
+        assert tile.window[0].start == whole[start].start
+        assert tile.origin[0] % 16 == 0
+    # And they look beyond the region, where the image goes on.
+    assert tile.core[0].stop == 250 and tile.window[0].stop == 266
+
+
+def test_within():
+    tile = Tile(3, region((64, 128), (0, 64)), region((48, 144), (0, 80)))
+    assert tile.within(region((60, 300), (0, 70))).window == region((60, 144), (0, 70))
