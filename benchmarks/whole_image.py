@@ -2,11 +2,11 @@
 
     python benchmarks/whole_image.py OUTPUT [--sizes 512 1024 2048 4096] [--jobs 1]
 
-Fields at the sky's density (83 per arcmin^2 to I_E = 26.5, seed 20261501), four exposures. Each method
-runs in a process of its own on the same FITS file, with the noise given: seconds of the whole process,
-its peak memory (with the processes that it starts), sources per second. Then the largest field but
-one is cut into tiles elsewhere, and once 37 rows and 21 columns are taken off: the share of sources
-with p_detect > 0.5 that are found again, closer than a pixel.
+Fields at the sky's density (83 per arcmin^2 to I_E = 26.5, seed 20261501), four exposures. Each
+method runs in a process of its own on the same FITS file, with the noise given: seconds of the
+whole process, its peak memory (with the processes that it starts), sources per second. Then the
+largest field but one is cut into tiles elsewhere, and once 37 rows and 21 columns are taken off:
+the share of sources with p_detect > 0.5 that are found again, closer than a pixel.
 """
 
 import argparse
@@ -42,7 +42,8 @@ from astropy.io import fits
 image = fits.getdata({path!r}).astype(np.float32)
 sep.set_extract_pixstack(10_000_000)
 found = sep.extract(image, 1.2, err={rms}, minarea=5, deblend_nthresh=64, deblend_cont=5e-4)
-flux, _, _ = sep.kron_radius(image, found["x"], found["y"], found["a"], found["b"], found["theta"], 6.0)
+shape = [found[name] for name in ("x", "y", "a", "b", "theta")]
+radius, _ = sep.kron_radius(image, *shape, 6.0)
 print(len(found))
 """
 
