@@ -19,6 +19,7 @@ INCLUDED = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "btk_punet/model/presets/euclid-vis/README.md",
+    "btk_punet/model/presets/euclid-sky/README.md",
     "notebooks",
 ]
 
