@@ -1,7 +1,7 @@
 """Detection on real sky: deep images made Euclid-like, against detection on the images themselves.
 
     python benchmarks/real_fields.py FIELDS_DIR [-o FOLDER] [--weights MODEL ...]
-        [--realisations 3] [--seed 1]
+        [--realisations 5] [--seed 1]
 
 FIELDS_DIR holds JWST/NIRCam F115W of the UDS (`uds_f115w_sci.fits`, `uds_f115w_wht.fits`,
 `uds_f115w_psf.fits` and the segmentation `uds_lw_seg.fits`, of F277W and redder; from
@@ -18,12 +18,15 @@ has, whose share is printed.
 The reference is what SExtractor finds in the original. It is no truth: its deblending decides too
 what is one galaxy, and it misses what the original is too shallow for. A second reference for the
 UDS is the segmentation that others made. Completeness: of the reference sources of I < 25.5.
-Purity: of the detections, those within 0.3 arcsec of a reference source of I < 27, one to one.
+Purity: of the detections, those within 0.3 arcsec of a reference source of I < 28.5, one to one.
 Shredded: a reference source larger than 0.3 arcsec (half-light radius) and brighter than 23.5 with
 more than one detection on its footprint, not counted those that are other reference sources.
+Doubles are unmatched detections within 0.2 arcsec of a matched one.
 """
 
 import argparse
+import io
+import itertools
 import math
 import shutil
 import subprocess
@@ -32,7 +35,6 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import galsim
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -40,6 +42,20 @@ from astropy.io import fits
 from astropy.stats import mad_std
 from astropy.table import Table
 from astropy.wcs import WCS
+from euclid_like import (
+    FILES,
+    ORIGINAL_SCALE,
+    RATIO,
+    SCALE,
+    Field,
+    degraded_wcs,
+    euclid_like,
+    original_pixels,
+    read_fields,
+    self_check,
+)
+from matplotlib.colors import to_rgb
+from PIL import Image
 from scipy import ndimage
 
 from btk_punet import (
@@ -51,31 +67,22 @@ from btk_punet import (
     image_batch,
 )
 from btk_punet.evaluation.statistics.fractions import fractions
-from btk_punet.simulation.survey import (
-    EUCLID_MIRROR_METRES,
-    EUCLID_WAVELENGTH_NM,
-    background_variance,
-    euclid_psf,
-)
+from btk_punet.simulation.survey import background_variance, euclid_psf
 
 # The figures of the documentation that this script draws into FOLDER.
 FIGURES = ("real_sky_large", "real_sky_crowded")
-ORIGINAL_SCALE, SCALE, PSF_FWHM, READ_NOISE = 0.04, 0.1, 0.17, 4.4
+PSF_FWHM, READ_NOISE = 0.17, 4.4
 EXPOSURES = (1, 4)
 SETTINGS = ((1.2, 5, 5e-4), (1.5, 5, 0.005))
-COUNTED, MATCHED = 25.5, 27.0  # magnitudes of the reference
+THRESHOLDS = (0.5, 0.9)  # of p_detect
+# Magnitudes of the reference. Four exposures show a point source of 28.6 at 2 sigma, from where
+# on a source can be matched.
+COUNTED, MATCHED = 25.5, 28.5
 MAGNITUDE_BINS = (0, 23.5, 24.5, 25.5, 26.5)
 LARGE_ARCSEC, LARGE_MAGNITUDE = 0.3, 23.5
 DOUBTFUL = 0.2, 0.8  # of p_detect
+DOUBLE_PIXELS = 2.0  # nearer to a matched detection than any PSF can tell
 EDGE = 10  # pixels of 0.1 arcsec, where the original's light from beyond is missing
-RATIO = 2.5  # pixels of the original in one of Euclid's
-# The drops that NIRCam's pixels were shrunk to in drizzling: pixfrac 0.75 of 0.0307 arcsec.
-UDS_DROP_ARCSEC = 0.75 * 0.0307
-# No star lies in the piece of the HDF-N: the width of WFPC2's PSF with its pixel of 0.1 arcsec.
-HDFN_PSF_FWHM = 0.14
-# AB magnitude of one unit: 10 nJy; one count a second in F814W (PHOTFLAM 2.46e-18, pivot 801 nm).
-UDS_ZEROPOINT, HDFN_ZEROPOINT = 28.90, 22.09
-LARGEST_AMPLIFICATION = 2.0
 # What SExtractor gets wrong in the originals, seen by eye before anything was detected in the
 # degraded images; column, row and radius [pixel of 0.04 arcsec]. A faint face-on galaxy in the
 # shallow part of the UDS is six pieces; two companions of the large galaxy in the HDF-N are missed.
@@ -83,6 +90,9 @@ ONE_GALAXY = {"UDS F115W": [(95, 356, 25)]}
 COMPANIONS = {"HDF-N F814W": [(343, 142, 5), (355, 213, 5)]}
 # NIRCam's spikes are not Euclid's: nothing counts around the one bright star.
 STARS = {"UDS F115W": [(863, 331, 62)]}
+# Of the original's pixels [1 / (10 nJy)^2]. Where the UDS is shallower its noise, which goes
+# through Euclid's PSF with the sources and looks like them, is as much as that of 4 exposures.
+LEAST_WEIGHT = 2000.0
 REFERENCE_SETTINGS = {
     "DETECT_THRESH": 2.0,
     "ANALYSIS_THRESH": 2.0,
@@ -92,29 +102,6 @@ REFERENCE_SETTINGS = {
     "BACK_SIZE": 128,
     "BACK_FILTERSIZE": 3,
 }
-
-
-@dataclass(frozen=True)
-class Field:
-    """An image as it was taken.
-
-    Attributes:
-        name: Of the field.
-        image: Its pixels of 0.04 arcsec, ``(H, W)``.
-        weight: Inverse variance, or None.
-        zeropoint: AB magnitude of one unit.
-        psf: Its PSF, pixel included.
-        wcs: World coordinates.
-        segmentation: The one that others made, or None.
-    """
-
-    name: str
-    image: np.ndarray
-    weight: np.ndarray | None
-    zeropoint: float
-    psf: galsim.GSObject
-    wcs: WCS
-    segmentation: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -138,104 +125,6 @@ class Reference:
             for v, n in zip((y, x), self.labels.shape, strict=True)
         )
         return self.labels[row, column] - 1
-
-
-def read_fields(folder: Path) -> list[Field]:
-    """Return the fields of a folder."""
-
-    def read(name: str) -> np.ndarray:
-        return fits.getdata(folder / name).astype(float)
-
-    header = fits.getheader(folder / "uds_f115w_psf.fits")
-    nircam = galsim.InterpolatedImage(
-        galsim.Image(read("uds_f115w_psf.fits")[0]), scale=header["FOV"] / header["FOVPIXEL"],
-        flux=1.0,
-    )  # fmt: skip
-    drizzled = galsim.Convolve(nircam, galsim.Pixel(UDS_DROP_ARCSEC), galsim.Pixel(ORIGINAL_SCALE))
-    return [
-        Field(
-            "UDS F115W", read("uds_f115w_sci.fits"), read("uds_f115w_wht.fits"), UDS_ZEROPOINT,
-            drizzled, WCS(fits.getheader(folder / "uds_f115w_sci.fits")),
-            read("uds_lw_seg.fits").astype(int),
-        ),
-        Field(
-            "HDF-N F814W", read("hdfn_f814w_sci.fits"), None, HDFN_ZEROPOINT,
-            galsim.Gaussian(fwhm=HDFN_PSF_FWHM),
-            WCS(fits.getheader(folder / "hdfn_f814w_sci.fits")), None,
-        ),
-    ]  # fmt: skip
-
-
-def euclid_like(
-    image: np.ndarray, psf: galsim.GSObject, target: galsim.GSObject
-) -> tuple[np.ndarray, float]:
-    """Return an image as seen through another PSF with pixels of 0.1 arcsec, and the largest ratio.
-
-    Args:
-        image: Pixels of 0.04 arcsec, ``(H, W)``.
-        psf: Its PSF, pixel included.
-        target: The PSF that it shall have, before the pixel of 0.1 arcsec.
-
-    Returns:
-        The light of each new pixel, whose centres lie at 1, 3.5, 6 ... of the old ones; and the
-        most that any frequency was amplified by.
-    """
-    height, width = image.shape
-    size = max(height, width) + 200
-    top, left = (size - height) // 2, (size - width) // 2
-    # Mirrored beyond the edge, as the transform takes opposite edges for neighbours.
-    around = ((top, size - height - top), (left, size - width - left))
-    spectrum = np.fft.fftshift(np.fft.fft2(np.pad(image, around, mode="symmetric")))
-    step = 2 * np.pi / (size * ORIGINAL_SCALE)
-    new, old = (
-        form.drawKImage(nx=size, ny=size, scale=step).array
-        for form in (galsim.Convolve(target, galsim.Pixel(SCALE)), psf)
-    )
-    frequency = (np.arange(size) - size // 2) * step / (2 * np.pi)  # per arcsec
-    limit = EUCLID_MIRROR_METRES / (EUCLID_WAVELENGTH_NM * 1e-9) / (180 / np.pi * 3600)
-    inside = np.hypot(frequency[:, None], frequency) < limit
-    ratio = np.divide(new, old, out=np.zeros_like(new), where=inside)
-    amplification = float(np.abs(ratio).max())
-    if amplification > LARGEST_AMPLIFICATION:
-        raise ValueError(
-            f"Expected an image that is sharper than the target, but noise would be amplified "
-            f"{amplification:.1f} times. Choose a wider target."
-        )
-    # Twice as fine, for pixels at every half of the old ones.
-    fine = np.zeros((2 * size, 2 * size), complex)
-    half = slice(size - size // 2, size - size // 2 + size)
-    fine[half, half] = spectrum * ratio
-    light = np.fft.ifft2(np.fft.ifftshift(fine)).real * 4 * RATIO**2
-    counts = [math.floor((n - 0.5 - RATIO / 2 - 1) / RATIO) + 1 for n in (height, width)]
-    rows, columns = (
-        2 * (start + 1) + 5 * np.arange(n) for start, n in zip((top, left), counts, strict=True)
-    )
-    return light[np.ix_(rows, columns)], amplification
-
-
-def self_check() -> None:
-    """Raise unless a Gaussian comes out as the Gaussian that it should, with all of its light."""
-    galaxy = galsim.Gaussian(sigma=0.3, flux=1000.0).shear(g1=0.3).shift(0.413, -0.227)
-    psf, target = galsim.Gaussian(fwhm=0.1), galsim.Gaussian(fwhm=PSF_FWHM)
-    pixel = galsim.Pixel(ORIGINAL_SCALE)
-    size = 300
-    original = galsim.Convolve(galaxy, psf, pixel).drawImage(
-        nx=size, ny=size, scale=ORIGINAL_SCALE, method="no_pixel", dtype=float
-    )
-    made, _ = euclid_like(original.array, galsim.Convolve(psf, pixel), target)
-    height, width = made.shape
-    # From the middle of the old pixels to that of the new ones [arcsec].
-    middle = (np.array([height, width]) - 1) / 2 * RATIO + 1 - (size - 1) / 2
-    moved = galaxy.shift(*(-middle[::-1] * ORIGINAL_SCALE))
-    right = galsim.Convolve(moved, target).drawImage(nx=width, ny=height, scale=SCALE, dtype=float)
-    error = float(np.abs(made - right.array).max() / right.array.max())
-    lost = float(abs(made.sum() / 1000.0 - 1))
-    if error > 1e-3 or lost > 1e-3:
-        raise RuntimeError(
-            f"A Gaussian made Euclid-like is wrong by {error:.1e} of its peak, and {lost:.1e} of "
-            "its light is lost; both must be below 1e-3."
-        )
-    print(f"self-check: a Gaussian is right to {error:.0e} of its peak, {lost:.0e} of its light")
 
 
 def found_in_original(field: Field) -> Reference:
@@ -311,6 +200,10 @@ def counted_area(field: Field, shape: tuple[int, int]) -> np.ndarray:
     for column, row, radius in STARS.get(field.name, []):
         distance = np.hypot(x - (column - 1) / RATIO, y - (row - 1) / RATIO)
         area &= distance > radius / RATIO
+    if field.weight is not None:
+        # The weights of single pixels scatter.
+        weight = ndimage.median_filter(field.weight, 11)
+        area &= weight[original_pixels(shape)] >= LEAST_WEIGHT
     return area
 
 
@@ -345,15 +238,6 @@ def given_segmentation(field: Field) -> Reference:
     return Reference("given segmentation", pd.DataFrame(rows, columns=columns), labels)
 
 
-def degraded_wcs(wcs: WCS, shape: tuple[int, int]) -> WCS:
-    """Return the world coordinates of the new pixels."""
-    new = wcs.deepcopy()
-    new.pixel_shape = shape[::-1]
-    new.wcs.crpix = (np.asarray(wcs.wcs.crpix) - 2) / RATIO + 1
-    new.wcs.cd = np.asarray(wcs.wcs.cd) * RATIO
-    return new
-
-
 def found_by_all(image: np.ndarray, survey, wcs: WCS, weights: list[str]) -> dict[str, Table]:
     """Return what each method finds: ``x``, ``y`` and, if it has one, ``p`` of its candidates."""
     band = survey.get_filter("IE")
@@ -366,9 +250,11 @@ def found_by_all(image: np.ndarray, survey, wcs: WCS, weights: list[str]) -> dic
             background=None, weights=name, light=False, progress=False,
         ).candidates  # fmt: skip
         order = np.argsort(-np.asarray(candidates["p_detect"]), kind="stable")
-        found[label_of(name)] = Table(
-            {"x": candidates["x"], "y": candidates["y"], "p": candidates["p_detect"]}
-        )[order]
+        columns = {"x": "x", "y": "y", "p": "p_detect"}
+        for threshold in THRESHOLDS:
+            table = Table({key: candidates[column][order] for key, column in columns.items()})
+            table.meta["threshold"] = threshold
+            found[f"{label_of(name)} {threshold:g}"] = table
     # A batch is square; there is nothing in what is added.
     square = np.zeros((max(image.shape),) * 2)
     square[: image.shape[0], : image.shape[1]] = image
@@ -403,6 +289,7 @@ def compared(found: Table, reference: Reference, area: np.ndarray) -> tuple[dict
     on_it = np.bincount(owner[own], minlength=len(rows))[large]
     inside = _within(area, x, y)
     extra = inside & ~matched
+    near_matched = _nearest(x, y, x[matched], y[matched]) < DOUBLE_PIXELS
     # How many would match if nothing were where it is: the detections moved by 2 arcsec.
     moves = ((20, 0), (-20, 0), (0, 20), (0, -20))
     moved = [Matcher().match_positions(*places, x + dx, y + dy)[1] for dx, dy in moves]
@@ -415,10 +302,11 @@ def compared(found: Table, reference: Reference, area: np.ndarray) -> tuple[dict
         "large": large.sum(),
         "shredded": (on_it > 1).sum(),
         "extra_on_large": np.clip(on_it - 1, 0, None).sum(),
+        "doubles": (extra & near_matched).sum(),
         "unmatched_on_footprints": (extra & (owner >= 0)).sum(),
         "unmatched_elsewhere": (extra & (owner < 0)).sum(),
     }
-    for low, high in zip(MAGNITUDE_BINS[:-1], MAGNITUDE_BINS[1:], strict=True):
+    for low, high in itertools.pairwise(MAGNITUDE_BINS):
         in_bin = (magnitude >= low) & (magnitude < high)
         counts[f"reference_{low:g}_{high:g}"] = in_bin.sum()
         counts[f"found_{low:g}_{high:g}"] = is_found[in_bin].sum()
@@ -433,9 +321,15 @@ def compared(found: Table, reference: Reference, area: np.ndarray) -> tuple[dict
     return {name: float(value) for name, value in counts.items()}, matched
 
 
+def _nearest(x: np.ndarray, y: np.ndarray, to_x: np.ndarray, to_y: np.ndarray) -> np.ndarray:
+    """Return how far the nearest of some places is from each."""
+    distance = np.hypot(x[:, None] - to_x, y[:, None] - to_y)
+    return distance.min(axis=1, initial=np.inf)
+
+
 def places_of(found: Table) -> tuple[np.ndarray, np.ndarray]:
     """Return columns and rows of the detections, those above the threshold."""
-    sure = found[found["p"] >= 0.5] if "p" in found.colnames else found
+    sure = found[found["p"] >= found.meta["threshold"]] if "p" in found.colnames else found
     return np.asarray(sure["x"], float), np.asarray(sure["y"], float)
 
 
@@ -446,12 +340,30 @@ def _within(area: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return in_image & area[np.where(in_image, row, 0), np.where(in_image, column, 0)]
 
 
-def noise_share(light: np.ndarray, reference: Reference, variance: float) -> float:
-    """Return the original's own noise in the degraded image over Euclid's, where nothing is."""
+def noise_shares(
+    light: np.ndarray, reference: Reference, area: np.ndarray, variance: float
+) -> tuple[float, float]:
+    """Return the original's own noise in the degraded image over Euclid's, where nothing is.
+
+    Args:
+        light: The degraded image before noise is added [electron].
+        reference: Says where nothing is.
+        area: What counts.
+        variance: Euclid's, of a pixel [electron^2].
+
+    Returns:
+        Of the variance of a pixel; and of that of the light under Euclid's PSF, which is what
+        matters for detection. It is larger, as the original's noise went through that PSF.
+    """
     near = ndimage.binary_dilation(reference.labels > 0, iterations=10)
-    y, x = np.indices(light.shape)
-    row, column = (np.round(RATIO * v + 1).astype(int) for v in (y, x))
-    return float(mad_std(light[~near[row, column]]) ** 2 / variance)
+    blank = area & ~near[original_pixels(light.shape)]
+    psf = euclid_psf(PSF_FWHM).drawImage(nx=15, ny=15, scale=SCALE, dtype=float).array
+    under_psf = ndimage.convolve(light, psf)
+    euclid = variance * (psf**2).sum()
+    return (
+        float(mad_std(light[blank]) ** 2 / variance),
+        float(mad_std(under_psf[blank]) ** 2 / euclid),
+    )
 
 
 def rates(table: pd.DataFrame) -> pd.DataFrame:
@@ -473,38 +385,36 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def show(table: pd.DataFrame) -> None:
-    """Print what was counted."""
+    """Print what was counted, as tables in Markdown."""
+    bins = [f"{low:g}_{high:g}" for low, high in itertools.pairwise(MAGNITUDE_BINS)]
+    head = ["method", f"found, I < {COUNTED}", *(f"I {b.replace('_', '-')}" for b in bins[1:])]
+    head += ["pure", "by chance", "shredded", "extra on those", "doubles", "on footprints"]
+    head += ["elsewhere", "0.2 < p < 0.8: true / expected / all"]
     for (reference, field, n), part in table.groupby(["against", "field", "exposures"], sort=False):
-        print(f"\n{field}, {n} exposure(s), reference: {reference}")
-        lines = []
+        print(f"\n{field}, {n} exposure(s), reference: {reference}\n")
+        print("|", " | ".join(head), "|")
+        print("|" + "---|" * len(head))
         for row in part.to_dict("records"):
-            line = {"method": row["method"]}
-            for name, number, whole in (
-                ("completeness", "found", "reference"),
-                ("purity", "matched", "detections"),
-            ):
-                line[name] = (
-                    f"{row[name]:.3f} ({row[f'{name}_lo']:.2f}-{row[f'{name}_hi']:.2f}) "
-                    f"{row[number]:.1f}/{row[whole]:.1f}"
+            cells = [row["method"], _share(row, "completeness", "found", "reference")]
+            cells += [f"{row[f'found_{b}']:.1f} of {row[f'reference_{b}']:.0f}" for b in bins[1:]]
+            cells += [_share(row, "purity", "matched", "detections"), f"{row['by_chance']:.1f}"]
+            cells.append(f"{row['shredded']:.1f} of {row['large']:.0f}")
+            cells += [
+                f"{row[name]:.1f}"
+                for name in (
+                    "extra_on_large", "doubles", "unmatched_on_footprints", "unmatched_elsewhere",
                 )
-            line["by chance"] = f"{row['by_chance']:.1f}"
-            line["shredded"] = f"{row['shredded']:.1f}/{row['large']:.0f}"
-            line["extra on large"] = f"{row['extra_on_large']:.1f}"
-            line["unmatched on footprints"] = f"{row['unmatched_on_footprints']:.1f}"
-            line["elsewhere"] = f"{row['unmatched_elsewhere']:.1f}"
-            for low, high in zip(MAGNITUDE_BINS[:-1], MAGNITUDE_BINS[1:], strict=True):
-                bin_ = f"{low:g}_{high:g}"
-                line[f"{low:g}-{high:g}"] = (
-                    f"{row[f'found_{bin_}']:.1f}/{row[f'reference_{bin_}']:.0f}"
-                )
-            doubtful = row.get("doubtful", np.nan)
-            line["0.2 < p < 0.8: true/expected/all"] = (
-                ""
-                if np.isnan(doubtful)
-                else f"{row['doubtful_true']:.1f}/{row['doubtful_expected']:.1f}/{doubtful:.1f}"
-            )
-            lines.append(line)
-        print(pd.DataFrame(lines).set_index("method").T.to_string())
+            ]  # fmt: skip
+            doubtful = [row[f"doubtful{name}"] for name in ("_true", "_expected", "")]
+            cells.append("" if np.isnan(doubtful[0]) else " / ".join(f"{v:.1f}" for v in doubtful))
+            print("|", " | ".join(cells), "|")
+
+
+def _share(row: dict, name: str, number: str, whole: str) -> str:
+    return (
+        f"{row[name]:.3f} ({row[f'{name}_lo']:.2f}-{row[f'{name}_hi']:.2f}), "
+        f"{row[number]:.1f} of {row[whole]:.1f}"
+    )
 
 
 @dataclass(frozen=True)
@@ -520,6 +430,8 @@ class Scene:
 
 
 HALF_WINDOW = 34  # pixels of 0.1 arcsec
+GREYS = 24
+MARK_COLORS = ("gold", "deepskyblue", "gray", "red", "limegreen")
 
 
 def chosen_places(scenes: list[Scene]) -> dict[str, list[tuple[Scene, float, float]]]:
@@ -538,7 +450,7 @@ def chosen_places(scenes: list[Scene]) -> dict[str, list[tuple[Scene, float, flo
             if row.magnitude > 24 and not (near & (rows["magnitude"] < 23.5)).any():
                 faint.append((n_near, place))
     crowded = _apart(crowded, [], 2)
-    return {"large": _apart(large, [], 4), "crowded": crowded + _apart(faint, crowded, 2)}
+    return {"large": _apart(large, [], 4), "crowded": crowded + _apart(faint, crowded, 1)}
 
 
 def _apart(ranked: list, taken: list, n: int) -> list:
@@ -568,7 +480,7 @@ def draw(places: list[tuple[Scene, float, float]], methods: list[str]) -> plt.Fi
         line[0].imshow(np.arcsinh(image / noise / 2), cmap="gray", vmin=-1, vmax=5, extent=edges,
                        origin="lower")  # fmt: skip
         rows = scene.reference.table
-        for low, high, color in ((0, COUNTED, "gold"), (COUNTED, MATCHED, "deepskyblue")):
+        for low, high, color in ((0, COUNTED, MARK_COLORS[0]), (COUNTED, MATCHED, MARK_COLORS[1])):
             part = rows[(rows["magnitude"] >= low) & (rows["magnitude"] < high)]
             line[0].scatter(part["x"], part["y"], s=70, facecolors="none", edgecolors=color)
         line[0].set_ylabel(f"{scene.field.name}\n({x:.0f}, {y:.0f})", fontsize="small")
@@ -576,8 +488,10 @@ def draw(places: list[tuple[Scene, float, float]], methods: list[str]) -> plt.Fi
             axis.imshow(np.arcsinh(scene.image / scene.sigma / 2), cmap="gray", vmin=-1, vmax=4,
                         origin="lower")  # fmt: skip
             found_x, found_y, matched = scene.found[method]
-            axis.scatter(found_x[matched], found_y[matched], s=40, marker="+", color="limegreen")
-            axis.scatter(found_x[~matched], found_y[~matched], s=40, marker="x", color="red")
+            counts = _within(scene.area, found_x, found_y)
+            kinds = (~counts, counts & ~matched, counts & matched)
+            for chosen, color, marker in zip(kinds, MARK_COLORS[2:], "xx+", strict=True):
+                axis.scatter(found_x[chosen], found_y[chosen], s=40, marker=marker, color=color)
         for axis in line:
             axis.set(xlim=(x - HALF_WINDOW, x + HALF_WINDOW), xticks=[], yticks=[])
             axis.set_ylim(y - HALF_WINDOW, y + HALF_WINDOW)
@@ -586,16 +500,23 @@ def draw(places: list[tuple[Scene, float, float]], methods: list[str]) -> plt.Fi
     return figure
 
 
+def save(figure: plt.Figure, path: Path) -> None:
+    """Write a picture with few colours: noise makes it large otherwise."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=75)
+    plt.close(figure)
+    greys = np.repeat(np.linspace(0, 255, GREYS).round()[:, None], 3, axis=1)
+    marks = 255 * np.array([to_rgb(color) for color in MARK_COLORS])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.concatenate([greys, marks]).astype(np.uint8).tobytes())
+    picture = Image.open(drawn).convert("RGB")
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 def label_of(weights: str) -> str:
     """Return how a network is called in tables."""
     path = Path(weights)
     return f"ProbaUNet {path.parent.name if path.name == 'model' else path.name}"
-
-
-FILES = (
-    "uds_f115w_sci.fits", "uds_f115w_wht.fits", "uds_f115w_psf.fits", "uds_lw_seg.fits",
-    "hdfn_f814w_sci.fits",
-)  # fmt: skip
 
 
 def main() -> None:
@@ -604,13 +525,13 @@ def main() -> None:
     parser.add_argument("fields", type=Path, metavar="FIELDS_DIR")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", default=Path("real_fields"))
     parser.add_argument("--weights", nargs="+", default=["euclid-vis"])
-    parser.add_argument("--realisations", type=int, default=3, help="of the noise")
+    parser.add_argument("--realisations", type=int, default=5, help="of the noise")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if missing := [name for name in FILES if not (options.fields / name).is_file()]:
         parser.error(
-            f"the real fields are not in '{options.fields}': {', '.join(missing)} is missing. "
-            "They are not part of this repository; the top of this script says where they are from."
+            f"the real fields are not all in '{options.fields}', which lacks {', '.join(missing)}. "
+            "They are no part of this repository; the top of this script says where they are from."
         )
     if not SourceExtractorDeblender.is_available():
         parser.error("the reference needs the program source-extractor; install it first.")
@@ -622,23 +543,26 @@ def main() -> None:
     counted, scenes = [], []
     for field in read_fields(options.fields):
         light, amplification = euclid_like(field.image, field.psf, euclid_psf(PSF_FWHM))
+        area, wcs = counted_area(field, light.shape), degraded_wcs(field.wcs, light.shape)
         print(
             f"{field.name}: {light.shape[1]} x {light.shape[0]} pixels, {light.sum():.5g} of "
             f"{field.image.sum():.5g} units of light, no frequency amplified more than "
-            f"{amplification:.2f} times"
+            f"{amplification:.2f} times; {area.mean():.0%} of the area counts"
         )
         references = [found_in_original(field)]
         if field.segmentation is not None:
             references.append(given_segmentation(field))
-        area, wcs = counted_area(field, light.shape), degraded_wcs(field.wcs, light.shape)
         for n_exposures in EXPOSURES:
             survey = get_euclid_survey(n_exposures, READ_NOISE, PSF_FWHM)
             band = survey.get_filter("IE")
             variance = background_variance(survey, band)
             rate = 10 ** (0.4 * (band.zeropoint.value - field.zeropoint))
             electrons = light * rate * band.full_exposure_time.value
-            share = noise_share(electrons, references[0], variance)
-            print(f"{n_exposures} exposure(s): the original's noise is {share:.1%} of the variance")
+            shares = noise_shares(electrons, references[0], area, variance)
+            print(
+                f"{n_exposures} exposure(s): the variance of the original's noise over Euclid's is "
+                f"{shares[0]:.1%} in a pixel, {shares[1]:.1%} under the PSF"
+            )
             for number in range(options.realisations):
                 rng = np.random.default_rng([options.seed, n_exposures, number])
                 scatter = np.sqrt(variance + np.clip(electrons, 0, None))
@@ -665,12 +589,11 @@ def main() -> None:
     table = rates(pd.concat([mean, both.reset_index().assign(field="both fields")]))
     table.to_csv(options.output / "real_fields.csv", index=False)
     show(table)
-    methods = [label_of(name) for name in options.weights]
+    methods = [f"{label_of(name)} {THRESHOLDS[0]:g}" for name in options.weights]
     methods += [f"{name} {'/'.join(map(str, SETTINGS[0]))}" for name in ("SEP", "SExtractor")]
     for name, places in chosen_places(scenes).items():
         figure = draw(places, methods)
-        figure.savefig(options.output / f"real_sky_{name}.png", dpi=90)
-        plt.close(figure)
+        save(figure, options.output / f"real_sky_{name}.png")
     print(f"\nWritten to {options.output}: real_fields.csv, realisations.csv and two pictures")
 
 
