@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 
 from btk_punet.simulation.survey import EUCLID_MIRROR_METRES, EUCLID_WAVELENGTH_NM
 
-ORIGINAL_SCALE, SCALE = 0.04, 0.1  # pixels [arcsec]
+ORIGINAL_SCALE, SCALE = 0.04, 0.1  # pixels [arcsec]; 0.3% smaller in the HDF-N, which is ignored
 RATIO = 2.5  # pixels of the original in one of Euclid's
 # The drops that NIRCam's pixels were shrunk to in drizzling: pixfrac 0.75 of 0.0307 arcsec.
 UDS_DROP_ARCSEC = 0.75 * 0.0307

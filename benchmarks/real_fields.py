@@ -366,6 +366,27 @@ def noise_shares(
     )
 
 
+def star_residual(light: np.ndarray, reference: Reference, column: int, row: int) -> float:
+    """Return the largest difference of a star from Euclid's PSF over its peak.
+
+    Args:
+        light: The degraded image before noise is added.
+        reference: Says where exactly the star is.
+        column: Of the star [pixel of the original], as the following.
+        row: Of the star.
+    """
+    rows = reference.table
+    star = rows.loc[
+        np.hypot(rows["x"] - (column - 1) / RATIO, rows["y"] - (row - 1) / RATIO).idxmin()
+    ]
+    x, y = round(star["x"]), round(star["y"])
+    near = light[y - 10 : y + 11, x - 10 : x + 11]
+    shift = star["x"] - x, star["y"] - y
+    psf = euclid_psf(PSF_FWHM).drawImage(nx=21, ny=21, scale=SCALE, offset=shift).array
+    flux = (near * psf).sum() / (psf**2).sum()
+    return float(np.abs(near - flux * psf).max() / near.max())
+
+
 def rates(table: pd.DataFrame) -> pd.DataFrame:
     """Return the fractions, of mean counts over realisations.
 
@@ -552,6 +573,9 @@ def main() -> None:
         references = [found_in_original(field)]
         if field.segmentation is not None:
             references.append(given_segmentation(field))
+        for column, row, _ in STARS.get(field.name, []):
+            residual = star_residual(light, references[0], column, row)
+            print(f"The star differs from Euclid's PSF by up to {residual:.1%} of its peak")
         for n_exposures in EXPOSURES:
             survey = get_euclid_survey(n_exposures, READ_NOISE, PSF_FWHM)
             band = survey.get_filter("IE")
