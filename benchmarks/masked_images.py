@@ -47,7 +47,7 @@ from btk_punet.simulation.survey import (
     pixel_scale_arcsec,
 )
 
-SEED = 20_261_470
+SEED = 20_261_480
 PSF_ARCSEC, FAINTEST, BRIGHT = 0.16, 26.5, 25.5
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.4)
 THRESH, MINAREA, DEBLEND_CONT, DEBLEND_NTHRESH = 1.2, 5, 5e-4, 64
@@ -135,10 +135,7 @@ class Information:
 
     def snr(self, mask: np.ndarray) -> np.ndarray:
         """Return the ratio of each source, ``(n,)``."""
-        left = [
-            information[~mask[rows, columns]].sum() for rows, columns, information in self.parts
-        ]
-        return np.sqrt(left)
+        return np.sqrt([each[~mask[rows, columns]].sum() for rows, columns, each in self.parts])
 
 
 def detect_places(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +159,7 @@ def sep_places(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndar
     found = sep.extract(
         np.where(mask, 0, image),
         THRESH,
-        err=np.full_like(image, SIGMA),  # as an array, masked pixels do not enter the filter
+        err=SIGMA,  # an array makes the filter a matched one, with another threshold
         mask=mask,
         minarea=MINAREA,
         deblend_cont=DEBLEND_CONT,

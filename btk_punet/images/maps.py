@@ -12,6 +12,7 @@ from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.files import write_arrays
+from btk_punet.images.holes import fill_holes
 from btk_punet.images.tiles import Box, Tile
 
 if TYPE_CHECKING:
@@ -93,13 +94,15 @@ def write_maps(
         path: File of what is kept besides; that it is there says that the tile is done.
     """
     network = deblender.network
-    images = pixels.electrons / np.sqrt(pixels.variance)
+    # It looks one pixel further, for which the window, of whole cells, has room.
+    electrons, usable = fill_holes(pixels.electrons, pixels.variance, pixels.usable)
+    images = electrons / np.sqrt(pixels.variance)
     maps, samples = PosteriorMaps.with_centre_samples(
         network,
         images[None, ..., None],
         deblender.n_samples,
         deblender.seed,
-        pixels.usable[None],
+        usable[None],
         deblender.fixed_density_ratio if network.told_density else None,
         deblender.orientations,
         tile.origin,
