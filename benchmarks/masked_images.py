@@ -212,8 +212,8 @@ def source_extractor_places(
 METHODS: dict[str, Callable] = {
     "detect": detect_places,
     "SExtractor": source_extractor_places,
-    "SExtractor, no interpolation": lambda *given: source_extractor_places(*given, "NONE"),
     "SEP": sep_places,
+    "SExtractor, no interpolation": lambda *given: source_extractor_places(*given, "NONE"),
 }
 
 
@@ -341,8 +341,8 @@ def main() -> None:
     if options.csv:
         table.to_csv(options.csv, index=False, float_format="%.4f")
     if options.figure:
-        columns = 2.6 * len(options.kinds)
-        write_figure(lambda figure: draw(figure, table), (columns, 5.0), options.figure)
+        width = 2.2 * len(options.kinds)
+        write_figure(lambda figure: draw(figure, table), (width, 4.4), options.figure)
 
 
 if __name__ == "__main__":
