@@ -13,6 +13,7 @@ from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.files import write_arrays
+from btk_punet.images.holes import fill_holes
 from btk_punet.images.tiles import Box, Tile
 
 if TYPE_CHECKING:
@@ -87,7 +88,12 @@ def _allocate(path: Path) -> None:
 
 
 def write_maps(
-    tile: Tile, pixels: ImageTile, deblender: ProbaUNetDeblender, store: MapStore, path: Path
+    tile: Tile,
+    pixels: ImageTile,
+    deblender: ProbaUNetDeblender,
+    store: MapStore,
+    path: Path,
+    window_shape: tuple[int, int],
 ) -> None:
     """Run the network on a window and keep the maps of its core.
 
@@ -100,15 +106,21 @@ def write_maps(
         deblender: Holds the network, and the choices of its samples.
         store: Where the maps go.
         path: File of what is kept besides; that it is there says that the tile is done.
+        window_shape: Shape that the window is filled up to with pixels that are not usable.
     """
     network = deblender.network
-    images = pixels.electrons / np.sqrt(pixels.variance)
+    # It looks one pixel further, for which the window, of whole cells, has room.
+    electrons, usable = fill_holes(pixels.electrons, pixels.variance, pixels.usable)
+    images = electrons / np.sqrt(pixels.variance)
+    height, width = images.shape
+    beyond = ((0, window_shape[0] - height), (0, window_shape[1] - width))
+    images, usable = np.pad(images, beyond), np.pad(usable, beyond)
     maps, samples = PosteriorMaps.with_centre_samples(
         network,
         images[None, ..., None],
         deblender.n_samples,
         deblender.seed,
-        pixels.usable[None],
+        usable[None],
         deblender.fixed_density_ratio if network.told_density else None,
         deblender.orientations,
         tile.origin,

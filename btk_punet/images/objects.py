@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 MARGIN_PIXELS = 64
 # Sources this far around the core share the light with those inside [pixel].
 LIGHT_MARGIN_PIXELS = 40
+# A candidate has a usable pixel within so many rows and columns of it: what the network says of
+# wide masks is said of no data, and it was not trained to say anything there [pixel].
+UNSEEN_PIXELS = 3
 _EIGHT_CONNECTED = np.ones((3, 3), bool)
 
 
@@ -113,6 +116,8 @@ def find_objects(
     candidates = instances.find_candidates(centre[None])
     candidates = deblender.calibrated(candidates, deblender.fixed_density_ratio)
     candidates, star = saturated.merged(candidates, pixels.electrons, tile.window)
+    kept = (star >= 0) | _is_seen(candidates, pixels.usable)
+    candidates, star = candidates.take(kept), star[kept]
     rows, columns = tile.core_in_window
     (chosen,) = np.nonzero(candidates.mass >= deblender.threshold)
     is_own = _inside(candidates.take(chosen), rows, columns)
@@ -151,6 +156,16 @@ def find_objects(
         labels.astype(np.int32),
         overlaps.astype(np.int32),
     )
+
+
+def _is_seen(found: Candidates, usable: np.ndarray) -> np.ndarray:
+    """Return which candidates have a pixel near them that can be used."""
+    near = ndimage.binary_dilation(usable, _EIGHT_CONNECTED, UNSEEN_PIXELS)
+    row, column = (
+        np.clip(np.floor(place + 0.5).astype(int), 0, length - 1)
+        for place, length in zip((found.y, found.x), usable.shape, strict=True)
+    )
+    return near[row, column]
 
 
 def _inside(found: Candidates, rows: slice, columns: slice) -> np.ndarray:

@@ -26,9 +26,9 @@ from btk_punet.images.objects import MARGIN_PIXELS, TileObjects, find_objects
 from btk_punet.images.saturation import SaturatedStars
 from btk_punet.images.sky import sky_columns
 from btk_punet.images.sky_image import SkyImage
-from btk_punet.images.tiles import Box, Tile, cut
+from btk_punet.images.tiles import Box, Tile, cut, even_size
 
-# Side of the part of a tile that is its own [pixel]: a multiple of every network's cells.
+# Side of the part of a tile that is its own, at most [pixel].
 TILE_PIXELS = 768
 # Brighter or larger sources than these were not in the training.
 BRIGHTEST_MAGNITUDE, LARGEST_RADIUS_ARCSEC = 17.0, 3.0
@@ -52,10 +52,18 @@ class TileWork:
         self.image, self.deblender, self.folder = image, deblender, folder
         self.maps = MapStore(folder, region, dict(MAPS))
         self.labels = MapStore(folder, region, {"labels": np.int32})
-        self.map_tiles = cut(region, TILE_PIXELS, deblender.network.reach, image.shape)
+        network = deblender.network
+        rows, columns = (even_size(n, TILE_PIXELS, network.stride) for n in image.shape)
+        self.map_tiles = cut(region, (rows, columns), network.reach, image.shape)
+        # Of one shape all, for which the network is compiled once; an image of one tile has its own.
+        height, width = image.shape
+        self.window_shape = (
+            min(rows + 2 * network.reach, height),
+            min(columns + 2 * network.reach, width),
+        )
         # There are maps of the region alone.
         self.object_tiles = [
-            tile.within(region) for tile in cut(region, TILE_PIXELS, MARGIN_PIXELS, image.shape)
+            tile.within(region) for tile in cut(region, (rows, columns), MARGIN_PIXELS, image.shape)
         ]
 
     def map_file(self, tile: Tile) -> Path:
@@ -69,7 +77,8 @@ class TileWork:
     def write_maps(self, tile: Tile) -> None:
         """Write the maps of a tile."""
         pixels = self.image.tile(*tile.window)
-        write_maps(tile, pixels, self.deblender, self.maps, self.map_file(tile))
+        path = self.map_file(tile)
+        write_maps(tile, pixels, self.deblender, self.maps, path, self.window_shape)
 
     def write_objects(self, tile: Tile, saturated: SaturatedStars) -> int:
         """Find the sources of a tile and write them; return how many there are."""

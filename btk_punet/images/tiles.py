@@ -48,7 +48,21 @@ class Tile:
         return Tile(self.number, self.core, (rows, columns))
 
 
-def cut(region: Box, core_size: int, margin: int, shape: tuple[int, int]) -> list[Tile]:
+def even_size(length: int, largest: int, multiple: int) -> int:
+    """Return the side of cores that cut a length into as few and as even parts as can be.
+
+    Args:
+        length: Rows or columns of the image.
+        largest: Side that a core has at most, but for rounding up.
+        multiple: Of what the side is a multiple.
+    """
+    n_parts = -(-length // largest)
+    return -(-length // (n_parts * multiple)) * multiple
+
+
+def cut(
+    region: Box, core_shape: tuple[int, int], margin: int, shape: tuple[int, int]
+) -> list[Tile]:
     """Cut a region of an image into tiles.
 
     The cores begin at multiples of their size in the image, not in the region, so that a region is
@@ -56,13 +70,13 @@ def cut(region: Box, core_size: int, margin: int, shape: tuple[int, int]) -> lis
 
     Args:
         region: Rows and columns to cover.
-        core_size: Side of a core [pixel].
+        core_shape: Rows and columns of a core [pixel].
         margin: Pixels of a window around its core, where the image has them.
         shape: Of the image; the windows end with it, not with the region.
     """
     boxes = [
-        list(_lines(lines, core_size, margin, length))
-        for lines, length in zip(region, shape, strict=True)
+        list(_lines(lines, size, margin, length))
+        for lines, size, length in zip(region, core_shape, shape, strict=True)
     ]
     return [
         Tile(number, (rows[0], columns[0]), (rows[1], columns[1]))

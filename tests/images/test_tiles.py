@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from btk_punet.images.tiles import Tile, cut
+from btk_punet.images.tiles import Tile, cut, even_size
 
 
 def region(rows, columns):
@@ -11,7 +11,7 @@ def region(rows, columns):
 
 
 def test_an_image_smaller_than_a_tile_is_one():
-    (tile,) = cut(region((0, 1), (0, 30)), 64, 16, (1, 30))
+    (tile,) = cut(region((0, 1), (0, 30)), (64, 64), 16, (1, 30))
     assert tile.core == tile.window == region((0, 1), (0, 30))
     assert tile.core_in_window == region((0, 1), (0, 30))
 
@@ -19,7 +19,7 @@ def test_an_image_smaller_than_a_tile_is_one():
 @pytest.mark.parametrize("box", [((0, 100), (0, 130)), ((5, 77), (64, 65)), ((63, 129), (1, 200))])
 def test_cores_cover_the_region_once(box):
     counts = np.zeros((200, 210), int)
-    tiles = cut(region(*box), 64, 16, counts.shape)
+    tiles = cut(region(*box), (64, 64), 16, counts.shape)
     for tile in tiles:
         counts[tile.core] += 1
         part = np.zeros(counts.shape, int)[tile.window]
@@ -34,9 +34,9 @@ def test_cores_cover_the_region_once(box):
 def test_windows_are_those_of_the_whole_image():
     whole = {
         tile.core[0].start: tile.window[0]
-        for tile in cut(region((0, 300), (0, 9)), 64, 16, (300, 9))
+        for tile in cut(region((0, 300), (0, 9)), (64, 64), 16, (300, 9))
     }
-    for tile in cut(region((70, 250), (0, 9)), 64, 16, (300, 9)):
+    for tile in cut(region((70, 250), (0, 9)), (64, 64), 16, (300, 9)):
         start = tile.core[0].start // 64 * 64
         assert tile.window[0].start == whole[start].start
         assert tile.origin[0] % 16 == 0
@@ -47,3 +47,12 @@ def test_windows_are_those_of_the_whole_image():
 def test_within():
     tile = Tile(3, region((64, 128), (0, 64)), region((48, 144), (0, 80)))
     assert tile.within(region((60, 300), (0, 70))).window == region((60, 144), (0, 70))
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(1, 8), (768, 768), (769, 392), (4096, 688), (2000, 672)]
+)
+def test_cores_are_even(length, expected):
+    assert even_size(length, 768, 8) == expected
+    n_tiles = -(-length // expected)
+    assert n_tiles == -(-length // 768)
