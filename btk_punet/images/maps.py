@@ -88,12 +88,7 @@ def _allocate(path: Path) -> None:
 
 
 def write_maps(
-    tile: Tile,
-    pixels: ImageTile,
-    deblender: ProbaUNetDeblender,
-    store: MapStore,
-    path: Path,
-    window_shape: tuple[int, int],
+    tile: Tile, pixels: ImageTile, deblender: ProbaUNetDeblender, store: MapStore, path: Path
 ) -> None:
     """Run the network on a window and keep the maps of its core.
 
@@ -106,15 +101,11 @@ def write_maps(
         deblender: Holds the network, and the choices of its samples.
         store: Where the maps go.
         path: File of what is kept besides; that it is there says that the tile is done.
-        window_shape: Shape that the window is filled up to with pixels that are not usable.
     """
     network = deblender.network
     # It looks one pixel further, for which the window, of whole cells, has room.
     electrons, usable = fill_holes(pixels.electrons, pixels.variance, pixels.usable)
     images = electrons / np.sqrt(pixels.variance)
-    height, width = images.shape
-    beyond = ((0, window_shape[0] - height), (0, window_shape[1] - width))
-    images, usable = np.pad(images, beyond), np.pad(usable, beyond)
     maps, samples = PosteriorMaps.with_centre_samples(
         network,
         images[None, ..., None],

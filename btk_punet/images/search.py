@@ -54,16 +54,11 @@ class TileWork:
         self.labels = MapStore(folder, region, {"labels": np.int32})
         network = deblender.network
         rows, columns = (even_size(n, TILE_PIXELS, network.stride) for n in image.shape)
-        self.map_tiles = cut(region, (rows, columns), network.reach, image.shape)
-        # Of one shape all, for which the network is compiled once; an image of one tile has its own.
-        height, width = image.shape
-        self.window_shape = (
-            min(rows + 2 * network.reach, height),
-            min(columns + 2 * network.reach, width),
-        )
+        size = rows, columns
+        self.map_tiles = cut(region, size, network.reach, image.shape, network.stride)
         # There are maps of the region alone.
         self.object_tiles = [
-            tile.within(region) for tile in cut(region, (rows, columns), MARGIN_PIXELS, image.shape)
+            tile.within(region) for tile in cut(region, size, MARGIN_PIXELS, image.shape)
         ]
 
     def map_file(self, tile: Tile) -> Path:
@@ -77,8 +72,7 @@ class TileWork:
     def write_maps(self, tile: Tile) -> None:
         """Write the maps of a tile."""
         pixels = self.image.tile(*tile.window)
-        path = self.map_file(tile)
-        write_maps(tile, pixels, self.deblender, self.maps, path, self.window_shape)
+        write_maps(tile, pixels, self.deblender, self.maps, self.map_file(tile))
 
     def write_objects(self, tile: Tile, saturated: SaturatedStars) -> int:
         """Find the sources of a tile and write them; return how many there are."""

@@ -61,7 +61,11 @@ def even_size(length: int, largest: int, multiple: int) -> int:
 
 
 def cut(
-    region: Box, core_shape: tuple[int, int], margin: int, shape: tuple[int, int]
+    region: Box,
+    core_shape: tuple[int, int],
+    margin: int,
+    shape: tuple[int, int],
+    multiple: int = 1,
 ) -> list[Tile]:
     """Cut a region of an image into tiles.
 
@@ -71,11 +75,14 @@ def cut(
     Args:
         region: Rows and columns to cover.
         core_shape: Rows and columns of a core [pixel].
-        margin: Pixels of a window around its core, where the image has them.
+        margin: Pixels of a window around its core. Where the image has no more of them there are
+            more on the other side: windows of one shape are what a network is compiled for.
         shape: Of the image; the windows end with it, not with the region.
+        multiple: The windows begin at multiples of it, for which those at the end of the image are
+            larger by the rest.
     """
     boxes = [
-        list(_lines(lines, size, margin, length))
+        list(_lines(lines, size, margin, length, multiple))
         for lines, size, length in zip(region, core_shape, shape, strict=True)
     ]
     return [
@@ -84,9 +91,13 @@ def cut(
     ]
 
 
-def _lines(region: slice, core_size: int, margin: int, length: int) -> Iterator[Box]:
+def _lines(
+    region: slice, core_size: int, margin: int, length: int, multiple: int
+) -> Iterator[tuple[slice, slice]]:
+    size = min(core_size + 2 * margin, length)
     first = region.start // core_size * core_size
     for start in range(first, region.stop, core_size):
-        low, high = max(start, region.start), min(start + core_size, region.stop)
-        # The windows of cores that are cut short by the region begin where they would without.
-        yield slice(low, high), slice(max(start - margin, 0), min(high + margin, length))
+        low = min(max(start - margin, 0), (length - size) // multiple * multiple)
+        high = low + size if low + size + multiple <= length else length
+        core = slice(max(start, region.start), min(start + core_size, region.stop))
+        yield core, slice(low, high)

@@ -31,17 +31,24 @@ def test_cores_cover_the_region_once(box):
     assert [tile.number for tile in tiles] == list(range(len(tiles)))
 
 
-def test_windows_are_those_of_the_whole_image():
-    whole = {
-        tile.core[0].start: tile.window[0]
-        for tile in cut(region((0, 300), (0, 9)), (64, 64), 16, (300, 9))
-    }
-    for tile in cut(region((70, 250), (0, 9)), (64, 64), 16, (300, 9)):
-        start = tile.core[0].start // 64 * 64
-        assert tile.window[0].start == whole[start].start
-        assert tile.origin[0] % 16 == 0
-    # And they look beyond the region, where the image goes on.
-    assert tile.core[0].stop == 250 and tile.window[0].stop == 266
+@pytest.mark.parametrize("length", [300, 301, 307])
+def test_windows_are_of_one_shape_and_hold_the_margin(length):
+    tiles = cut(region((0, length), (0, 9)), (64, 64), 16, (length, 9), multiple=8)
+    for tile in tiles:
+        core, window = tile.core[0], tile.window[0]
+        assert window.start % 8 == 0
+        assert window.start <= max(core.start - 16, 0) and window.stop >= min(
+            core.stop + 16, length
+        )
+    sizes = [tile.window[0].stop - tile.window[0].start for tile in tiles]
+    assert sizes[:-1] == [96] * (len(tiles) - 1) and 96 <= sizes[-1] < 96 + 8
+
+
+def test_a_region_is_cut_as_the_whole_image():
+    whole = cut(region((0, 300), (0, 9)), (64, 64), 16, (300, 9), multiple=8)
+    part = cut(region((70, 250), (0, 9)), (64, 64), 16, (300, 9), multiple=8)
+    assert [tile.window for tile in part] == [tile.window for tile in whole[1:4]]
+    assert [tile.core[0] for tile in part] == [slice(70, 128), slice(128, 192), slice(192, 250)]
 
 
 def test_within():
