@@ -26,6 +26,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,9 @@ class Information:
         return np.sqrt([each[~mask[rows, columns]].sum() for rows, columns, each in self.parts])
 
 
-def detect_places(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def detect_places(
+    image: np.ndarray, mask: np.ndarray, weights: str = "euclid-sky"
+) -> tuple[np.ndarray, np.ndarray]:
     """Return x and y [pixel] of what `detect` finds."""
     found = detect(
         np.where(mask, np.nan, image),
@@ -148,6 +151,7 @@ def detect_places(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.n
         psf=PSF_ARCSEC,
         zeropoint=float(magnitude(np.array(1.0), BAND)),
         pixel_scale_arcsec=SCALE_ARCSEC,
+        weights=weights,
         progress=False,
     ).catalog
     return found["x_peak"].value, found["y_peak"].value
@@ -230,8 +234,9 @@ def is_matched(
     return found, right
 
 
-def measure(size: int, seed: int, kinds: list[str]) -> pd.DataFrame:
+def measure(size: int, seed: int, kinds: list[str], weights: str) -> pd.DataFrame:
     """Return the counts of one field, one row per kind of mask, fraction and method."""
+    methods = METHODS | {"detect": partial(detect_places, weights=weights)}
     image, truth, _ = draw_field((size, size), None, SURVEY, faintest=FAINTEST, seed=seed)
     inside = np.all([(truth[c] >= -0.5) & (truth[c] < size - 0.5) for c in "xy"], axis=0)
     bright = truth[inside & (truth["IE_ab"] < BRIGHT)]
@@ -244,7 +249,7 @@ def measure(size: int, seed: int, kinds: list[str]) -> pd.DataFrame:
                 # The same for all kinds.
                 rows += [row | {"kind": kind} for row in rows[: len(METHODS)]]
                 continue
-            for method, places in METHODS.items():
+            for method, places in methods.items():
                 x, y = places(image, mask)
                 # Sources outside of the field are there to be matched, not to be found.
                 found, _ = is_matched(bright, x, y, BRIGHT)
@@ -328,13 +333,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024, help="side of a field [pixel]")
     parser.add_argument("--n-fields", type=int, default=4)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--weights", default="euclid-sky", help="of detect")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     parts = []
     for number in range(options.n_fields):
-        parts.append(measure(options.size, SEED + number, options.kinds))
+        parts.append(measure(options.size, SEED + number, options.kinds, options.weights))
         print(f"field {number + 1} of {options.n_fields} done", flush=True)
     table = summary(pd.concat(parts, ignore_index=True))
     print(table.to_string(float_format="{:.3f}".format, index=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 import os
 import shutil
 import warnings
@@ -278,6 +279,7 @@ def write_images(
                 primary = number == 0 and "EXTNAME" not in header
                 file.write(_image_header(header, values, primary).tostring().encode())
                 _write_values(file, values, header.get("BSCALE"))
+                _forget(values)
         if tables:
             with fits.open(part, mode="append") as content:
                 content.extend(tables)
@@ -295,6 +297,13 @@ def _write_values(file: BinaryIO, values: np.ndarray, step: float | None) -> Non
         file.write(block.tobytes())
         n_bytes += block.nbytes
     file.write(b"\0" * (-n_bytes % 2880))
+
+
+def _forget(values: np.ndarray) -> None:
+    """Let the system take back the memory of a map that lies on the disk."""
+    mapped = getattr(values, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _image_header(header: fits.Header, values: np.ndarray, primary: bool) -> fits.Header:

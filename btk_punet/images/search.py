@@ -29,7 +29,10 @@ from btk_punet.images.sky_image import SkyImage
 from btk_punet.images.tiles import Box, Tile, cut, even_size
 
 # Side of the part of a tile that is its own, at most [pixel].
-TILE_PIXELS = 768
+TILE_PIXELS = 640
+# Around it the network sees this much at most: what lies further away, within its reach, moves a
+# probability by less than 0.001 (measured on `euclid-sky`, which reaches 96 pixels).
+MAP_MARGIN_PIXELS = 64
 # Brighter or larger sources than these were not in the training.
 BRIGHTEST_MAGNITUDE, LARGEST_RADIUS_ARCSEC = 17.0, 3.0
 # The candidates of a tile alone and those of the joined maps are the same but at its border.
@@ -55,7 +58,8 @@ class TileWork:
         network = deblender.network
         rows, columns = (even_size(n, TILE_PIXELS, network.stride) for n in image.shape)
         size = rows, columns
-        self.map_tiles = cut(region, size, network.reach, image.shape, network.stride)
+        margin = min(network.reach, -(-MAP_MARGIN_PIXELS // network.stride) * network.stride)
+        self.map_tiles = cut(region, size, margin, image.shape, network.stride)
         # There are maps of the region alone.
         self.object_tiles = [
             tile.within(region) for tile in cut(region, size, MARGIN_PIXELS, image.shape)
