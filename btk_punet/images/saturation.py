@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # A candidate is the star's own light unless the pixels around it hold so many times what the PSF
 # has there at most: stars differ from the PSF that is known.
 BRIGHTER_THAN_STAR = 3.0
-# So near to a saturated pixel nothing can be told from the star [pixel].
-MERGED_PIXELS = 4.0
+# On a saturated pixel, or beside one, nothing can be told from the star [pixel].
+MERGED_PIXELS = 1.5
 # How far the light of a star is followed, and the width of the ring around the saturated pixels in
 # which its flux is measured [pixel].
 REACH_PIXELS, RING_PIXELS = 160, 12
