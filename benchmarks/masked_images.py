@@ -213,6 +213,9 @@ def source_extractor_places(
         return found["X_IMAGE"] - 1.0, found["Y_IMAGE"] - 1.0  # FITS counts from 1
 
 
+# What is drawn for the documentation, as docs/figures/NAME.png.
+FIGURES = ("masked_images",)
+
 METHODS: dict[str, Callable] = {
     "detect": detect_places,
     "SExtractor": source_extractor_places,

@@ -73,10 +73,10 @@ def test_pages_show_nothing_of_what_keras_adds(site):
 
 def test_every_figure_is_drawn_by_a_script_and_shown(site):
     drawn = []
-    for script in ("docs/figures.py", "benchmarks/real_fields.py"):
+    for script in ("docs/figures.py", "benchmarks/real_fields.py", "benchmarks/masked_images.py"):
         text = (REPOSITORY / script).read_text()
         names = re.search(r"^FIGURES = \((.*)\)$", text, flags=re.MULTILINE)[1]
-        drawn += [name.strip('"') for name in names.split(", ")]
+        drawn += re.findall(r"\w+", names)
     assert {path.stem for path in (DOCS / "figures").glob("*.png")} == set(drawn)
     assert set(drawn) <= {path.stem for path in (site / "_images").iterdir()}
 

@@ -108,7 +108,7 @@ class DetectingDeblender(Deblender):
 
     def _check_memory(self, shape: tuple[int, ...], n_bands: int, remedy: str = "") -> None:
         """Raise InputError unless the results of images ``(b, H, W)`` fit in memory."""
-        check_results_fit(repr(self), shape, self.max_n_sources, n_bands, remedy)
+        check_results_fit(type(self).__name__, shape, self.max_n_sources, n_bands, remedy)
 
     def _warn_if_truncated(self, counts: list[int]) -> None:
         """Give one warning if any image held too many detections."""

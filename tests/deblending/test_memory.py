@@ -68,6 +68,6 @@ def test_the_network_s_results(free, call):
 def test_a_segmentation_alone(free):
     free(1e5)
     batch = make_batch(np.zeros((2, 32, 32)))
-    with pytest.raises(InputError, match=r"SepDeblender\(max_n_sources=100\) would need"):
+    with pytest.raises(InputError, match=r"SepDeblender would need"):
         SepDeblender(100)(batch)
     assert len(SepDeblender(10)(batch).catalog_list) == 2

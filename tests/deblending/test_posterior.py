@@ -69,7 +69,7 @@ def test_of_equal_classes_the_first_counts(network, images):
     class Undecided:
         """Gives equal probabilities in every pixel, as no trained network does."""
 
-        def iter_samples(self, images, n_samples, seed, mask, density_ratio, orientations):
+        def iter_samples(self, images, n_samples, *_):
             shape = (n_samples, *images.shape[:3])
             equal = np.stack([np.full(shape, p, "f4") for p in (0.25, 0.375, 0.375)])
             equal[:, :, :, 0] = 1 / 3
