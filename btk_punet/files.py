@@ -58,6 +58,12 @@ def write_json(content: dict, path: str | Path) -> None:
     write_file(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Return the arrays that `write_arrays` wrote, by name."""
+    with np.load(path) as content:
+        return {name: content[name] for name in content.files}
+
+
 def write_arrays(path: str | Path, **arrays: Any) -> None:
     """Write arrays as an ``.npz`` file."""
     content = io.BytesIO()

@@ -102,6 +102,17 @@ def find_candidates(
     return joined.take(np.lexsort((-joined.mass, joined.image)))
 
 
+def nearest_pixels(
+    x: np.ndarray, y: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return row and column of the pixel of an image that is nearest to each place."""
+    row, column = (
+        np.clip(np.floor(place + 0.5).astype(int), 0, length - 1)
+        for place, length in zip((y, x), shape, strict=True)
+    )
+    return row, column
+
+
 def sample_masses(candidates: Candidates, centre_samples: np.ndarray) -> np.ndarray:
     """Return how much of each candidate each sample of an image holds, up to 1.
 
@@ -115,8 +126,7 @@ def sample_masses(candidates: Candidates, centre_samples: np.ndarray) -> np.ndar
         `find_candidates` took from the same pixels.
     """
     _, height, width = centre_samples.shape
-    place = (np.floor(v + 0.5).astype(int) for v in (candidates.y, candidates.x))
-    row, column = (np.clip(v, 0, n - 1) for v, n in zip(place, (height, width), strict=True))
+    row, column = nearest_pixels(candidates.x, candidates.y, (height, width))
     peaks = np.stack([np.zeros(len(row), int), row, column], axis=1)
     pixels, owner = _owned_pixels(peaks, (1, height, width), RADIUS_PIXELS)
     inside = centre_samples[:, pixels[:, 1], pixels[:, 2]]
@@ -238,8 +248,7 @@ def footprints(
     """
     height, width = class_probability.shape[1:]
     n, x, y = len(x), np.asarray(x), np.asarray(y)
-    column = np.clip(np.floor(x + 0.5).astype(int), 0, width - 1)
-    row = np.clip(np.floor(y + 0.5).astype(int), 0, height - 1)
+    row, column = nearest_pixels(x, y, (height, width))
     covered = class_probability[0] < 0.5
     covered[row, column] = True
     region, _ = ndimage.label(covered, _EIGHT_CONNECTED)

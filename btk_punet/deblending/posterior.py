@@ -43,8 +43,9 @@ class PosteriorMaps:
         density_ratio: float | None = None,
         orientations: int = 1,
         origin: tuple[int, int] | None = None,
+        centre_samples: np.ndarray | None = None,
     ) -> PosteriorMaps:
-        """Draw samples and sum them up as they come; none is kept.
+        """Draw samples and sum them up as they come.
 
         Args:
             network: The model.
@@ -55,53 +56,13 @@ class PosteriorMaps:
             density_ratio: What a network with ``told_density`` is told; None for nothing.
             orientations: In how many orientations an image goes through the network.
             origin: Row and column of the first pixel in a larger image; None if there is none.
+            centre_samples: Array that is filled with the centre map of each sample,
+                ``(n_samples, b, H, W)``; None keeps none.
         """
-        maps, _ = cls._summed(
-            network, images, n_samples, seed, mask, density_ratio, orientations, origin, keep=False
-        )
-        return maps
-
-    @classmethod
-    def with_centre_samples(
-        cls,
-        network: ProbaUNet,
-        images: np.ndarray,
-        n_samples: int,
-        seed: int = 0,
-        mask: np.ndarray | None = None,
-        density_ratio: float | None = None,
-        orientations: int = 1,
-        origin: tuple[int, int] | None = None,
-    ) -> tuple[PosteriorMaps, np.ndarray]:
-        """Draw samples, sum them up, and keep the centre map of each.
-
-        Args are those of `from_network`.
-
-        Returns:
-            The summaries, and the centre maps ``(n_samples, b, H, W)``.
-        """
-        return cls._summed(
-            network, images, n_samples, seed, mask, density_ratio, orientations, origin, keep=True
-        )
-
-    @classmethod
-    def _summed(
-        cls,
-        network: ProbaUNet,
-        images: np.ndarray,
-        n_samples: int,
-        seed: int,
-        mask: np.ndarray | None,
-        density_ratio: float | None,
-        orientations: int,
-        origin: tuple[int, int] | None,
-        keep: bool,
-    ) -> tuple[PosteriorMaps, np.ndarray]:
         shape = np.shape(images)[:3]
         probability = np.zeros((3, *shape), np.float32)
         total, squares, centre = (np.zeros(shape, np.float32) for _ in range(3))
         counts = np.zeros((n_samples, shape[0]))
-        kept = np.zeros((n_samples if keep else 0, *shape), np.float32)
         for some, few, maps in network.iter_samples(
             images, n_samples, seed, mask, density_ratio, orientations, origin
         ):
@@ -115,14 +76,13 @@ class PosteriorMaps:
             squares[few] += is_isolated.sum(axis=0) + 4 * is_blended.sum(axis=0)
             centre[few] += maps["centre"].sum(axis=0)
             counts[some, few] = maps["centre"].sum(axis=(2, 3))
-            if keep:
-                kept[some, few] = maps["centre"]
+            if centre_samples is not None:
+                centre_samples[some, few] = maps["centre"]
         mean = total / n_samples
-        summed = cls(
+        return cls(
             np.moveaxis(probability, 0, 1) / n_samples,
             mean,
             np.maximum(squares / n_samples - mean**2, 0),
             centre / n_samples,
             counts,
         )
-        return summed, kept

@@ -106,7 +106,8 @@ def write_maps(
     # It looks one pixel further, for which the window, of whole cells, has room.
     electrons, usable = fill_holes(pixels.electrons, pixels.variance, pixels.usable)
     images = electrons / np.sqrt(pixels.variance)
-    maps, samples = PosteriorMaps.with_centre_samples(
+    samples = np.empty((deblender.n_samples, 1, *images.shape), np.float32)
+    maps = PosteriorMaps.from_network(
         network,
         images[None, ..., None],
         deblender.n_samples,
@@ -115,6 +116,7 @@ def write_maps(
         deblender.fixed_density_ratio if network.told_density else None,
         deblender.orientations,
         tile.origin,
+        samples,
     )
     core = tile.core_in_window
     background, isolated, blended = maps.class_probability[0]

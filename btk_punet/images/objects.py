@@ -22,7 +22,7 @@ from btk_punet.deblending.deblender import LEAST_CANDIDATE, ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import measure_light
-from btk_punet.files import write_arrays
+from btk_punet.files import read_arrays, write_arrays
 from btk_punet.images.maps import MapStore
 from btk_punet.images.saturation import SaturatedStars
 from btk_punet.images.tiles import Tile
@@ -81,8 +81,7 @@ class TileObjects:
     @classmethod
     def load(cls, path: Path) -> TileObjects:
         """Read what `save` wrote."""
-        with np.load(path) as content:
-            arrays = {name: content[name] for name in content.files}
+        arrays = read_arrays(path)
         columns = {
             name.removeprefix("catalog_"): arrays.pop(name)
             for name in list(arrays)
@@ -140,12 +139,7 @@ def find_objects(
     catalog["x_network"], catalog["y_network"] = found.x[:n_own] + left, found.y[:n_own] + top
 
     labels = prints.labels()[rows, columns] - 1
-    in_core = (
-        (prints.row >= rows.start)
-        & (prints.row < rows.stop)
-        & (prints.column >= columns.start)
-        & (prints.column < columns.stop)
-    )
+    in_core = _in_box(prints.row, prints.column, rows, columns)
     owner, row, column = prints.owner[in_core], prints.row[in_core], prints.column[in_core]
     hidden = labels[row - rows.start, column - columns.start] != owner
     overlaps = np.stack([owner, row + top, column + left], axis=1)[hidden]
@@ -161,16 +155,15 @@ def find_objects(
 def _is_seen(found: Candidates, usable: np.ndarray) -> np.ndarray:
     """Return which candidates have a pixel near them that can be used."""
     near = ndimage.binary_dilation(usable, _EIGHT_CONNECTED, UNSEEN_PIXELS)
-    row, column = (
-        np.clip(np.floor(place + 0.5).astype(int), 0, length - 1)
-        for place, length in zip((found.y, found.x), usable.shape, strict=True)
-    )
-    return near[row, column]
+    return near[instances.nearest_pixels(found.x, found.y, usable.shape)]
 
 
 def _inside(found: Candidates, rows: slice, columns: slice) -> np.ndarray:
     """Return which candidates have the pixel of their centre in a box."""
-    row, column = np.floor(found.y + 0.5), np.floor(found.x + 0.5)
+    return _in_box(np.floor(found.y + 0.5), np.floor(found.x + 0.5), rows, columns)
+
+
+def _in_box(row: np.ndarray, column: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
     return (
         (row >= rows.start)
         & (row < rows.stop)

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from btk_punet.deblending.instances import Candidates
+from btk_punet.deblending.instances import Candidates, nearest_pixels
 from btk_punet.images.tiles import Box
 
 if TYPE_CHECKING:
@@ -109,9 +109,7 @@ class SaturatedStars:
         places = np.stack([candidates.x + left, candidates.y + top], axis=1)
         _, nearest = KDTree(self.pixels).query(places, distance_upper_bound=MERGED_PIXELS)
         star = np.append(self.region, -1)[nearest]
-        height, width = electrons.shape
-        row = np.clip(np.floor(candidates.y + 0.5).astype(int), 0, height - 1)
-        column = np.clip(np.floor(candidates.x + 0.5).astype(int), 0, width - 1)
+        row, column = nearest_pixels(candidates.x, candidates.y, electrons.shape)
         light = ndimage.uniform_filter(electrons.astype(float), 3, mode="nearest")[row, column]
         tree = KDTree(places)
         middle = len(self.psf) // 2

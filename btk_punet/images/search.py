@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +15,11 @@ from scipy.spatial import KDTree
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from btk_punet.cores import share_cores
 from btk_punet.deblending.conditions import unlike_training
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.files import read_arrays
 from btk_punet.images.detections import Detections, magnitude_columns
 from btk_punet.images.joining import Joined, join
 from btk_punet.images.maps import MAPS, MapStore, write_maps
@@ -113,7 +114,7 @@ def search(
     with tqdm(total=len(work.map_tiles), desc="maps", unit="tile", disable=not progress) as bar:
         for _ in _run(work, TileWork.write_maps, work.map_tiles, work.map_file, jobs):
             bar.update()
-    records = [_record(work.map_file(tile)) for tile in work.map_tiles]
+    records = [read_arrays(work.map_file(tile)) for tile in work.map_tiles]
     row, column = np.concatenate([record["saturated"] for record in records]).T
     saturated = SaturatedStars.of_pixels(row, column, image)
     n_tiles = len(work.object_tiles)
@@ -173,18 +174,11 @@ def _in_process(
     key: str, n_processes: int, work: TileWork, step: Callable[..., Any], *arguments: Any
 ) -> Any:
     if key not in _KEPT:
-        # Before TensorFlow is loaded: its share of the cores.
-        for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-            os.environ.setdefault(name, str(max((os.cpu_count() or 1) // n_processes, 1)))
+        share_cores(n_processes)
         _KEPT.clear()
         _KEPT[key] = work
     with threadpool_limits(1):
         return step(_KEPT[key], *arguments)
-
-
-def _record(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path) as content:
-        return {name: content[name] for name in content.files}
 
 
 def _sample_masses(joined: Joined, records: list[dict[str, np.ndarray]]) -> np.ndarray:

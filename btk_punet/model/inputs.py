@@ -74,18 +74,20 @@ class LatentNoise:
         noise = np.empty((n_samples, 1, *latent_shape), "float32")
         for sample in noise:
             if self._before is None:
-                sample[0] = self._rng.standard_normal(latent_shape, dtype="float32")
+                sample[0] = self._one(latent_shape)
                 self._before = sample[0].copy()
             else:
                 sample[0], self._before = -self._before, None
         return noise
 
+    def _one(self, latent_shape):
+        return self._rng.standard_normal(latent_shape, dtype="float32")
 
-class FieldNoise:
+
+class FieldNoise(LatentNoise):
     """Unit noise for a piece of a larger image: that of a cell hangs on where it lies in the whole.
 
-    So pieces that overlap have the same samples where they do, however the image is cut. As in
-    `LatentNoise`, every second sample is the one before with the sign turned.
+    So pieces that overlap have the same samples where they do, however the image is cut.
 
     Args:
         seed: Integer, 0 or more.
@@ -95,20 +97,9 @@ class FieldNoise:
     BLOCK = 32  # cells, of a square with a generator of its own
 
     def __init__(self, seed, origin):
+        super().__init__(seed)
         self._seed, self._origin = seed, origin
         self._generators = {}
-        self._before = None
-
-    def draw(self, n_samples, latent_shape):
-        """Return the next ``(n_samples, 1, *latent_shape)``, float32."""
-        noise = np.empty((n_samples, 1, *latent_shape), "float32")
-        for sample in noise:
-            if self._before is None:
-                sample[0] = self._one(latent_shape)
-                self._before = sample[0].copy()
-            else:
-                sample[0], self._before = -self._before, None
-        return noise
 
     def _one(self, latent_shape):
         *lengths, channels = latent_shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import uuid
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from btk.deblend import Deblender
 from joblib import wrap_non_picklable_objects
 from tqdm.auto import tqdm
 
+from btk_punet.cores import share_cores
 from btk_punet.deblending.base import warm_up
 from btk_punet.evaluation.runs.batches import batch_file
 
@@ -87,7 +87,7 @@ class SharedMethods:
         """Return the methods, the same objects for all batches of a process."""
         if self._methods is None:
             if self._key not in _RECEIVED:
-                _share_cores(self._n_processes)
+                share_cores(self._n_processes)
                 _RECEIVED.clear()
                 _RECEIVED[self._key] = (pickle.loads(self._content), set())
             self._methods, self._warm = _RECEIVED[self._key]
@@ -99,12 +99,3 @@ class SharedMethods:
         if name not in self._warm:
             warm_up(method, blend_batch)
             self._warm.add(name)
-
-
-def _share_cores(n_processes: int) -> None:
-    """Have TensorFlow, once it is loaded in this process, use its share of cores and memory."""
-    n_threads = max((os.cpu_count() or 1) // n_processes, 1)
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ.setdefault(name, str(n_threads))
-    # Else the first process takes all memory of a graphics card.
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
