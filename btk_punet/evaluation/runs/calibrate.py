@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,10 @@ from tqdm.auto import tqdm
 
 from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.deblending.recipe import DetectionRecipe, LogitLine, recipe_file
+from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, fit_log_odds
+from btk_punet.deblending.noise import noise_normalised
+from btk_punet.deblending.recipe import DetectionRecipe, recipe_file
+from btk_punet.deblending.surroundings import Surroundings
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.scoring.candidates import batch_candidates
@@ -28,7 +31,7 @@ from btk_punet.simulation.sampling import (
     EuclidPairSampling,
     EuclidSampling,
 )
-from btk_punet.simulation.survey import get_euclid_survey
+from btk_punet.simulation.survey import background_variance, get_euclid_survey
 from btk_punet.training.config import TRAINING_FILE, TrainingConfig
 from btk_punet.training.generator import HeldOutGalaxyGenerator, StructuredEuclidGenerator
 
@@ -38,6 +41,7 @@ CALIBRATION_GALAXIES = 30_000
 BATCH_SIZE = 50
 # A field is as large as 16 of the others.
 FIELD_BATCH_SIZE = 4
+_SURROUNDINGS = [field.name for field in fields(Surroundings)]
 # Half-width of a Gaussian that holds 68% of it, in sigma.
 _CONTAINED = 0.6827
 
@@ -53,6 +57,7 @@ class _Condition:
         read_noise: Read noise of one exposure [electron].
         fwhm: FWHM of the PSF before the pixel [arcsec].
         real: Whether the bright galaxies are real ones, where there is a file of them.
+        weight: What all candidates of the kind together count in the fit of `p_detect`.
     """
 
     sampling: Callable[[], EuclidSampling]
@@ -61,6 +66,7 @@ class _Condition:
     read_noise: float
     fwhm: float
     real: bool = False
+    weight: float = 1.0
 
 
 def _bright_pairs() -> EuclidPairSampling:
@@ -82,8 +88,8 @@ _TOLD_CONDITIONS = (
     _Condition(EuclidPairSampling, 0.125, 1, 0.0, 0.17),
     _Condition(_bright_pairs, 0.05, 1, 0.0, 0.16),
     _Condition(EuclidFieldSampling, 0.10, 1, 0.0, 0.165),
-    _Condition(EuclidFieldSampling.sky, 0.20, 4, 4.4, 0.16, real=True),
-    _Condition(EuclidFieldSampling.sky, 0.05, 1, 0.0, 0.18, real=True),
+    _Condition(EuclidFieldSampling.sky, 0.20, 4, 4.4, 0.16, real=True, weight=1.5),
+    _Condition(EuclidFieldSampling.sky, 0.05, 1, 0.0, 0.18, real=True, weight=0.5),
     _Condition(EuclidGroupSampling, 0.05, 4, 4.4, 0.16, real=True),
     _Condition(EuclidGroupSampling, 0.05, 1, 0.0, 0.17, real=True),
 )
@@ -104,10 +110,11 @@ def fit_recipe(
     """Fit the calibration of a network's detections, and write it beside the weights.
 
     Groups, pairs and fields of Euclid-like galaxies at 1, 2 and 4 exposures and five PSFs are
-    drawn. A line in the log of the odds is fitted to whether candidates down to a probability of
-    0.02 came true (see `outcomes`), and another to whether the source that a detection matched is
-    overlapped. The scale of the position errors is such that they hold 68% of the matched true
-    positions.
+    drawn. A line in the log of the odds, and what the surroundings of a candidate add to it (see
+    `Surroundings`), are fitted to whether candidates down to a probability of 0.02 came true (see
+    `outcomes`), each kind of scenes with its own weight. Another line is fitted to whether the
+    source that a detection matched is overlapped. The scale of the position errors is such that
+    they hold 68% of the matched true positions.
 
     A network that is told how dense sources lie is told that of each kind of scenes, and there are
     more kinds: pairs of bright galaxies, fields as dense as the sky, and further groups, both of
@@ -153,8 +160,8 @@ def fit_recipe(
     _ = deblender.network  # before there are copies that are told of their scenes
     generators = _generators(conditions, n_scenes, seed, galaxies, real_galaxies)
     parts = [
-        _outcomes(batch, method)
-        for batch, method in tqdm(
+        _outcomes(batch, method, kind)
+        for batch, method, kind in tqdm(
             _batches(generators, deblender),
             total=sum(number for _, number in generators),
             unit="batch",
@@ -165,14 +172,40 @@ def fit_recipe(
         pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
     )
     offsets = np.abs(np.concatenate([matched["x_offset"], matched["y_offset"]]))
+    p_detect, surroundings = _fit_detection(candidates, conditions)
     recipe = replace(
         recipe,
-        p_detect=LogitLine.fit(candidates["p_detect"], candidates["outcome"]),
+        p_detect=p_detect,
+        surroundings=surroundings,
         p_blend=LogitLine.fit(matched["p_blend"], matched["overlapped"]),
         position_scale=float(np.quantile(offsets, _CONTAINED)),
     )
     recipe.save(folder, galaxies)
     return recipe
+
+
+def _fit_detection(
+    candidates: pd.DataFrame, conditions: tuple[_Condition, ...]
+) -> tuple[LogitLine, SurroundingTerms]:
+    """Return what takes the masses of candidates to probabilities.
+
+    Args:
+        candidates: With ``kind``, the number of their condition, and what `_outcomes` returns.
+        conditions: Where the weights are from.
+    """
+    kind = candidates["kind"].to_numpy()
+    shares = np.array([condition.weight for condition in conditions]) / np.maximum(
+        np.bincount(kind, minlength=len(conditions)), 1
+    )
+    columns = (candidates[name].to_numpy() for name in _SURROUNDINGS)
+    line, numbers = fit_log_odds(
+        candidates["p_detect"],
+        candidates["outcome"],
+        SurroundingTerms.values(Surroundings(*columns)),
+        # As many in all as there are candidates.
+        shares[kind] * len(kind) / shares[kind].sum(),
+    )
+    return line, SurroundingTerms(*map(float, numbers))
 
 
 def check_drawable(folder: Path) -> None:
@@ -241,18 +274,24 @@ def _generators(
 
 def _batches(
     generators: list[tuple[EuclidGenerator, int]], deblender: ProbaUNetDeblender
-) -> Iterator[tuple[BlendBatch, ProbaUNetDeblender]]:
-    """Yield the batches, and for each the deblender that is told of its scenes."""
-    for generator, number in generators:
+) -> Iterator[tuple[BlendBatch, ProbaUNetDeblender, int]]:
+    """Yield the batches, for each the deblender that is told of its scenes, and their kind."""
+    for kind, (generator, number) in enumerate(generators):
         method = told_scenes(deblender, generator)
         for _ in range(number):
-            yield next(generator), method
+            yield next(generator), method, kind
 
 
 def _outcomes(
-    batch: BlendBatch, deblender: ProbaUNetDeblender
+    batch: BlendBatch, deblender: ProbaUNetDeblender, kind: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the candidates of a batch, and its matched detections with what is true of each."""
+    """Return the candidates of a batch, and its matched detections with what is true of each.
+
+    Args:
+        batch: Scenes of one kind.
+        deblender: Whose recipe changes nothing.
+        kind: Number of the kind.
+    """
     deblended = deblender(batch)
     truth, found = batch_tables(batch, {"": deblended}, with_limit=False)
     candidates = batch_candidates(batch, {"": deblended}, truth)
@@ -262,4 +301,14 @@ def _outcomes(
     for axis in ("x", "y"):
         offset = matched[axis] - matched[f"{axis}_true"]
         matched[f"{axis}_offset"] = offset / matched[f"{axis}_err"]
+    candidates = candidates.sort_values(["scene", "p_detect"], ascending=[True, False])
+    surroundings = Surroundings.measure(
+        candidates["scene"].to_numpy(),
+        candidates["x"].to_numpy(),
+        candidates["y"].to_numpy(),
+        noise_normalised(batch)[..., 0],
+        background_variance(batch.survey, batch.survey.get_filter("IE")),
+        deblender.fixed_density_ratio,
+    )
+    candidates = candidates.assign(kind=kind, **vars(surroundings))
     return candidates[candidates["in_bounds"]], matched
