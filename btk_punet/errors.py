@@ -38,6 +38,10 @@ class BatchFailedError(BtkPunetError, RuntimeError):
     """A batch of a run failed; the message names the batch and how to draw it again."""
 
 
+class MethodError(BtkPunetError, ValueError):
+    """A method changed the scenes that it was given, or returned what cannot be used."""
+
+
 class TrainingFailedError(BtkPunetError, RuntimeError):
     """Training cannot go on; the last checkpoint is kept, and the message says what to change."""
 

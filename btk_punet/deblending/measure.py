@@ -12,6 +12,7 @@ from btk.deblend import Deblender
 from btk.draw_blends import DrawBlendsGenerator
 
 from btk_punet.deblending.base import check_name, told_scenes
+from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.storage import (
     MeasuredBatch,
     MeasuredBatches,
@@ -170,12 +171,7 @@ class MeasureGenerator:
         for name, deblender in self.deblenders.items():
             start = time.perf_counter()
             try:
-                # BTK's way in, and not __call__: deblenders for whole batches override this.
-                found = deblender.batch_call(blend_batch, njobs=self.njobs)
-                if not isinstance(found, DeblendBatch):
-                    raise InputTypeError(
-                        f"batch_call must return a DeblendBatch, got {type(found).__name__}."
-                    )
+                found = call_method(deblender, blend_batch, name, self.njobs)
             except Exception as error:
                 self._fail(number, name, error)
                 continue

@@ -54,8 +54,8 @@ class Uncertain(Deblender):
         shape = (self.max_n_sources, 1, *image.shape)
         found.deblended_images = np.zeros(shape, np.float32)
         found.extra_data = {
-            "class_probability": np.stack([image, image, image]).astype(np.float32),
-            "count_posterior": np.arange(self.max_n_sources + 1) / 10,
+            "class_probability": np.stack([image, image, image]).clip(0, 1).astype(np.float32),
+            "count_posterior": np.linspace(0, 1, self.max_n_sources + 1),
             "candidates": found.catalog[:2],
             "notes": {"seed": ii, "threshold": 0.5, "mask": None},
         }
@@ -516,7 +516,9 @@ class ReturnsExamples(FailsOn):
 
 def test_a_method_that_returns_something_else():
     batch = make_batch(np.zeros((1, 32, 32)))
-    with pytest.raises(BatchFailedError, match="batch_call must return a DeblendBatch, got list"):
+    with pytest.raises(
+        BatchFailedError, match="ReturnsExamples must return a DeblendBatch, got list"
+    ):
         next(MeasureGenerator(ReturnsExamples(()), [batch]))
 
 

@@ -14,6 +14,7 @@ from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
 
 from btk_punet.deblending.base import told_scenes
+from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.errors import InputError
 from btk_punet.evaluation.report.files import write_figures, write_tables
@@ -210,7 +211,7 @@ def _of_batch(
         clock.running = name
         shared.warm_up(name, blend_batch)
         with clock.timed(name):
-            found[name] = method(blend_batch)
+            found[name] = call_method(method, blend_batch, name)
     clock.running = "the matching"
     first = number * generator.batch_size
     batch = MatchedBatch.match(blend_batch, found, first, rules, methods)

@@ -48,8 +48,7 @@ class MatchedBatch:
         """Match a batch; arguments are the attributes.
 
         Raises:
-            InputError: if a method's output does not fit the batch, or a detection has no finite
-                position.
+            MethodError: if a method's output cannot be used (see `check_found`).
         """
         rules = Rules() if rules is None else rules
         truth, detections = batch_tables(

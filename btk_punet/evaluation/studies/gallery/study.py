@@ -14,6 +14,7 @@ from btk.blend_batch import BlendBatch
 from btk.deblend import Deblender
 from threadpoolctl import threadpool_limits
 
+from btk_punet.deblending.calling import call_method
 from btk_punet.errors import BtkPunetWarning
 from btk_punet.evaluation.scoring.maps import scene_class_map
 from btk_punet.evaluation.studies.base import Collected, Figure, Study
@@ -102,7 +103,7 @@ def _class_maps(name: str, method: Deblender, batch: BlendBatch) -> list[ClassMa
         # As in the run, and what it warned of there is among the notes already.
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            extra_data = method(batch).extra_data
+            extra_data = call_method(method, batch, name).extra_data
         return [ClassMaps(extra["class_mean"], extra["class_variance"]) for extra in extra_data]
     except Exception as error:  # whatever a user's method raises
         warnings.warn(
