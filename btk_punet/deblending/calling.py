@@ -37,7 +37,7 @@ def call_method(
     Args:
         deblender: The method.
         blend_batch: The scenes; the same afterwards, whatever the method does.
-        name: What errors call the method; its representation if None.
+        name: What errors call the method; the name of its class if None.
         njobs: Processes that the method may use.
 
     Returns:
@@ -47,7 +47,7 @@ def call_method(
         MethodError: if the method changes the batch, or what it returns cannot be used.
         Exception: whatever the method raises.
     """
-    name = repr(deblender) if name is None else name
+    name = type(deblender).__name__ if name is None else name
     before = _contents(blend_batch.catalog_list)
     try:
         with _read_only(blend_batch) as given:
