@@ -27,6 +27,7 @@ from btk_punet.errors import (
     InputTypeError,
     RunExistsError,
 )
+from btk_punet.output import output_folder
 from btk_punet.simulation.scenes import SceneGenerator
 
 Deblenders: TypeAlias = Deblender | Sequence[Deblender] | Mapping[str, Deblender]
@@ -108,7 +109,7 @@ class MeasureGenerator:
         self.batch_size = getattr(draw_blend_generator, "batch_size", None)
         self.njobs = njobs
         self.verbose = verbose
-        self.save_path = None if save_path is None else Path(save_path)
+        self.save_path = None if save_path is None else output_folder(save_path, name="save_path")
         self.on_error = on_error
         self.overwrite = overwrite
         self._blends = iter(draw_blend_generator)
@@ -254,8 +255,6 @@ class MeasureGenerator:
 
     def _open_folder(self, folder: Path) -> None:
         """Make the folder, or see that no batch in it would be lost."""
-        if folder.exists() and not folder.is_dir():
-            raise RunExistsError(f"'{folder}' is a file: give save_path the path of a folder.")
         folder.mkdir(parents=True, exist_ok=True)
         if not self.overwrite:
             _check_free(folder, batch_files(folder, self._next_number()))

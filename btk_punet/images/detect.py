@@ -13,22 +13,22 @@ from btk_punet import __version__
 from btk_punet.deblending.base import check_integer
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.errors import BtkPunetError, InputError, InputTypeError
-from btk_punet.folder_lock import locked
+from btk_punet.folder_lock import LOCK_FILE, locked
 from btk_punet.images.detections import Detections
 from btk_punet.images.folder import (
     PARTS,
+    SAMPLES,
+    check_folder,
     check_room,
     describe_columns,
     open_folder,
-    output_folder,
 )
 from btk_punet.images.options import ImageOptions, OutputOptions, SearchOptions
 from btk_punet.images.search import search
 from btk_punet.images.sky_image import SkyImage, open_image
 from btk_punet.images.tiles import Box
 from btk_punet.options import documented
-
-LOCK_FILE = "detect.lock"
+from btk_punet.output import output_folder
 
 
 @documented(ImageOptions, SearchOptions, OutputOptions)
@@ -88,9 +88,8 @@ def detect(
     # Before anything is computed.
     check_integer("jobs", jobs, lowest=1)
     check_integer("samples", samples, lowest=0)
-    if output is not None:
-        output_folder(output)
-    elif samples:
+    folder = None if output is None else output_folder(output, (PARTS, SAMPLES))
+    if folder is None and samples:
         raise InputError(
             "samples would be ignored without output. Give a folder, or draw them from what is "
             "returned: detections.sample_catalogs(n)."
@@ -136,13 +135,13 @@ def detect(
         return dataclasses.replace(found, image=sky_image)
 
     n_pixels = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
-    if output is None:
+    if folder is None:
         temporary = _TemporaryFolder()
         check_room(temporary.path, n_pixels, only_parts=True)
         return found_in(temporary.path, temporary)
-    folder = output_folder(output)
-    finished = open_folder(folder, about, overwrite)
+    check_folder(folder, about, overwrite)  # before anything is made in it
     with locked(folder / LOCK_FILE):
+        finished = open_folder(folder, about, overwrite)
         try:
             if not finished:
                 check_room(folder / PARTS, n_pixels)

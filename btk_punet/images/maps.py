@@ -44,12 +44,14 @@ class MapStore:
         self.folder, self.region, self.names = folder, region, names
 
     def create(self) -> None:
-        """Make files of zeros where there are none."""
+        """Make files of zeros where there are none, and in place of links."""
         self.folder.mkdir(parents=True, exist_ok=True)
         shape = tuple(lines.stop - lines.start for lines in self.region)
         for name, dtype in self.names.items():
             path = self.path(name)
-            if not path.is_file() or np.load(path, mmap_mode="r").shape != shape:
+            usable = path.is_file() and not path.is_symlink()
+            if not usable or np.load(path, mmap_mode="r").shape != shape:
+                path.unlink(missing_ok=True)
                 np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
                 _allocate(path)
 

@@ -12,12 +12,13 @@ import numpy as np
 
 from btk_punet import __version__
 from btk_punet.errors import InputError, InputTypeError
-from btk_punet.folder_lock import locked
+from btk_punet.folder_lock import LOCK_FILE, locked
 from btk_punet.model.quiet import quietly_imported
+from btk_punet.output import output_folder
 from btk_punet.training.bank import HELD_OUT_EVERY, GalaxyBank
 from btk_punet.training.config import TRAINING_FILE, TrainingConfig
 from btk_punet.training.dataset import StampComposer
-from btk_punet.training.run_folder import BANK_FILE, LOCK_FILE, MODEL_FOLDER, TrainingRun
+from btk_punet.training.run_folder import BANK_FILE, MODEL_FOLDER, TrainingRun
 
 if TYPE_CHECKING:
     from btk_punet.model.proba_unet import ProbaUNet
@@ -62,7 +63,7 @@ def train(
             f"expected config as a TrainingConfig or the name of a preset, got {config!r:.80}; "
             "make one with TrainingConfig.from_dict"
         )
-    run = TrainingRun(output, config, overwrite)
+    run = TrainingRun(output_folder(output, (MODEL_FOLDER,)), config, overwrite)
 
     # Here and not above: that a folder holds another run is known without TensorFlow.
     quietly_imported("btk_punet.model.proba_unet")
@@ -71,8 +72,11 @@ def train(
     from btk_punet.model.proba_unet import ProbaUNet
     from btk_punet.training.trainer import Trainer
 
-    if run.finished:
+    def trained_before() -> ProbaUNet:
         return ProbaUNet.load(run.folder / MODEL_FOLDER)
+
+    if run.finished:
+        return trained_before()
     # What a wrong choice can stop comes first, and only then the folder is taken.
     blends = None if config.survey == "euclid" else _blend_composers(config)
     policy = "mixed_bfloat16" if _in_bfloat16(config.precision) else "float32"
@@ -82,6 +86,9 @@ def train(
     if config.initial_weights is not None and run.checkpoint is None:
         _take_weights(config.initial_weights, network)
     with locked(run.folder / LOCK_FILE):
+        run = TrainingRun(run.folder, config, overwrite)  # as another process may have left it
+        if run.finished:
+            return trained_before()
         run.begin(precision_used=policy, versions=_versions(keras.backend.backend()))
         composer, held_out = blends or _stamp_composers(
             config, _bank(bank, config, run, njobs, progress)

@@ -465,7 +465,7 @@ def test_overwriting_keeps_the_batches_before(catalog, tmp_path):
 
 def test_save_path_is_a_file(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunExistsError, match="is a file: give save_path the path of a folder"):
+    with pytest.raises(RunExistsError, match="is a file: give the path of a folder"):
         MeasureGenerator(SepDeblender(5), [], save_path=tmp_path / "file")
 
 

@@ -34,11 +34,15 @@ from btk_punet.evaluation.scoring.matched import MatchedBatch
 from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.evaluation.studies.base import Study
 from btk_punet.options import documented
+from btk_punet.output import output_folder
 from btk_punet.simulation.choices import survey_of
 from btk_punet.simulation.survey import pixel_scale_arcsec
 
 if TYPE_CHECKING:
     from btk_punet.simulation.scenes import SceneGenerator
+
+# What a run makes in its folder.
+FOLDERS = ("batches", "tables", "plots")
 
 Deblenders: TypeAlias = str | Deblender | Iterable[str | Deblender] | Mapping[str, str | Deblender]
 
@@ -110,7 +114,7 @@ def compare(
         RunExistsError: if the folder holds another run, or other files.
         BatchFailedError: if a detector fails on a batch. The batches before are kept.
     """
-    output = Path(output)
+    output = output_folder(output, FOLDERS)
     check_numbers(njobs=njobs)
     scenes = Scenes(
         sampling, catalog, survey, n_exposures, read_noise, psf, n_blends, batch_size, seed

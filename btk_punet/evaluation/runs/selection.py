@@ -16,7 +16,7 @@ from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
 
 from btk_punet.evaluation.report.files import write_figures, write_tables
-from btk_punet.evaluation.runs.compare import Deblenders, methods_for
+from btk_punet.evaluation.runs.compare import FOLDERS, Deblenders, methods_for
 from btk_punet.evaluation.runs.engine import Clock, finish, run_all
 from btk_punet.evaluation.runs.folder import (
     describe_deblender,
@@ -36,6 +36,7 @@ from btk_punet.evaluation.studies.selection.function import (
 )
 from btk_punet.evaluation.studies.selection.injection import batch_selection
 from btk_punet.options import documented
+from btk_punet.output import output_folder
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.choices import (
     SIMULATED_GALAXIES,
@@ -108,7 +109,7 @@ def selection_function(
         RunExistsError: if the folder holds another run, or other files.
         BatchFailedError: if a detector fails on a batch. The batches before are kept.
     """
-    output = Path(output)
+    output = output_folder(output, FOLDERS)
     check_numbers(njobs=njobs)
     scenes = Scenes(
         sampling, catalog, survey, n_exposures, read_noise, psf, n_blends, batch_size, seed
