@@ -38,6 +38,10 @@ class BatchFailedError(BtkPunetError, RuntimeError):
     """A batch of a run failed; the message names the batch and how to draw it again."""
 
 
+class ClusterError(BtkPunetError, RuntimeError):
+    """Workers cannot be started or reached, or cannot do the work; the message says why."""
+
+
 class TrainingFailedError(BtkPunetError, RuntimeError):
     """Training cannot go on; the last checkpoint is kept, and the message says what to change."""
 
