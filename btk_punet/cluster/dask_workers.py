@@ -23,10 +23,10 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from btk_punet import __version__
+from btk_punet.cluster.base import TRIES, Workers
 from btk_punet.cluster.quiet import quiet_dask
 from btk_punet.cluster.received import NotLoadedError, NotSentError, Parcel, do_in_worker
 from btk_punet.cluster.tasks import Failure, Function, Item, Outcome
-from btk_punet.cluster.workers import TRIES, Workers
 from btk_punet.errors import BtkPunetWarning, ClusterError
 
 # How long a scheduler may take to answer, and local workers to start [s].
