@@ -42,6 +42,10 @@ class MethodError(BtkPunetError, ValueError):
     """A method changed the scenes that it was given, or returned what cannot be used."""
 
 
+class ClusterError(BtkPunetError, RuntimeError):
+    """Workers cannot be started or reached, or cannot do the work; the message says why."""
+
+
 class TrainingFailedError(BtkPunetError, RuntimeError):
     """Training cannot go on; the last checkpoint is kept, and the message says what to change."""
 
