@@ -8,7 +8,7 @@ from typing import Any
 
 from btk_punet.cluster.tasks import Function, Item, Outcome, do
 
-# How often an item is tried.
+# How often an item is tried, and how many workers it may cost.
 TRIES = 3
 
 
@@ -23,7 +23,12 @@ class Workers(ABC):
 
     @abstractmethod
     def run(
-        self, function: Function, items: Iterable[Item], shared: Any = None, tries: int = TRIES
+        self,
+        function: Function,
+        items: Iterable[Item],
+        shared: Any = None,
+        tries: int = TRIES,
+        losses: int = TRIES,
     ) -> Iterator[Outcome[Item]]:
         """Call ``function(shared, item)`` for each item.
 
@@ -35,7 +40,8 @@ class Workers(ABC):
             function: Called in the workers; it must not depend on their current folder.
             items: What it is called for.
             shared: What it needs besides, such as a network.
-            tries: How often an item is tried that raises an error, or loses its worker.
+            tries: How often an item is tried that raises an error.
+            losses: How many workers an item may cost.
 
         Yields:
             An outcome for each item, as they come. What failed is an outcome as well.
@@ -52,7 +58,12 @@ class ThisProcess(Workers):
     in_this_process = True
 
     def run(
-        self, function: Function, items: Iterable[Item], shared: Any = None, tries: int = TRIES
+        self,
+        function: Function,
+        items: Iterable[Item],
+        shared: Any = None,
+        tries: int = TRIES,
+        losses: int = TRIES,
     ) -> Iterator[Outcome[Item]]:
         """Call the function for each item, in their order."""
         for item in items:

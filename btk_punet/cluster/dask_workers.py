@@ -146,14 +146,19 @@ class DaskWorkers(Workers):
         self._counted = (-COUNT_EVERY_S, 1)
 
     def run(
-        self, function: Function, items: Iterable[Item], shared: Any = None, tries: int = TRIES
+        self,
+        function: Function,
+        items: Iterable[Item],
+        shared: Any = None,
+        tries: int = TRIES,
+        losses: int = TRIES,
     ) -> Iterator[Outcome[Item]]:
         """Call the function for each item, in any order."""
         key = f"btk-punet-{uuid.uuid4().hex}"
         parcel = Parcel(key, cloudpickle.dumps((function, shared)))
         self._client.register_plugin(parcel)
         try:
-            yield from self._run(parcel, items, tries)
+            yield from self._run(parcel, items, tries, losses)
         finally:
             if self._client.status == "running":
                 # A worker that hangs does not answer, and shall not keep who stops the run.
@@ -162,17 +167,19 @@ class DaskWorkers(Workers):
                         self._client._unregister_worker_plugin, name=key, callback_timeout=2
                     )
 
-    def _run(self, parcel: Parcel, items: Iterable[Item], tries: int) -> Iterator[Outcome[Item]]:
+    def _run(
+        self, parcel: Parcel, items: Iterable[Item], tries: int, losses: int
+    ) -> Iterator[Outcome[Item]]:
         todo = iter(items)
         done: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        flying: dict[Future, tuple[Item, int]] = {}
+        # With how many errors and lost workers an item has come to so far.
+        flying: dict[Future, tuple[Item, int, int]] = {}
 
-        def send(item: Item, tried: int) -> None:
+        def send(item: Item, n_errors: int = 0, n_lost: int = 0) -> None:
             # Each try is a task of its own, of which Dask remembers nothing.
-            future = self._client.submit(
-                do_in_worker, parcel.key, item, pure=False, key=f"{parcel.key}-{uuid.uuid4().hex}"
-            )
-            flying[future] = (item, tried)
+            key = f"{parcel.key}-{uuid.uuid4().hex}"
+            future = self._client.submit(do_in_worker, parcel.key, item, pure=False, key=key)
+            flying[future] = (item, n_errors, n_lost)
             future.add_done_callback(done.put)
 
         try:
@@ -180,20 +187,24 @@ class DaskWorkers(Workers):
             while flying or not exhausted:
                 while not exhausted and len(flying) < IN_FLIGHT * self._n_threads() + 1:
                     try:
-                        send(next(todo), 1)
+                        send(next(todo))
                     except StopIteration:
                         exhausted = True
                 if not flying:
                     return
                 future = done.get()
-                item, tried = flying.pop(future)
+                item, n_errors, n_lost = flying.pop(future)
                 outcome = self._outcome(future, parcel, item)
                 if outcome is None:
-                    send(item, tried)
-                elif outcome.failure is not None and tried < tries:
-                    send(item, tried + 1)
-                else:
-                    yield outcome.tried(tried)
+                    send(item, n_errors, n_lost)
+                    continue
+                if outcome.failure is not None:
+                    n_lost += outcome.failure.lost
+                    n_errors += not outcome.failure.lost
+                    if n_errors < tries and n_lost < losses:
+                        send(item, n_errors, n_lost)
+                        continue
+                yield outcome.tried(n_errors + n_lost)
         finally:
             if self._client.status == "running":
                 self._client.cancel(list(flying), force=True)
@@ -204,7 +215,7 @@ class DaskWorkers(Workers):
             return future.result()
         except KilledWorker as error:
             worker = getattr(error.last_worker, "address", "")
-            return Outcome(item, failure=Failure(f"the worker {worker} was lost"))
+            return Outcome(item, failure=Failure(f"the worker {worker} was lost", lost=True))
         except NotLoadedError as error:
             raise ClusterError(
                 f"A worker cannot load what it was sent: {error}. Install the same there as here; "

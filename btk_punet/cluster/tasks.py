@@ -25,12 +25,14 @@ class Failure:
         traceback: Where it was raised, as Python prints it; empty where a worker was lost.
         error: The error itself, None where a worker was lost or the error cannot be sent.
         tries: How often it was tried.
+        lost: Whether workers were lost, and no error was raised.
     """
 
     message: str
     traceback: str = ""
     error: BaseException | None = None
     tries: int = 1
+    lost: bool = False
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:

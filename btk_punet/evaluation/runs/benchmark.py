@@ -237,7 +237,7 @@ def benchmark_set(name: str) -> BenchmarkSet:
     return BENCHMARK_SETS[name]
 
 
-@documented(Rules, Running)
+@documented(Rules, Running, but=("shard",))
 def compare_benchmark(
     output: str | Path,
     benchmark: str | Sequence[str] = "all",
@@ -254,6 +254,11 @@ def compare_benchmark(
     report: bool = True,
     command: str = "",
     njobs: int = Running.njobs,
+    scheduler: str | None = Running.scheduler,
+    scheduler_file: str | Path | None = Running.scheduler_file,
+    memory_limit: str | None = Running.memory_limit,
+    timeout: float | None = Running.timeout,
+    fail_fast: bool = Running.fail_fast,
     overwrite: bool = Running.overwrite,
     progress: bool = Running.progress,
 ) -> pd.DataFrame:
@@ -330,6 +335,11 @@ def compare_benchmark(
             report=report,
             command=command,
             njobs=njobs,
+            scheduler=scheduler,
+            scheduler_file=scheduler_file,
+            memory_limit=memory_limit,
+            timeout=timeout,
+            fail_fast=fail_fast,
             overwrite=overwrite,
             progress=progress,
         )

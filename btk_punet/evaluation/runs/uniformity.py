@@ -46,7 +46,7 @@ def default_conditions() -> dict[str, tuple[float, ...]]:
     return {name: quantity.edges for name, quantity in CONDITIONS.items()}
 
 
-@documented(Running)
+@documented(Running, but=("shard",))
 def uniformity(
     output: str | Path,
     deblenders: Deblenders | None = None,
@@ -55,6 +55,11 @@ def uniformity(
     n_blends: int = Scenes.n_blends,
     seed: int = Scenes.seed,
     njobs: int = Running.njobs,
+    scheduler: str | None = Running.scheduler,
+    scheduler_file: str | Path | None = Running.scheduler_file,
+    memory_limit: str | None = Running.memory_limit,
+    timeout: float | None = Running.timeout,
+    fail_fast: bool = Running.fail_fast,
     overwrite: bool = Running.overwrite,
     progress: bool = Running.progress,
 ) -> pd.DataFrame:
@@ -112,6 +117,11 @@ def uniformity(
                 outcomes=False,
                 report=False,
                 njobs=njobs,
+                scheduler=scheduler,
+                scheduler_file=scheduler_file,
+                memory_limit=memory_limit,
+                timeout=timeout,
+                fail_fast=fail_fast,
                 overwrite=overwrite,
                 progress=progress,
             )

@@ -66,11 +66,15 @@ class Gallery(Study):
 
         Methods with class maps, those with rows in ``blend_identification``, run on the scenes
         again: both give what they gave in the run. Where such a method fails this time, its maps
-        are left out with a warning, and not the report of a run that is done.
+        are left out with a warning, and not the report of a run that is done. One that failed in
+        the run does not run again, and scenes that a method is missing on are not shown.
         """
         if run.generator is None:
             return
+        # Where a method failed there is nothing of it to be shown, and it shall not fail again.
+        lacking = frozenset().union(*run.missing.values())
         mistakes = mistakes_by_scene(run.truth, run.detections, run.methods, run.n_scenes)
+        mistakes = mistakes[~mistakes["scene"].isin(lacking)]
         cases = choose_cases(mistakes)
         numbers = sorted({case.scene for of_kind in cases.values() for case in of_kind})
         if not numbers:
@@ -79,7 +83,7 @@ class Gallery(Study):
         with_maps = [
             name
             for name, rows in run.by_method("blend_identification").items()
-            if len(rows) and name in run.deblenders
+            if len(rows) and name in run.deblenders and name not in run.missing
         ]
         maps = {
             name: _class_maps(name, run.deblenders[name], batch)
