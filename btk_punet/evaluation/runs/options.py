@@ -122,8 +122,8 @@ class Running:
     )
     shard: str | None = option(
         None,
-        "``I/N``: do the I-th of N parts of the batches, into a folder of its own; see `btk-punet "
-        "merge`",
+        "which part of the batches is done, as ``2/8`` for the second of eight, into a folder of "
+        "its own; the parts are then merged",
         metavar="I/N",
     )
     overwrite: bool = option(
