@@ -264,7 +264,8 @@ def run_batch(job: Job, batch: Batch) -> list[SetAside]:
         "warnings": warning_notes(caught),
         "set_aside": [asdict(failure) for failure in failures],
     }
-    left = [name for name in job.methods if not missing_batches(failures, [name])]
+    failed = missing_batches(failures, list(job.methods))
+    left = [name for name in job.methods if name not in failed]
     kept = {name: table[table["method"].isin(left)] for name, table in tables.items() if left}
     write_batch(job.folder, number, kept, summary)
     marks.clear()
