@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ def open_workers(
 ) -> Iterator[Workers]:
     """Open workers, and close them at the end.
 
+    In a worker of Dask it is that worker alone, whatever is asked for: what it does, as drawing
+    the scenes of a generator with ``njobs``, is one of many tasks already.
+
     Args:
         njobs: Processes of this machine, each with one thread and its share of the cores. One is
             this process.
@@ -37,7 +41,8 @@ def open_workers(
     """
     check_place(njobs, scheduler, scheduler_file, memory_limit)
     connected = scheduler is not None or scheduler_file is not None
-    if not connected and njobs == 1 and not separate and memory_limit is None:
+    alone = not connected and njobs == 1 and not separate and memory_limit is None
+    if alone or _in_worker():
         yield ThisProcess()
         return
     # Here, since most runs need no Dask, which takes a second to load.
@@ -49,6 +54,19 @@ def open_workers(
     else:
         with start_local(njobs, memory_limit) as client:
             yield DaskWorkers(client)
+
+
+def _in_worker() -> bool:
+    """Tell whether this is a task of a worker of Dask."""
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import get_worker
+
+    try:
+        get_worker()
+    except ValueError:  # there is none
+        return False
+    return True
 
 
 def check_place(

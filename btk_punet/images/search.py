@@ -15,7 +15,7 @@ from scipy.spatial import KDTree
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from btk_punet.cluster.base import TRIES, Workers
+from btk_punet.cluster.base import Workers
 from btk_punet.cluster.workers import open_workers
 from btk_punet.deblending.conditions import unlike_training
 from btk_punet.deblending.deblender import ProbaUNetDeblender
@@ -169,10 +169,9 @@ def _run(
     yield from [None] * (len(tiles) - len(todo))
     if not todo:
         return
-    # What fails here fails again; a worker that is lost may not be lost again.
-    tries = 1 if workers.in_this_process else TRIES
     shared = (work if workers.in_this_process else _OnDisk.write(work), find, arguments)
-    for outcome in workers.run(_find, todo, shared, tries):
+    # What fails once fails again; a lost worker may have been lost to something else.
+    for outcome in workers.run(_find, todo, shared, tries=1):
         found = outcome.get()
         keep(work, outcome.item, found)
         yield found

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ def dies_once_over_two(work, tile, ending):
     tries = len(list(work.folder.glob(f"try-{tile}-*")))
     (work.folder / f"try-{tile}-{tries}").touch()
     if tile == 2 and tries == 0:
+        time.sleep(1)  # until what it did before is fetched
         os.kill(os.getpid(), signal.SIGKILL)
     return os.getpid()
 
