@@ -31,7 +31,7 @@ PARTS, SAMPLES = "parts", "samples"
 DATA_FILES = (CATALOG_FILE, PARQUET_FILE, LABELS_FILE, PROBABILITY_FILE, CANDIDATES_FILE)
 SHOWN_FILES = (REGIONS_FILE, OVERVIEW_FILE, PAGE_FILE)
 # What of `about` decides on the result.
-_DECISIVE = ("kind", "image", "shape", "region", "choices", "versions")
+_DECISIVE = ("kind", "image", "shape", "region", "tiles", "choices", "versions")
 # Bytes of a pixel: the maps as they are computed, and as they are written.
 _BYTES_OF_PARTS, _BYTES_OF_FILES = 18, 16
 # Largest value of each map, which 16 bits are spread over: steps of 0.00003.

@@ -73,7 +73,7 @@ def test_finished_run_gets_what_is_asked_for_later(search, tmp_path, monkeypatch
     search(tmp_path / "run")
     (tmp_path / "run" / "overview.png").unlink()
     catalog = (tmp_path / "run" / "catalog.fits").stat().st_mtime_ns
-    monkeypatch.setattr("btk_punet.images.detect.search", None)  # nothing is searched again
+    monkeypatch.setattr("btk_punet.images.search.search", None)  # nothing is searched again
     search(tmp_path / "run", samples=3)
     assert len(os.listdir(tmp_path / "run" / "samples")) == 3
     assert (tmp_path / "run" / "overview.png").is_file()
@@ -87,14 +87,14 @@ def test_another_working_directory_and_links_move_nothing(search, tmp_path, monk
     (tmp_path / "run").symlink_to("disk")
     elsewhere = {name: tmp_path / f"mine-{name}" for name in ("centre.npy", "catalog.fits")}
     monkeypatch.chdir(tmp_path)
-    write_maps = searching.TileWork.write_maps
+    find_maps = searching.TileWork.find_maps
 
     def moving(work, tile):
         monkeypatch.chdir("/")
-        write_maps(work, tile)
+        return find_maps(work, tile)
 
     with monkeypatch.context() as patch:
-        patch.setattr(searching.TileWork, "write_objects", None)  # which stops it half-way
+        patch.setattr(searching.TileWork, "find_objects", None)  # which stops it half-way
         with pytest.raises(TypeError):
             search("run")
     for path in (tmp_path / "disk/parts").iterdir():
@@ -106,7 +106,7 @@ def test_another_working_directory_and_links_move_nothing(search, tmp_path, monk
         (tmp_path / folder / name).symlink_to(mine)
     before = [mine.read_bytes() for mine in elsewhere.values()]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(searching.TileWork, "write_maps", moving)
+    monkeypatch.setattr(searching.TileWork, "find_maps", moving)
     assert len(search("run")) == 2
     assert [mine.read_bytes() for mine in elsewhere.values()] == before
     assert len(Detections.read(tmp_path / "disk")) == 2
@@ -133,8 +133,8 @@ def test_a_write_that_fails_loses_nothing(search, tmp_path, monkeypatch):
     def again(*_):
         raise AssertionError("What was computed is computed again.")
 
-    monkeypatch.setattr(searching.TileWork, "write_maps", again)
-    monkeypatch.setattr(searching.TileWork, "write_objects", again)
+    monkeypatch.setattr(searching.TileWork, "find_maps", again)
+    monkeypatch.setattr(searching.TileWork, "find_objects", again)
     assert len(search(tmp_path / "run")) == 2
     assert not (tmp_path / "run" / "parts").exists()
 
