@@ -51,8 +51,10 @@ def test_a_killed_worker_costs_its_tile_alone(workers, tmp_path):
     kept, found = searched(workers, tmp_path, dies_once_over_two, list(range(6)))
     assert sorted(kept) == [0, 1, 2, 3, 5]
     assert found[0] is None and os.getpid() not in found
-    tries = sorted(path.name for path in tmp_path.glob("try-*"))
-    assert tries == ["try-0-0", "try-1-0", "try-2-0", "try-2-1", "try-3-0", "try-5-0"]
+    # Another tile is done twice if the worker died before its answer was fetched.
+    tries = {path.name for path in tmp_path.glob("try-*")}
+    assert tries >= {"try-0-0", "try-1-0", "try-2-0", "try-2-1", "try-3-0", "try-5-0"}
+    assert "try-2-2" not in tries
 
 
 def test_a_tile_that_kills_every_worker_is_named(workers, tmp_path):
