@@ -34,7 +34,8 @@ class Workers(ABC):
 
         Items are sent one by one, a few more than there are workers, so that there may be millions;
         what is shared is sent once to each worker process, a late or restarted one too, and loaded
-        there at its first item. Results should be small: they come back to this process.
+        there at its first item. Results should be small: they come back to this process. An item
+        may be done twice, where its worker is lost before the result has come back.
 
         Args:
             function: Called in the workers; it must not depend on their current folder.

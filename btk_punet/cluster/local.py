@@ -57,7 +57,9 @@ def main() -> None:
             n_workers=options["njobs"],
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            # Not the port that all of them want, which may be taken; there are no pages to see.
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             worker_dashboard_address=None,
             memory_limit=options["memory_limit"] or 0,
             local_directory=folder,

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +16,6 @@ def dies_once_over_two(work, tile, ending):
     tries = len(list(work.folder.glob(f"try-{tile}-*")))
     (work.folder / f"try-{tile}-{tries}").touch()
     if tile == 2 and tries == 0:
-        time.sleep(1)  # until what it did before is fetched
         os.kill(os.getpid(), signal.SIGKILL)
     return os.getpid()
 
@@ -53,10 +51,10 @@ def test_a_killed_worker_costs_its_tile_alone(workers, tmp_path):
     kept, found = searched(workers, tmp_path, dies_once_over_two, list(range(6)))
     assert sorted(kept) == [0, 1, 2, 3, 5]
     assert found[0] is None and os.getpid() not in found
-    tries = sorted(path.name for path in tmp_path.glob("try-*"))
-    assert [name for name in tries if name.startswith("try-2")] == ["try-2-0", "try-2-1"]
-    # Besides it at most the tile before, whose result may not have been fetched yet.
-    assert len(tries) <= 7
+    # Another tile is done twice if the worker died before its answer was fetched.
+    tries = {path.name for path in tmp_path.glob("try-*")}
+    assert tries >= {"try-0-0", "try-1-0", "try-2-0", "try-2-1", "try-3-0", "try-5-0"}
+    assert "try-2-2" not in tries
 
 
 def test_a_tile_that_kills_every_worker_is_named(workers, tmp_path):
