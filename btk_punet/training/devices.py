@@ -131,7 +131,6 @@ class ManyDevices(OneDevice):
         """Do a step of training (see `OneDevice.step`)."""
         import tensorflow as tf
 
-        trainee.reset_metrics()
         if self._step is None:
             self._step = self._compiled(trainee)
         batch = {
@@ -152,6 +151,7 @@ class ManyDevices(OneDevice):
         import tensorflow as tf
 
         def on_device(batch):
+            trainee.reset_metrics()  # here, where it concerns this device alone
             logs = trainee.train_step((batch,))
             return tf.stack([logs[name] for name in trainee.means])
 
