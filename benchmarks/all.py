@@ -100,8 +100,9 @@ def main() -> int:
             failed.append(name)
     table = gathered(output)
     write_file(output / "table.csv", table.to_csv(index=False).encode())
-    write_file(output / "table.md", markdown(table).encode())
-    print(markdown(table))
+    text = f"{measured_on(output, options.quick)}\n\n{markdown(table)}"
+    write_file(output / "table.md", text.encode())
+    print(text)
     if left_out:
         print("Left out for want of data:", ", ".join(left_out))
     if failed:
@@ -195,6 +196,17 @@ def markdown(table: pd.DataFrame) -> str:
         cells = [f"`{each.benchmark}`", each.figure, f"{each.value:.3g}", each.unit, each.aim]
         lines.append("| " + " | ".join([*cells, met, load]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def measured_on(output: Path, quick: bool) -> str:
+    """Return the machine in a sentence."""
+    held = json.loads((output / "machine.json").read_text())
+    scenes = "few scenes (`--quick`)" if quick else "all scenes"
+    return (
+        f"Measured on {held['cores']} cores of {held['processor']}, {held['memory_gb']:g} GB, "
+        f"Python {held['python']}, TensorFlow {held['tensorflow']}, NumPy {held['numpy']}, with "
+        f"{scenes}."
+    )
 
 
 def machine() -> dict:

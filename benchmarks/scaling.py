@@ -37,7 +37,7 @@ PIXELS_PER_SQUARE_DEGREE = (3600 / 0.1) ** 2
 # `python benchmarks/whole_image.py FOLDER` (docs/tasks/whole_images.md).
 DETECT_START_SECONDS, DETECT_SECONDS_PER_MEGAPIXEL, DETECT_PEAK_GB = 9.0, 3.0, 1.36
 DETECT_SIZE, TILE_PIXELS = 1024, 4096
-JOINED_BATCHES, REPORT_COPIES, TASKS = 200, 20, 2000
+JOINED_BATCHES, REPORT_COPIES, TASKS = 50, 20, 2000
 # What parallel file systems make in a second, whatever the number of processes that ask: not
 # measured here. The documentation of your machine says more.
 FILES_PER_SECOND, BYTES_PER_SECOND = 10_000, 10e9
@@ -68,6 +68,8 @@ class Measured:
     disk_bytes: float  # a blend, joined
     memory_bytes: float  # a blend, joined
     join_ms: float  # a batch
+    join_large_ms: float  # a batch of ``large`` blends
+    large: int
     report_ms: float  # a blend
     start_seconds: float
     start_modules: int
@@ -113,15 +115,18 @@ def measured(folder: Path, n_blends: int, seed: int) -> Measured:
     start = start_of_a_process()
     common = {"batch_size": BATCH_SIZE, "seed": seed, "outcomes": False, "report": False}
     common["progress"] = False
-    seconds = {}
-    for number in (BATCH_SIZE, BATCH_SIZE + n_blends):  # the first compiles, too
+    seconds = []
+    # The first compiles; of the others, the difference is what the blends take.
+    for name, number in (
+        ("first", BATCH_SIZE),
+        ("few", BATCH_SIZE),
+        ("many", BATCH_SIZE + n_blends),
+    ):
         before = time.process_time()
-        run = compare(folder / f"run_{number}", METHODS, n_blends=number, **common)
-        seconds[number] = time.process_time() - before
-    # Tables of the report are of both, and their compilation of the first alone: left in, and
-    # small beside the rest when there are many blends.
-    cpu_ms = 1e3 * seconds[BATCH_SIZE + n_blends] / (BATCH_SIZE + n_blends)
-    parts = sorted((folder / f"run_{BATCH_SIZE}").glob("*.parquet"))
+        run = compare(folder / name, METHODS, n_blends=number, **common)
+        seconds.append(time.process_time() - before)
+    cpu_ms = 1e3 * (seconds[2] - seconds[1]) / n_blends
+    parts = sorted((folder / "few").glob("*.parquet"))
     joined = sorted(run.folder.glob("*.parquet"))
     of_scenes = {
         name: table for name, table in run.collected.tidy.items() if "scene" in table.columns
@@ -136,6 +141,8 @@ def measured(folder: Path, n_blends: int, seed: int) -> Measured:
         sum(path.stat().st_size for path in joined) / total,
         in_memory / total,
         join_ms(parts),
+        join_ms(joined),
+        total,
         report_ms(run, of_scenes),
         *start,
         task_ms(),
@@ -241,6 +248,11 @@ def what_follows(one: Measured, cores: int) -> list[tuple[str, float, str]]:
         ("1e6 blends: they are made at", one.files * cores / batch_seconds, "files a second"),
         ("1e6 blends: reading and joining them, one process",
          batches * one.join_ms / 6e4, "CPU minutes"),
+        (
+            f"1e6 blends: the same in batches of {one.large:,} blends",
+            N_BLENDS / one.large * one.join_large_ms / 6e4,
+            "CPU minutes",
+        ),
         ("1e6 blends: tidy tables on the disk", N_BLENDS * one.disk_bytes / 1e9, "GB"),
         ("1e6 blends: tidy tables in memory", N_BLENDS * one.memory_bytes / 1e9, "GB"),
         ("1e6 blends: tables of the report, one process",

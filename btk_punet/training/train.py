@@ -96,12 +96,16 @@ def train(
                 versions=_versions(keras.backend.backend()),
                 devices=devices.n_devices,
             )
-            drawn = None if blends else _bank(bank, config, run, njobs, progress)
+            composers = blends or _stamp_composers(
+                config, _bank(bank, config, run, njobs, progress)
+            )
         # The others wait here for the chief, whose bank they read.
         devices.told_by_chief([np.zeros(1)])
         if not devices.is_chief:
-            drawn = None if blends else _bank(bank, config, run, njobs, progress, keep=False)
-        composer, held_out = blends or _stamp_composers(config, drawn)
+            composers = blends or _stamp_composers(
+                config, _bank(bank, config, run, njobs, progress, keep=False)
+            )
+        composer, held_out = composers
         trainer = Trainer(config, network, composer, held_out, devices)
         if devices.is_chief and run.checkpoint is not None:
             trainer.restore(run.checkpoint)

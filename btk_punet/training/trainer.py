@@ -217,7 +217,7 @@ class Trainer:
                 last = self.step >= config.n_steps
                 if self.step % config.report_steps == 0 or last:
                     seconds = time.monotonic() - began
-                    means = {name: np.mean([log[name] for log in recent]) for name in logs}
+                    means = {name: float(np.mean([log[name] for log in recent])) for name in logs}
                     self._report(means, run, seconds)
                     reason = self._end(run)
                     began, recent = time.monotonic(), []
