@@ -83,7 +83,9 @@ def train(
     blends = None if config.survey == "euclid" else _blend_composers(config)
     devices = open_devices(distribute)
     devices.parts(config.batch_parts)
-    policy = "mixed_bfloat16" if _in_bfloat16(config.precision) else "float32"
+    # As the chief finds, whose processor may be another than theirs.
+    (half,) = devices.told_by_chief([np.array(_in_bfloat16(config.precision))])
+    policy = "mixed_bfloat16" if half else "float32"
     keras.utils.set_random_seed(config.seed % 2**32)
     with _precision(policy), devices.scope():
         network = _network(config, 1 if blends is None else blends[0].n_bands)
