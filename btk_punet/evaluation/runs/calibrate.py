@@ -12,6 +12,7 @@ from btk.blend_batch import BlendBatch
 from tqdm.auto import tqdm
 
 from btk_punet.deblending.base import told_scenes
+from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, fit_log_odds
 from btk_punet.deblending.noise import noise_normalised
@@ -292,7 +293,7 @@ def _outcomes(
         deblender: Whose recipe changes nothing.
         kind: Number of the kind.
     """
-    deblended = deblender(batch)
+    deblended = call_method(deblender, batch)
     truth, found = batch_tables(batch, {"": deblended}, with_limit=False)
     candidates = batch_candidates(batch, {"": deblended}, truth)
     matched = blend_probabilities(batch, {"": deblended}, found)

@@ -8,7 +8,7 @@ from btk.blend_batch import BlendBatch
 from scipy.spatial import KDTree
 
 from btk_punet.deblending.base import catalog_positions, unwrapped_arcsec
-from btk_punet.errors import CatalogError, InputError
+from btk_punet.errors import CatalogError
 from btk_punet.evaluation.scoring.limit import limit_snr
 from btk_punet.simulation.catalog import half_light_radius_arcsec
 from btk_punet.simulation.labels import clean_real_galaxies
@@ -109,7 +109,7 @@ def scene_detections(
     Columns are those of `batch_tables`.
     """
     survey = blend_batch.survey
-    x, y = detected_positions(blend_batch, catalog, scene)
+    x, y = catalog_positions(catalog, blend_batch.wcs)
     ra, dec = unwrapped_arcsec(catalog["ra"]), np.asarray(catalog["dec"], float)
     flux = aperture_flux(blend_batch.blend_images[scene, band], x, y, pixel_scale_arcsec(survey))
     n_found = len(catalog)
@@ -140,23 +140,6 @@ def scene_detections(
             ),
         }
     )
-
-
-def detected_positions(
-    blend_batch: BlendBatch, catalog: Table, scene: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns and rows [pixel] of the detections of one method in a scene.
-
-    They come from ``x_peak`` and ``y_peak``, or from ``ra`` and ``dec`` where a deblender gives no
-    others.
-
-    Raises:
-        InputError: if one is not finite.
-    """
-    x, y = catalog_positions(catalog, blend_batch.wcs)
-    if not (np.isfinite(x) & np.isfinite(y)).all():
-        raise InputError(f"A detection of scene {scene} has no finite position: x {x}, y {y}.")
-    return x, y
 
 
 def is_real(catalog: Table) -> bool:
