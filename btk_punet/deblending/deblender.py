@@ -37,7 +37,7 @@ from btk_punet.deblending.light import Light, measure_light
 from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, recipe_file, reweighted
-from btk_punet.deblending.surroundings import Surroundings
+from btk_punet.deblending.surroundings import Surroundings, density_of, depth_of
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
 from btk_punet.model.weights import installed_presets, is_told_density, weights_fingerprint
@@ -395,6 +395,11 @@ class ProbaUNetDeblender(DetectingDeblender):
             _together(normalised, usable),
             conditions[index].background,
         )
+        unseen = self.recipe.unseen(
+            images.shape[-2] * images.shape[-1],
+            float(depth_of(conditions[index].background)),
+            density_of(ratio if self.network.told_density else 1.0),
+        )
         shape = (len(images), self.max_n_sources, *images.shape[2:])
         segmentation = np.zeros(shape, bool)
         owns, founds, prints, counts = [], [], [], []
@@ -434,7 +439,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             if counts[i] > self.max_n_sources:
                 catalog["flags"] |= int(DetectionFlag.TRUNCATED)
             catalogs.append(catalog)
-            extra.append(self._extra_data(i, maps, own, catalog) | {"density_ratio": ratio})
+            extra.append(self._extra_data(i, maps, own, catalog, unseen) | {"density_ratio": ratio})
         self._warn_if_truncated(counts)
         return catalogs, segmentation, deblended, extra
 
@@ -549,7 +554,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         return ratio if told else ratio / UNTOLD_DENSITY_RATIO
 
     def _extra_data(
-        self, i: int, maps: PosteriorMaps, own: Candidates, catalog: Table
+        self, i: int, maps: PosteriorMaps, own: Candidates, catalog: Table, unseen: float
     ) -> dict[str, Any]:
         some = own.take(own.mass >= LEAST_CANDIDATE)
         x_err, y_err = position_errors(some, self.recipe)
@@ -566,7 +571,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             "class_variance": maps.class_variance[i],
             "centre_probability": maps.centre_probability[i],
             "count_posterior": instances.count_posterior(
-                own.mass, maps.expected_counts[:, i], self.max_n_sources
+                own.mass, maps.expected_counts[:, i], self.max_n_sources, unseen
             ),
             "candidates": table,
         }

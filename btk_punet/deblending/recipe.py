@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, check_number
+from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.files import read_json, write_json
 
@@ -104,6 +105,7 @@ class DetectionRecipe:
             network, so that a file without it has the default.
         surroundings: What depth, density, light and neighbours of a candidate add to the log odds
             of `p_detect`; nothing in a file without it.
+        unseen: How many sources leave no candidate; none in a file without it.
 
     Raises:
         InputError: for a value with which probabilities or errors would be wrong: a slope or scale
@@ -117,6 +119,7 @@ class DetectionRecipe:
     psf_fwhm_arcsec: tuple[float, float] | None = None
     light: LightCalibration = LightCalibration()
     surroundings: SurroundingTerms = SurroundingTerms()
+    unseen: UnseenSources = UnseenSources()
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -127,6 +130,7 @@ class DetectionRecipe:
             check_number(f"{name}.slope", line.slope, above=0)
         _check_kind("light", self.light, LightCalibration)
         _check_kind("surroundings", self.surroundings, SurroundingTerms)
+        _check_kind("unseen", self.unseen, UnseenSources)
         check_number("position_scale", self.position_scale, above=0)
         if self.pixel_scale_arcsec is not None:
             check_number("pixel_scale_arcsec", self.pixel_scale_arcsec, above=0)
@@ -162,7 +166,11 @@ class DetectionRecipe:
                 f"fit one with btk-punet calibrate --galaxies {galaxies}"
             )
         content = read_json(path)
-        optional = {"light": LightCalibration, "surroundings": SurroundingTerms}
+        optional = {
+            "light": LightCalibration,
+            "surroundings": SurroundingTerms,
+            "unseen": UnseenSources,
+        }
         needed = {field.name for field in dataclasses.fields(cls)} - optional.keys()
         missing = needed - content.keys()
         if missing:

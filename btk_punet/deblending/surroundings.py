@@ -20,8 +20,8 @@ from btk_punet.deblending.instances import nearest_pixels
 SHALLOW_VARIANCE, DEEP_VARIANCE = 155.0, 700.0
 # Where nobody knows what an electron is, an image is taken for one of half that depth.
 UNKNOWN_DEPTH = 0.5
-# The same of the density of sources, as the ratio to the sky's: the sky, and groups.
-SPARSE_RATIO, DENSE_RATIO = 1.0, 18.0
+# The same of the density of sources, as the ratio to the sky's: fields of any kind, and groups.
+SPARSE_RATIO, DENSE_RATIO = 2.0, 18.0
 # Signal to noise of a faint candidate, in a square of so many pixels on a side.
 FAINT_SNR, SQUARE_PIXELS = 3.0, 5
 # How far one candidate lies from another that it is hardly told from [pixel].
@@ -34,7 +34,7 @@ class Surroundings:
 
     Attributes:
         depth: 0 for an image of one exposure, 1 for one of four, by its background.
-        density: 0 where sources lie as dense as in the sky, 1 where as in groups, or denser.
+        density: 0 where sources lie as dense as in fields, 1 where as in groups, or denser.
         faint: Near 1 for a signal to noise below `FAINT_SNR`, near 0 above twice that.
         near: Near 1 within `NEAR_PIXELS` of a more probable candidate, 0 far from all of them.
     """
@@ -67,12 +67,10 @@ class Surroundings:
             density_ratio: As in `ProbaUNetDeblender`; 1 for a network that is not told.
         """
         row, column = nearest_pixels(x, y, normalised.shape[1:])
-        if variance is None:
-            depth = np.full(len(x), UNKNOWN_DEPTH)
-        else:
-            own = np.broadcast_to(variance, normalised.shape)[image, row, column]
-            depth = _between(own, SHALLOW_VARIANCE, DEEP_VARIANCE)
-        density = _between(np.full(len(x), density_ratio), SPARSE_RATIO, DENSE_RATIO)
+        if variance is not None:
+            variance = np.broadcast_to(variance, normalised.shape)[image, row, column]
+        depth = np.broadcast_to(depth_of(variance), len(x))
+        density = np.full(len(x), density_of(density_ratio))
         snr = _squares(normalised, image, row, column)
         faint = 1 / (1 + (np.maximum(snr, 0) / FAINT_SNR) ** 4)
         near = np.exp(-((_to_more_probable(image, x, y) / NEAR_PIXELS) ** 2))
@@ -82,9 +80,21 @@ class Surroundings:
         return len(self.depth)
 
 
-def _between(values: np.ndarray, low: float, high: float) -> np.ndarray:
+def depth_of(variance: float | np.ndarray | None) -> np.ndarray:
+    """Return `Surroundings.depth` where the background has some variance; None if not known."""
+    if variance is None:
+        return np.asarray(UNKNOWN_DEPTH)
+    return _between(variance, SHALLOW_VARIANCE, DEEP_VARIANCE)
+
+
+def density_of(density_ratio: float) -> float:
+    """Return `Surroundings.density` where sources lie so many times as dense as in the sky."""
+    return float(_between(density_ratio, SPARSE_RATIO, DENSE_RATIO))
+
+
+def _between(values: float | np.ndarray, low: float, high: float) -> np.ndarray:
     """Return where values lie between two others in their logarithm, 0 to 1."""
-    return np.clip(np.log(values / low) / math.log(high / low), 0, 1)
+    return np.clip(np.log(np.asarray(values) / low) / math.log(high / low), 0, 1)
 
 
 def _squares(

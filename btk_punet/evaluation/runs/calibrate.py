@@ -17,10 +17,12 @@ from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, fit_log_odds
 from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.recipe import DetectionRecipe, recipe_file
-from btk_punet.deblending.surroundings import Surroundings
+from btk_punet.deblending.surroundings import Surroundings, density_of, depth_of
+from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.scoring.candidates import batch_candidates
+from btk_punet.evaluation.statistics.counts import true_counts
 from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities
 from btk_punet.files import read_json
 from btk_punet.model.weights import CONFIG_FILE, is_told_density, weights_folder
@@ -43,6 +45,9 @@ BATCH_SIZE = 50
 # A field is as large as 16 of the others.
 FIELD_BATCH_SIZE = 4
 _SURROUNDINGS = [field.name for field in fields(Surroundings)]
+# Candidates are kept down to a probability of 0.02. Those down to a mass of 0.005 are in the number
+# of sources of an image too: for the fit all are lifted, and the threshold with them.
+_LIFT = 1.5
 # Half-width of a Gaussian that holds 68% of it, in sigma.
 _CONTAINED = 0.6827
 
@@ -83,14 +88,14 @@ _CONDITIONS = (
 )
 # Of networks that are told how dense sources lie, each time of what the sampling says.
 _TOLD_CONDITIONS = (
-    _Condition(EuclidGroupSampling, 0.15, 1, 0.0, 0.15),
-    _Condition(EuclidGroupSampling, 0.125, 4, 4.4, 0.17),
+    _Condition(EuclidGroupSampling, 0.15, 1, 0.0, 0.15, weight=1.5),
+    _Condition(EuclidGroupSampling, 0.125, 4, 4.4, 0.17, weight=1.5),
     _Condition(EuclidGroupSampling, 0.10, 2, 4.4, 0.19),
     _Condition(EuclidPairSampling, 0.125, 1, 0.0, 0.17),
     _Condition(_bright_pairs, 0.05, 1, 0.0, 0.16),
-    _Condition(EuclidFieldSampling, 0.10, 1, 0.0, 0.165),
+    _Condition(EuclidFieldSampling, 0.10, 1, 0.0, 0.165, weight=1.5),
     _Condition(EuclidFieldSampling.sky, 0.20, 4, 4.4, 0.16, real=True, weight=1.5),
-    _Condition(EuclidFieldSampling.sky, 0.05, 1, 0.0, 0.18, real=True, weight=0.5),
+    _Condition(EuclidFieldSampling.sky, 0.05, 1, 0.0, 0.18, real=True),
     _Condition(EuclidGroupSampling, 0.05, 4, 4.4, 0.16, real=True),
     _Condition(EuclidGroupSampling, 0.05, 1, 0.0, 0.17, real=True),
 )
@@ -112,8 +117,9 @@ def fit_recipe(
 
     Groups, pairs and fields of Euclid-like galaxies at 1, 2 and 4 exposures and five PSFs are
     drawn. A line in the log of the odds, and what the surroundings of a candidate add to it (see
-    `Surroundings`), are fitted to whether candidates down to a probability of 0.02 came true (see
-    `outcomes`), each kind of scenes with its own weight. Another line is fitted to whether the
+    `Surroundings`), are fitted to whether candidates down to a mass of 0.005 came true (see
+    `outcomes`), each kind of scenes with its own weight, and the number of sources that left no
+    candidate to what is missing. Another line is fitted to whether the
     source that a detection matched is overlapped. The scale of the position errors is such that
     they hold 68% of the matched true positions.
 
@@ -157,7 +163,10 @@ def fit_recipe(
         )
     recipe = DetectionRecipe(pixel_scale_arcsec=pixel_scale_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec)
     # The errors of places are those of the network's own, which the fit of light starts from.
-    deblender = ProbaUNetDeblender(400, folder, n_samples, light=False).with_recipe(recipe)
+    lifted = LogitLine(1.0, _LIFT)
+    deblender = ProbaUNetDeblender(
+        400, folder, n_samples, threshold=float(lifted(np.array(0.5))), light=False
+    ).with_recipe(replace(recipe, p_detect=lifted))
     _ = deblender.network  # before there are copies that are told of their scenes
     generators = _generators(conditions, n_scenes, seed, galaxies, real_galaxies)
     parts = [
@@ -169,15 +178,19 @@ def fit_recipe(
             disable=not progress,
         )
     ]
-    candidates, matched = (
+    candidates, matched, images = (
         pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
     )
     offsets = np.abs(np.concatenate([matched["x_offset"], matched["y_offset"]]))
     p_detect, surroundings = _fit_detection(candidates, conditions)
+    unseen = UnseenSources.fit(
+        *(images[name].to_numpy() for name in ("unseen", "n_pixels", "depth", "density"))
+    )
     recipe = replace(
         recipe,
         p_detect=p_detect,
         surroundings=surroundings,
+        unseen=unseen,
         p_blend=LogitLine.fit(matched["p_blend"], matched["overlapped"]),
         position_scale=float(np.quantile(offsets, _CONTAINED)),
     )
@@ -200,7 +213,7 @@ def _fit_detection(
     )
     columns = (candidates[name].to_numpy() for name in _SURROUNDINGS)
     line, numbers = fit_log_odds(
-        candidates["p_detect"],
+        LogitLine(1.0, -_LIFT)(candidates["p_detect"]),
         candidates["outcome"],
         SurroundingTerms.values(Surroundings(*columns)),
         # As many in all as there are candidates.
@@ -285,13 +298,17 @@ def _batches(
 
 def _outcomes(
     batch: BlendBatch, deblender: ProbaUNetDeblender, kind: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the candidates of a batch, and its matched detections with what is true of each.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return what is to be calibrated on a batch.
 
     Args:
         batch: Scenes of one kind.
-        deblender: Whose recipe changes nothing.
+        deblender: Whose recipe changes nothing but for the lift.
         kind: Number of the kind.
+
+    Returns:
+        The candidates with their surroundings, the matched detections with what is true of each,
+        and a row for each image with the number of its sources that left no candidate.
     """
     deblended = call_method(deblender, batch)
     truth, found = batch_tables(batch, {"": deblended}, with_limit=False)
@@ -303,13 +320,27 @@ def _outcomes(
         offset = matched[axis] - matched[f"{axis}_true"]
         matched[f"{axis}_offset"] = offset / matched[f"{axis}_err"]
     candidates = candidates.sort_values(["scene", "p_detect"], ascending=[True, False])
+    n_scenes, size = batch.batch_size, batch.image_size
+    variance = background_variance(batch.survey, batch.survey.get_filter("IE"))
+    ratio = deblender.fixed_density_ratio
     surroundings = Surroundings.measure(
         candidates["scene"].to_numpy(),
         candidates["x"].to_numpy(),
         candidates["y"].to_numpy(),
         noise_normalised(batch)[..., 0],
-        background_variance(batch.survey, batch.survey.get_filter("IE")),
-        deblender.fixed_density_ratio,
+        variance,
+        ratio,
+    )
+    came_true = np.bincount(
+        candidates["scene"].to_numpy(int), candidates["outcome"].to_numpy(float), n_scenes
+    )
+    images = pd.DataFrame(
+        {
+            "unseen": np.maximum(true_counts(truth, size, n_scenes) - came_true, 0),
+            "n_pixels": size**2,
+            "depth": float(depth_of(variance)),
+            "density": density_of(ratio),
+        }
     )
     candidates = candidates.assign(kind=kind, **vars(surroundings))
-    return candidates[candidates["in_bounds"]], matched
+    return candidates[candidates["in_bounds"]], matched, images
