@@ -12,6 +12,7 @@ from btk_punet.deblending.recipe import (
     LightCalibration,
     reweighted,
 )
+from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError, InputTypeError
 
 
@@ -25,6 +26,7 @@ def test_a_folder_without_recipe_changes_nothing(tmp_path):
         DetectionRecipe(),
         DetectionRecipe(LogitLine(0.7, -0.1), LogitLine(1.3, 0.2), 1.1, 0.1, (0.14, 0.2)),
         DetectionRecipe(light=LightCalibration(1.2, 0.03, 1.3, 0.04)),
+        DetectionRecipe(unseen=UnseenSources(1e-5, -1.0, -0.7)),
         DetectionRecipe(surroundings=SurroundingTerms(-0.4, 1.5, -0.7, -2.5, -5.0, -7.0, 2.0)),
     ],
 )
@@ -96,6 +98,7 @@ BAD_FILES = {
     "flux_floor negative": ({"light": {"flux_floor": -0.1}}, "flux_floor as .* at least 0, got"),
     "surroundings null": ({"surroundings": None}, "not a detection recipe: .*NoneType"),
     "surroundings of another key": ({"surroundings": {"height": 1}}, "'height'"),
+    "unseen below 0": ({"unseen": {"per_pixel": -1}}, "per_pixel as .* at least 0, got -1"),
     "depth text": ({"surroundings": {"depth": "deep"}}, "depth as a finite number, got 'deep'"),
     "near NaN": ({"surroundings": {"near": np.nan}}, "near as a finite number, got nan"),
     "floor NaN": ({"light": {"place_floor_radii": np.nan}}, "place_floor_radii as .* got nan"),
@@ -129,6 +132,7 @@ def test_a_folder_in_place_of_the_file(galaxies, tmp_path):
         ({"p_detect": LogitLine(-1.0)}, InputError, "p_detect.slope as .* above 0, got -1.0"),
         ({"p_blend": 1.0}, InputTypeError, "p_blend as a LogitLine, got 1.0"),
         ({"light": None}, InputTypeError, "light as a LightCalibration, got None"),
+        ({"unseen": 0}, InputTypeError, "unseen as a UnseenSources, got 0"),
         ({"surroundings": 1}, InputTypeError, "surroundings as a SurroundingTerms, got 1"),
         ({"position_scale": "1"}, InputError, "position_scale as .* got '1'"),
         ({"psf_fwhm_arcsec": (0.2, 0.1)}, InputError, "of at least 0.2, got 0.1"),
@@ -142,10 +146,11 @@ def test_a_recipe_that_would_be_wrong_is_not_made(options, error, message):
 def test_a_file_without_what_is_optional_has_the_defaults(tmp_path):
     """As those have that were written before it was there."""
     light, surroundings = LightCalibration(flux_scale=7.0), SurroundingTerms(depth=3.0)
-    DetectionRecipe(light=light, surroundings=surroundings).save(tmp_path)
+    unseen = UnseenSources(1.0)
+    DetectionRecipe(light=light, surroundings=surroundings, unseen=unseen).save(tmp_path)
     path = tmp_path / RECIPE_FILES["smooth"]
     content = json.loads(path.read_text())
-    del content["light"], content["surroundings"]
+    del content["light"], content["surroundings"], content["unseen"]
     path.write_text(json.dumps(content))
     assert DetectionRecipe.load(tmp_path) == DetectionRecipe()
 

@@ -53,7 +53,7 @@ def test_depth_is_that_of_the_pixel():
     np.testing.assert_allclose(found.depth, [0, 1, 0], atol=1e-12)
 
 
-@pytest.mark.parametrize(("ratio", "density"), [(0.1, 0), (1, 0), (18**0.5, 0.5), (18, 1), (50, 1)])
+@pytest.mark.parametrize(("ratio", "density"), [(0.1, 0), (2, 0), (6, 0.5), (18, 1), (50, 1)])
 def test_density(ratio, density):
     found = measured([0], [3], [4], np.zeros((1, 8, 8)), ratio=ratio)
     assert found.density[0] == pytest.approx(density)
