@@ -92,7 +92,8 @@ class ProbaUNetDeblender(DetectingDeblender):
     - ``class_mean``, ``class_variance`` ``(H, W)``: over samples, of the most probable class.
     - ``centre_probability`` ``(H, W)``: that the pixel holds the centre of a source.
     - ``count_posterior`` ``(max_n_sources + 1,)``: probabilities that the image holds the centres
-      of 0, 1, ... sources with ``alone_snr > 2``; the last entry is that of so many or more.
+      of 0, 1, ... sources with ``alone_snr > 2``, those that no candidate shows included; the
+      last entry is that of so many or more.
     - ``density_ratio``: under which the image was judged (see Args), a number.
     - ``candidates``: table of ``x_peak``, ``y_peak``, ``x_err``, ``y_err`` and ``p_detect`` of all
       candidates down to a probability of 0.02, whatever the threshold.
