@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from btk_punet.deblending.log_odds import TERM_SIGMA, check_number
+from btk_punet.deblending.log_odds import PRIOR_SIGMA, check_number
 
 # A rate above 0 has a logarithm: as if so many of them had been met in all images of a fit.
 _LEAST_NUMBER = 0.5
@@ -47,7 +47,7 @@ class UnseenSources:
     ) -> UnseenSources:
         """Return the most probable rate of numbers that are Poisson's, by Newton's method.
 
-        The prior is a Gaussian in what depth and density add, `TERM_SIGMA` wide about 0.
+        The prior is a Gaussian in what depth and density add, `PRIOR_SIGMA` wide about 0.
 
         Args:
             number: Of those in each image, ``(n,)``.
@@ -56,7 +56,7 @@ class UnseenSources:
             density: The same of the density.
         """
         terms = np.stack([np.ones(len(number)), depth, density])
-        precision = np.array([0, 1 / TERM_SIGMA**2, 1 / TERM_SIGMA**2])
+        precision = np.array([0, 1 / PRIOR_SIGMA**2, 1 / PRIOR_SIGMA**2])
         numbers = np.array([math.log(max(number.sum(), _LEAST_NUMBER) / n_pixels.sum()), 0, 0])
 
         def loss(at: np.ndarray) -> float:
