@@ -43,7 +43,12 @@ class UnseenSources:
 
     @classmethod
     def fit(
-        cls, number: np.ndarray, n_pixels: np.ndarray, depth: np.ndarray, density: np.ndarray
+        cls,
+        number: np.ndarray,
+        n_pixels: np.ndarray,
+        depth: np.ndarray,
+        density: np.ndarray,
+        weight: np.ndarray,
     ) -> UnseenSources:
         """Return the most probable rate of numbers that are Poisson's, by Newton's method.
 
@@ -54,20 +59,22 @@ class UnseenSources:
             n_pixels: Of each image.
             depth: `Surroundings.depth` of each.
             density: The same of the density.
+            weight: What each image counts.
         """
         terms = np.stack([np.ones(len(number)), depth, density])
         precision = np.array([0, 1 / PRIOR_SIGMA**2, 1 / PRIOR_SIGMA**2])
-        numbers = np.array([math.log(max(number.sum(), _LEAST_NUMBER) / n_pixels.sum()), 0, 0])
+        total = max(weight @ number, _LEAST_NUMBER)
+        numbers = np.array([math.log(total / (weight @ n_pixels)), 0, 0])
 
         def loss(at: np.ndarray) -> float:
             log_rate = at @ terms
             expected = n_pixels * np.exp(np.minimum(log_rate, 100))
-            return (expected - number * log_rate).sum() + precision @ at**2 / 2
+            return weight @ (expected - number * log_rate) + precision @ at**2 / 2
 
         for _ in range(100):
             expected = n_pixels * np.exp(numbers @ terms)
-            slopes = terms @ (expected - number) + precision * numbers
-            hessian = (terms * expected) @ terms.T + np.diag(precision)
+            slopes = terms @ (weight * (expected - number)) + precision * numbers
+            hessian = (terms * weight * expected) @ terms.T + np.diag(precision)
             step = np.linalg.solve(hessian, slopes)
             while loss(numbers - step) > loss(numbers) and np.abs(step).max() > 1e-9:
                 step /= 2

@@ -38,7 +38,7 @@ def test_fit_recovers_the_rate():
     n_pixels = rng.choice([4096, 65536], 4000)
     true = UnseenSources(1e-5, -1.0, -0.5)
     expected = [true(*row) for row in zip(n_pixels, depth, density, strict=True)]
-    found = UnseenSources.fit(rng.poisson(expected), n_pixels, depth, density)
+    found = UnseenSources.fit(rng.poisson(expected), n_pixels, depth, density, np.ones(4000))
     # About 1000 sources in all, of which a tenth or so are deep and dense.
     assert found.per_pixel == pytest.approx(1e-5, rel=0.15)
     assert found.depth == pytest.approx(-1, abs=0.25)
@@ -47,7 +47,17 @@ def test_fit_recovers_the_rate():
 
 def test_without_an_unseen_source_the_rate_is_small():
     depth = np.arange(100) % 2
-    found = UnseenSources.fit(np.zeros(100), np.full(100, 4096), depth, np.zeros(100))
+    found = UnseenSources.fit(np.zeros(100), np.full(100, 4096), depth, np.zeros(100), np.ones(100))
     # At most half of one in all images.
     assert 0 < found.per_pixel < 0.5 / (100 * 4096)
     assert np.isfinite([found.depth, found.density]).all()
+
+
+def test_a_weight_counts_like_as_many_images():
+    number, weight = np.array([0, 1, 3, 2]), np.array([1, 4, 2, 1])
+    depth, density = np.array([0.0, 0.5, 1.0, 0.0]), np.array([1.0, 0.0, 1.0, 0.0])
+    columns = number, np.full(4, 1000), depth, density
+    weighted = UnseenSources.fit(*columns, weight)
+    repeated = UnseenSources.fit(*(np.repeat(column, weight) for column in columns), np.ones(8))
+    for name, value in vars(weighted).items():
+        assert value == pytest.approx(getattr(repeated, name))

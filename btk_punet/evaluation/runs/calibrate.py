@@ -63,7 +63,8 @@ class _Condition:
         read_noise: Read noise of one exposure [electron].
         fwhm: FWHM of the PSF before the pixel [arcsec].
         real: Whether the bright galaxies are real ones, where there is a file of them.
-        weight: What all candidates of the kind together count in the fit of `p_detect`.
+        weight: What all candidates of the kind together count in the fit of `p_detect`, and all
+            images in that of unseen sources.
     """
 
     sampling: Callable[[], EuclidSampling]
@@ -184,7 +185,8 @@ def fit_recipe(
     offsets = np.abs(np.concatenate([matched["x_offset"], matched["y_offset"]]))
     p_detect, surroundings = _fit_detection(candidates, conditions)
     unseen = UnseenSources.fit(
-        *(images[name].to_numpy() for name in ("unseen", "n_pixels", "depth", "density"))
+        *(images[name].to_numpy() for name in ("unseen", "n_pixels", "depth", "density")),
+        _weights(images["kind"].to_numpy(), conditions),
     )
     recipe = replace(
         recipe,
@@ -207,19 +209,21 @@ def _fit_detection(
         candidates: With ``kind``, the number of their condition, and what `_outcomes` returns.
         conditions: Where the weights are from.
     """
-    kind = candidates["kind"].to_numpy()
-    shares = np.array([condition.weight for condition in conditions]) / np.maximum(
-        np.bincount(kind, minlength=len(conditions)), 1
-    )
     columns = (candidates[name].to_numpy() for name in _SURROUNDINGS)
     line, numbers = fit_log_odds(
         LogitLine(1.0, -_LIFT)(candidates["p_detect"]),
         candidates["outcome"],
         SurroundingTerms.values(Surroundings(*columns)),
-        # As many in all as there are candidates.
-        shares[kind] * len(kind) / shares[kind].sum(),
+        _weights(candidates["kind"].to_numpy(), conditions),
     )
     return line, SurroundingTerms(*map(float, numbers))
+
+
+def _weights(kind: np.ndarray, conditions: tuple[_Condition, ...]) -> np.ndarray:
+    """Return what each candidate, or image, of some kind counts: 1 in the mean of all."""
+    numbers = np.maximum(np.bincount(kind, minlength=len(conditions)), 1)
+    each = (np.array([condition.weight for condition in conditions]) / numbers)[kind]
+    return each / each.mean()
 
 
 def check_drawable(folder: Path) -> None:
@@ -336,6 +340,7 @@ def _outcomes(
     )
     images = pd.DataFrame(
         {
+            "kind": kind,
             "unseen": np.maximum(true_counts(truth, size, n_scenes) - came_true, 0),
             "n_pixels": size**2,
             "depth": float(depth_of(variance)),
