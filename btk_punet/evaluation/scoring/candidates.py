@@ -132,16 +132,19 @@ def _measured(blend_batch: BlendBatch, scenes: Sequence[Any]) -> list[Columns]:
     # One call for all scenes, which takes as long as one for each.
     ra, dec = (3600 * np.asarray(of) for of in blend_batch.wcs.pixel_to_world_values(x, y))
     ends = np.cumsum([len(own["p_detect"]) for own in kept])[:-1]
-    places = zip(*(np.split(of, ends) for of in (x, y, unwrapped_arcsec(ra), dec)), strict=True)
+    places = {"x": x, "y": y, "ra": unwrapped_arcsec(ra), "dec": dec}
+    split = {name: np.split(values, ends) for name, values in places.items()}
     band = reference_band(blend_batch.survey)
     return [
-        measured_columns(blend_batch, scene, band, *place, stated)
-        for scene, (place, stated) in enumerate(zip(places, kept, strict=True))
+        measured_columns(
+            blend_batch, scene, band, stated | {name: split[name][scene] for name in split}
+        )
+        for scene, stated in enumerate(kept)
     ]
 
 
 def _sources_of_scenes(truth: pd.DataFrame, first_scene: int, n_scenes: int) -> list[Columns]:
-    """Return place and brightness of the sources of each scene, the same in the rows of a method."""
+    """Return place and brightness of each scene's sources, the same in the rows of a method."""
     names = ("x", "y", "alone_snr")
     if not len(truth):
         return [dict.fromkeys(names, np.zeros(0)) for _ in range(n_scenes)]

@@ -136,17 +136,14 @@ def detection_columns(
     ra, dec = unwrapped_arcsec(catalog["ra"]), np.asarray(catalog["dec"], float)
     names = set(catalog.colnames).intersection(("x_err", "y_err", "p_detect", "flags"))
     stated = {name: np.asarray(catalog[name]) for name in names}
-    return measured_columns(blend_batch, scene, band, x, y, ra, dec, stated)
+    places = {"x": x, "y": y, "ra": ra, "dec": dec}
+    return measured_columns(blend_batch, scene, band, stated | places)
 
 
 def measured_columns(
     blend_batch: BlendBatch,
     scene: int,
     band: int,
-    x: np.ndarray,
-    y: np.ndarray,
-    ra: np.ndarray,
-    dec: np.ndarray,
     stated: Mapping[str, np.ndarray],
 ) -> Columns:
     """Return the columns of `scene_detections` of places in a scene.
@@ -155,21 +152,16 @@ def measured_columns(
         blend_batch: The scenes.
         scene: Number of the scene in the batch.
         band: Index of the band.
-        x: Columns of the places [pixel], shape (m,).
-        y: Rows of the places.
-        ra: Right ascensions [arcsec].
-        dec: Declinations [arcsec].
-        stated: Those of ``x_err``, ``y_err``, ``p_detect`` and ``flags`` that there are, by name.
+        stated: ``x``, ``y`` [pixel], ``ra``, ``dec`` [arcsec], and those of ``x_err``, ``y_err``,
+            ``p_detect`` and ``flags`` that there are; shape (m,) each.
     """
     survey = blend_batch.survey
+    x, y = stated["x"], stated["y"]
     flux = aperture_flux(blend_batch.blend_images[scene, band], x, y, pixel_scale_arcsec(survey))
     unknown = np.full(len(x), np.nan)
     return {
         "detection": np.arange(len(x)),
-        "x": x,
-        "y": y,
-        "ra": ra,
-        "dec": dec,
+        **{name: stated[name] for name in ("x", "y", "ra", "dec")},
         "aperture_flux": flux,
         "magnitude": magnitude(flux, survey.get_filter(survey.available_filters[band])),
         "neighbour_distance_arcsec": nearest_distance(x, y, np.ones(len(x), bool))

@@ -154,7 +154,7 @@ def batch_outlines(
 def _by_scene(
     table: pd.DataFrame, names: Sequence[str], first_scene: int, n_scenes: int
 ) -> list[Columns]:
-    """Return columns of the rows of each scene of a batch, of a table in the order of the scenes."""
+    """Return columns of the rows of each scene, of a table in the order of the scenes."""
     ends = np.searchsorted(table["scene"].to_numpy(), first_scene + np.arange(1, n_scenes))
     split = {name: np.split(table[name].to_numpy(), ends) for name in names}
     return [{name: split[name][scene] for name in names} for scene in range(n_scenes)]
