@@ -1,0 +1,219 @@
+"""Where the time of a comparison goes: drawing, detectors, evaluation, start-up, samples, shapes.
+
+CPU milliseconds a blend of this process, all of its threads together, so that what else the
+machine does matters little; the least of `--repeats` turns. Scenes are groups of up to six
+galaxies on stamps of 64 pixels, in batches of 50, without outcomes and report.
+
+    python benchmarks/speed.py [--parts startup drawing detectors evaluation samples shapes]
+                               [--blends 400] [--repeats 3] [--seed 1]
+"""
+
+import argparse
+import gc
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+PARTS = ("startup", "drawing", "detectors", "evaluation", "samples", "shapes")
+BATCH_SIZE = 50
+# In the part "shapes": this many image shapes, and then as many deblenders of one shape.
+N_SHAPES = 100
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--blends", type=int, default=400, help="a multiple of 50")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    for part in options.parts:
+        print(f"-- {part}", flush=True)
+        globals()[f"print_{part}"](options)
+
+
+def cpu_ms(work, repeats):
+    """Return the least CPU time [ms] of a piece of work."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        times.append(1e3 * (time.process_time() - start))
+    return min(times)
+
+
+def row(name, value, unit="ms a blend"):
+    print(f"{name:<44} {value:9.2f} {unit}", flush=True)
+
+
+def drawn(options, n_blends=None):
+    from btk_punet.evaluation.runs.options import Scenes
+
+    generator = Scenes(seed=options.seed, batch_size=BATCH_SIZE).generator()
+    numbers = range((n_blends or options.blends) // BATCH_SIZE)
+    return generator, [generator.draw_batch(number, BATCH_SIZE) for number in numbers]
+
+
+def print_startup(options):
+    for name, code in (
+        ("import btk_punet", "import btk_punet"),
+        ("btk_punet.compare", "import btk_punet; btk_punet.compare"),
+        ("a network, loaded", "import btk_punet; btk_punet.ProbaUNetDeblender(20).network"),
+        ("a network, first blend", _FIRST_BLEND),
+    ):
+        timed = "import time; start = time.process_time()\n" + code
+        timed += "\nprint(1e3 * (time.process_time() - start))"
+        command = [sys.executable, "-c", timed]
+        runs = [
+            subprocess.run(command, capture_output=True, text=True, check=True)
+            for _ in range(options.repeats)
+        ]
+        row(name, min(float(run.stdout.split()[-1]) for run in runs), "ms")
+
+
+_FIRST_BLEND = """
+import btk_punet
+from btk_punet.evaluation.runs.options import Scenes
+batch = Scenes(batch_size=1).generator().draw_batch(0, 1)
+start = time.process_time()
+btk_punet.ProbaUNetDeblender(20)(batch)
+"""
+
+
+def print_drawing(options):
+    generator, _ = drawn(options, BATCH_SIZE)  # fills caches
+    numbers = range(options.blends // BATCH_SIZE)
+    total = cpu_ms(lambda: [generator.draw_batch(n, BATCH_SIZE) for n in numbers], options.repeats)
+    row("drawing", total / options.blends)
+
+
+def print_detectors(options):
+    _, batches = drawn(options)
+    for name, method in detectors().items():
+        method(batches[0])
+        total = cpu_ms(lambda m=method: [m(batch) for batch in batches], options.repeats)
+        row(name, total / options.blends)
+
+
+def detectors():
+    from btk_punet import ProbaUNetDeblender, SepDeblender
+
+    return {
+        "SEP": SepDeblender(22),
+        "ProbaUNet": ProbaUNetDeblender(22),
+        "ProbaUNet, without light": ProbaUNetDeblender(22, light=False),
+    }
+
+
+def print_evaluation(options):
+    from btk_punet.evaluation.report.files import write_tables
+    from btk_punet.evaluation.runs.comparison import TIDY
+    from btk_punet.evaluation.scoring.matched import MatchedBatch
+    from btk_punet.evaluation.studies.base import Collected
+    from btk_punet.evaluation.studies.registry import STUDIES
+
+    _, batches = drawn(options)
+    methods = {name: method for name, method in detectors().items() if "," not in name}
+    found = [{name: method(batch) for name, method in methods.items()} for batch in batches]
+    studies = [study() for study in STUDIES if not study.runs_methods]
+    seconds = {}
+    total = []
+
+    def evaluated():
+        start, spent = time.process_time(), {}
+
+        def lap(name):
+            nonlocal start
+            spent[name] = spent.get(name, 0) + 1e3 * (time.process_time() - start)
+            start = time.process_time()
+
+        kept = []
+        for number, (batch, outputs) in enumerate(zip(batches, found, strict=True)):
+            matched = MatchedBatch.match(batch, outputs, number * BATCH_SIZE, None, methods)
+            lap("matching, information limits")
+            tables = matched.tables()
+            lap("candidates")
+            for study in studies:
+                tables |= study.collect(matched)
+                lap(f"study {study.anchor}: collect")
+            kept.append(tables)
+        tidy = [*TIDY, *(table for study in studies for table in study.collects)]
+        parts = {t.name: [tables[t.name] for tables in kept if t.name in tables] for t in tidy}
+        joined = {t.name: t.joined(parts[t.name], list(methods)) for t in tidy if parts[t.name]}
+        lap("joining")
+        collected = Collected(list(methods), options.blends, joined)
+        tables = []
+        for study in studies:
+            tables += study.tables(collected)
+            lap(f"study {study.anchor}: tables")
+        with tempfile.TemporaryDirectory() as folder:
+            write_tables(tables, Path(folder))
+        lap("writing tables")
+        seconds.update({n: min(ms, seconds.get(n, np.inf)) for n, ms in spent.items()})
+        total.append(sum(spent.values()))
+
+    for _ in range(options.repeats):
+        evaluated()
+    for name, ms in seconds.items():
+        if ms / options.blends >= 0.01:
+            row(f"  {name}", ms / options.blends)
+    row("evaluation of SEP and ProbaUNet", min(total) / options.blends)
+
+
+def print_samples(options):
+    from btk_punet import ProbaUNetDeblender
+
+    _, batches = drawn(options, min(options.blends, 4 * BATCH_SIZE))
+    times = {}
+    for n_samples in (1, 16, 50):
+        deblender = ProbaUNetDeblender(22, light=False, n_samples=n_samples)
+        deblender(batches[0])
+        total = cpu_ms(lambda d=deblender: [d(batch) for batch in batches], options.repeats)
+        times[n_samples] = total / (BATCH_SIZE * len(batches))
+        row(f"ProbaUNet without light, {n_samples} samples", times[n_samples])
+    row("50 samples over one", times[50] / times[1], "times")
+
+
+def print_shapes(options):
+    from btk_punet import ProbaUNet, ProbaUNetDeblender
+
+    network = ProbaUNet.from_preset("euclid-vis")
+    rng = np.random.default_rng(options.seed)
+    sizes = [(64 + 2 * (i % 10), 64 + 2 * (i // 10)) for i in range(N_SHAPES)]
+
+    def run(size, net):
+        images = rng.normal(size=(2, *size, 1)).astype(np.float32)
+        for _ in net.iter_samples(images, 2):
+            pass
+
+    for size in sizes[:10]:
+        run(size, network)
+    before, start = memory_mb(), time.process_time()
+    for size in sizes[10:]:
+        run(size, network)
+    n_more = N_SHAPES - 10
+    row("a new shape of the images", (memory_mb() - before) / n_more, "MB")
+    row("a new shape of the images", 1e3 * (time.process_time() - start) / n_more, "ms")
+    _, (batch,) = drawn(options, BATCH_SIZE)
+    for _ in range(5):
+        ProbaUNetDeblender(22, light=False)(batch)
+    before, start = memory_mb(), time.process_time()
+    for _ in range(N_SHAPES // 4):
+        ProbaUNetDeblender(22, light=False)(batch)
+    n_more = N_SHAPES // 4
+    row("a new deblender", (memory_mb() - before) / n_more, "MB")
+    row("a new deblender, and 50 blends", 1e3 * (time.process_time() - start) / n_more, "ms")
+
+
+def memory_mb():
+    gc.collect()
+    with open("/proc/self/status") as lines:  # Linux
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()
