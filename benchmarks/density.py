@@ -12,9 +12,10 @@ calibration.
 
 import argparse
 import warnings
-from pathlib import Path
 
 import numpy as np
+from networks import opened
+from rows import add_row
 
 from btk_punet import (
     EuclidCatalog,
@@ -28,7 +29,6 @@ from btk_punet import (
 from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO, expected_pairs
 from btk_punet.deblending.instances import Candidates
 from btk_punet.simulation.density import NEIGHBOUR_MAGNITUDE, SKY_NEIGHBOURS
-from btk_punet.training.train import network_so_far
 
 SEED = 20_261_140
 SAMPLINGS = {
@@ -39,14 +39,6 @@ SAMPLINGS = {
     "fields, three times as dense": lambda: EuclidFieldSampling(density=360.0),
     "sky": EuclidFieldSampling.sky,
 }
-
-
-def opened(weights: str):
-    """Return what `ProbaUNetDeblender` takes: of a run that is not done, the network so far."""
-    folder = Path(weights)
-    if (folder / "checkpoint.npz").is_file() and not (folder / "model").is_dir():
-        return network_so_far(folder)
-    return weights
 
 
 def true_pairs(batch) -> np.ndarray:
@@ -101,6 +93,10 @@ def main() -> None:
                 f"{weights} {np.mean(each):.2f} +- {np.std(each):.2f}"
                 for weights, each in found.items()
             )
+            for weights, each in found.items():
+                ratio = np.mean(each) / sampling.density_ratio
+                case = f"{name}, {n_exposures} exposure(s), {weights}"
+                add_row(f"estimated density over the true one, {case}", ratio, "times", seed=SEED)
             of_scenes = 2 * pairs[0] / pairs[1] / SKY_NEIGHBOURS
             print(
                 f"{name}, {n_exposures} exposure(s): {sampling.density_ratio:.2f}, of these scenes "

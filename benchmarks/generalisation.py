@@ -16,6 +16,7 @@ from pathlib import Path
 import galsim
 import numpy as np
 from astropy.table import Table
+from rows import add_row
 
 from btk_punet import (
     EuclidCatalog,
@@ -108,6 +109,11 @@ def main() -> None:
         names = {"completeness_other": "SEP", "completeness": "ProbaUNet"}
         margins = run.tables["equal_purity"].set_index("method").rename(columns=names)
         scores = run.tables["probability_scores"].iloc[0]
+        for setting, margin in margins["margin"].items():
+            figure = f"completeness gained at equal purity over {setting}, {name}"
+            add_row(figure, margin, "share", ">= 0", options.seed)
+        figure = f"calibration error of p_detect, {name}"
+        add_row(figure, scores["expected_calibration_error"], "share", seed=options.seed)
         shown = margins[["purity", *names.values(), "margin", "margin_lo", "margin_hi"]]
         print(shown.to_string(float_format="{:.3f}".format))
         print(

@@ -31,6 +31,7 @@ import pandas as pd
 import sep
 from btk.blend_batch import BlendBatch
 from btk.metrics.utils import mse, psnr, struct_sim
+from rows import add_row
 
 from btk_punet import (
     EuclidCatalog,
@@ -317,8 +318,10 @@ def main() -> None:
             f"spread {np.std(residuals):.4f}"
         )
         for light, which in ((False, "network"), (True, "with the fit")):
+            cost = 1e3 * seconds[light] / n_done
+            add_row(f"{which}, {name}", cost, "ms a blend", seed=options.seed, timed=True)
             print(
-                f"{which}: {1e3 * seconds[light] / n_done:.1f} ms a blend; largest move of an "
+                f"{which}: {cost:.1f} ms a blend; largest move of an "
                 f"image under its 8 orientations, median {np.median(moves[light]):.3f} pixel"
             )
 

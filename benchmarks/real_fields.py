@@ -56,6 +56,7 @@ from euclid_like import (
 )
 from matplotlib.colors import to_rgb
 from PIL import Image
+from rows import add_row
 from scipy import ndimage
 
 from btk_punet import (
@@ -611,6 +612,11 @@ def main() -> None:
     both = own.groupby(["against", "exposures", "method"], sort=False).sum(min_count=1)
     table = rates(pd.concat([mean, both.reset_index().assign(field="both fields")]))
     table.to_csv(options.output / "real_fields.csv", index=False)
+    whole = table[(table["field"] == "both fields") & (table["exposures"] == EXPOSURES[-1])]
+    for each in whole.to_dict("records"):
+        for quantity in ("completeness", "purity"):
+            figure = f"{quantity} on real sky, {each['method']}"
+            add_row(figure, each[quantity], "share", seed=options.seed)
     show(table)
     methods = [f"{label_of(name)} {THRESHOLDS[0]:g}" for name in options.weights]
     methods += [f"{name} {'/'.join(map(str, SETTINGS[0]))}" for name in ("SEP", "SExtractor")]

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from rows import add_row
 
 from btk_punet.evaluation.scoring.real_stamps import holds_two_objects, stamp_peaks
 from btk_punet.figures import PALETTE, write_figure
@@ -33,6 +34,7 @@ def main() -> None:
         for row in catalog.table
     }
     shown = {ident: stamp for ident, stamp in stamps.items() if len(stamp_peaks(stamp)) > 1}
+    add_row("HST stamps with more than one peak", len(shown) / len(stamps), "share")
     print(f"{len(stamps)} stamps, {len(shown)} with more than one peak\nIDENT peaks ratio saddle")
     for ident, stamp in shown.items():
         peaks = stamp_peaks(stamp)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from btk.sampling_functions import SamplingFunction
+from rows import add_row
 
 from btk_punet import ProbaUNetDeblender, RealGalaxyGenerator, SepDeblender, get_euclid_survey
 from btk_punet.evaluation.runs.benchmark import REAL_LEFT_OUT
@@ -62,6 +63,9 @@ def main() -> None:
             }
         )
     table = pd.DataFrame(rows).sort_values("ProbaUNet", ascending=False)
+    for name in methods:
+        figure = f"detections of an HST galaxy alone, {name}"
+        add_row(figure, table[name].mean(), "a galaxy", seed=options.seed)
     print(table[table["ProbaUNet"] > 1].round(2).to_string(index=False))
     print(f"mean of {len(table)} galaxies: " + str(table[list(methods)].mean().round(2).to_dict()))
 

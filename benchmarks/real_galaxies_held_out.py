@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from networks import opened
+from rows import add_row
 from scipy import ndimage
 
 from btk_punet import EuclidCatalog, ProbaUNetDeblender, SepDeblender, get_euclid_survey
@@ -28,7 +30,6 @@ from btk_punet.evaluation.runs.benchmark import SEP_SETTINGS
 from btk_punet.simulation.sampling import EuclidInjectionSampling
 from btk_punet.simulation.survey import background_variance
 from btk_punet.training.generator import HeldOutGalaxyGenerator
-from btk_punet.training.train import network_so_far
 
 STAMP_ARCSEC, BATCH = 9.6, 50
 MAGNITUDES = (19.5, 23.5)
@@ -65,14 +66,6 @@ def measured(batch, method) -> list[dict]:
         near = np.hypot(x - centre[0], y - centre[1]) < MATCH_PIXELS
         rows.append({"split": on_light > 1, "extra": max(on_light - 1, 0), "found": near.any()})
     return rows
-
-
-def opened(weights: str):
-    """Return what `ProbaUNetDeblender` takes: of a run that is not done, the network so far."""
-    folder = Path(weights)
-    if (folder / "checkpoint.npz").is_file() and not (folder / "model").is_dir():
-        return network_so_far(folder)
-    return weights
 
 
 def main() -> None:
@@ -114,6 +107,9 @@ def main() -> None:
             for name, method in methods.items():
                 rows[name] += measured(batch, method)
         table = pd.DataFrame({n: pd.DataFrame(r).mean() for n, r in rows.items()}).T
+        for method, share in table["split"].items():
+            case = f"{method}, {n_exposures} exposure(s)"
+            add_row(f"real galaxies taken apart, {case}", share, "share", seed=options.seed)
         print(f"{n_exposures} exposure(s), {len(rows[name])} galaxies")
         print(table.round(3).to_string(), flush=True)
 

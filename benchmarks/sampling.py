@@ -10,6 +10,7 @@ import time
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np  # noqa: E402
+from rows import add_row  # noqa: E402
 
 from btk_punet.model.proba_unet import ProbaUNet  # noqa: E402
 
@@ -24,6 +25,8 @@ def main():
     for latent in ("grid", "global"):
         model = ProbaUNet(latent=latent)
         one, many = (milliseconds(model, images, n_samples) for n_samples in (1, 50))
+        figure = f"50 samples beside one, {latent} latent"
+        add_row(figure, many / one, "times", "<= 2.5" if latent == "grid" else "", 1, timed=True)
         print(
             f"{latent:>6} ({model.count_params()} weights): 1 sample {one:.2f}, 50 samples "
             f"{many:.2f} ms a stamp, ratio {many / one:.1f}; 50 runs of one sample would cost "

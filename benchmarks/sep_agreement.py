@@ -10,6 +10,7 @@ import argparse
 
 import numpy as np
 import sep
+from rows import add_row
 
 from btk_punet import Matcher, SepDeblender, alone_snr, benchmark_set
 from btk_punet.evaluation.runs.benchmark import SEP_SETTINGS
@@ -57,6 +58,9 @@ def main():
     print(f"{'':>22}  {'ours':>7} {'direct':>7}  {'ours':>7} {'direct':>7}")
     for setting, ((n, k, m, j), (nd, kd, md, jd)) in counts.items():
         print(f"{setting!s:>22}  {k / n:7.4f} {kd / nd:7.4f}  {j / m:7.4f} {jd / md:7.4f}")
+    add_row(
+        "SepDeblender's places beside sep.extract's, largest difference", farthest, "pixel", "<= 0"
+    )
     print(f"largest difference of a position: {farthest:.2e} pixel")
 
 

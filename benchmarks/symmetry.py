@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from rows import add_row
 from scipy.spatial.distance import cdist
 
 from btk_punet import EuclidCatalog, EuclidGenerator, EuclidGroupSampling, get_euclid_survey
@@ -70,6 +71,8 @@ def main() -> None:
         start = time.perf_counter()
         before = places(network, images, orientations)
         milliseconds = 1e3 * (time.perf_counter() - start) / len(images)
+        figure = f"network, {orientations} orientation(s)"
+        add_row(figure, milliseconds, "ms an image", seed=SEED, timed=True)
         report = f"{orientations} orientation(s), {milliseconds:.1f} ms an image:"
         changes = {"turned": range(1, 8), "1e-6": [None]}
         for name, every in changes.items():
@@ -86,6 +89,9 @@ def main() -> None:
                     if len(one) and len(other):
                         near = cdist(one, other).min(axis=1)
                         moves.append(near[near < MATCH_PIXELS].max(initial=0))
+            if name == "turned":
+                figure = f"largest move in an image that is turned, {orientations} orientation(s)"
+                add_row(figure, np.median(moves), "pixel", seed=SEED)
             report += (
                 f" {name} {np.median(moves):.3f} pixel, counts change in {np.mean(changed):.1%};"
             )

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from rows import add_row
 
 from btk_punet.training.bank import KINDS, TRAINING_SEED, GalaxyBank
 from btk_punet.training.dataset import SCENE_MIX, StampComposer
@@ -87,6 +88,7 @@ def print_speed(name, composer, options):
         classes += np.bincount(batch["class"].ravel(), minlength=3)
     number = options.batches * options.batch_size
     shares = classes / classes.sum()
+    add_row(f"stamps composed, {name}", number / seconds, "a CPU second", timed=True)
     print(
         f"{name:>16}: {number / seconds:6.0f} stamps/s of {options.size} px, "
         f"{centres / number:.1f} centres a stamp, pixels of class 0 / 1 / 2: "

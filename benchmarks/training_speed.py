@@ -19,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from rows import add_row  # noqa: E402
 
 from btk_punet.model.objective import training_loss  # noqa: E402
 from btk_punet.model.proba_unet import ProbaUNet  # noqa: E402
@@ -95,6 +96,10 @@ def main() -> None:
         for batch_size in options.batch_size:
             run, operations = training_step(tuple(options.channels), batch_size, options.xla)
             seconds = best_seconds(run)
+            case = f"{dtype}, batch of {batch_size}"
+            add_row(f"training step, {case}", batch_size / seconds, "stamps a second", timed=True)
+            share = operations / seconds / limit
+            add_row(f"training step over a matrix product, {case}", share, "times", timed=True)
             print(
                 f"{dtype:9s}  {batch_size:5d}  {batch_size / seconds:8.1f}  "
                 f"{operations / batch_size / 1e9:9.3f}  {operations / seconds / 1e9:5.0f}  "

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from networks import opened
+from rows import add_row
 
 from btk_punet import (
     EuclidCatalog,
@@ -35,7 +37,6 @@ from btk_punet import (
 )
 from btk_punet.evaluation.runs.benchmark import SEP_SETTINGS
 from btk_punet.training.generator import HeldOutGalaxyGenerator
-from btk_punet.training.train import network_so_far
 
 SEED = 20_261_130
 GALAXIES = 30_000
@@ -83,14 +84,6 @@ def generator(name: str, real_galaxies: Path):
     return EuclidGenerator(catalog, chosen.sampling, survey, **options)
 
 
-def opened(weights: str):
-    """Return what `ProbaUNetDeblender` takes: of a run that is not done, the network so far."""
-    folder = Path(weights)
-    if (folder / "checkpoint.npz").is_file() and not (folder / "model").is_dir():
-        return network_so_far(folder)
-    return weights
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -119,6 +112,9 @@ def main() -> None:
         )
         scores.append(scores_of(run.tables, options.weights).assign(set=name))
         margins.append(margins_of(run.tables["equal_purity"]).assign(set=name))
+        for each in run.tables["equal_purity"].itertuples():
+            case = f"{each.detector} over {each.method}, {name}"
+            add_row(f"completeness gained at equal purity, {case}", each.margin, "share", seed=SEED)
         for table in (scores[-1], margins[-1]):
             print(table.set_index(["set", table.columns[0]]).to_string(), "\n", flush=True)
     for table, file in ((scores, "weights_scores.csv"), (margins, "weights_margins.csv")):

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from astropy.io import fits
+from rows import add_row
 from scipy.spatial import KDTree
 
 from btk_punet.simulation.fields import draw_field
@@ -159,6 +160,9 @@ def main() -> None:
                 printed = str(sum(not line.startswith("#") for line in lines))
             number = int(printed.split()[-1])
             rows.append((size, method, number, seconds, memory, number / seconds))
+            case = f"{method}, {size} x {size} pixels"
+            add_row(case, seconds, "s", seed=SEED, timed=True)
+            add_row(f"{case}, peak memory", memory, "GB", seed=SEED)
             print(rows[-1], flush=True)
     columns = ["pixels", "method", "sources", "seconds", "peak_gb", "sources_per_second"]
     table = pd.DataFrame(rows, columns=columns)
@@ -180,6 +184,8 @@ def main() -> None:
     }
     search.TILE_PIXELS = 480
     shares["tiles of 480 pixels"] = agreement(whole, detect(image, **choices))
+    for which, share in shares.items():
+        add_row(f"sources found again, {which}", share, "share", seed=SEED)
     (folder / "agreement.json").write_text(json.dumps(shares, indent=2) + "\n")
     print(size, shares)
 

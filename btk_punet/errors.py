@@ -38,6 +38,14 @@ class BatchFailedError(BtkPunetError, RuntimeError):
     """A batch of a run failed; the message names the batch and how to draw it again."""
 
 
+class MethodError(BtkPunetError, ValueError):
+    """A method changed the scenes that it was given, or returned what cannot be used."""
+
+
+class ClusterError(BtkPunetError, RuntimeError):
+    """Workers cannot be started or reached, or cannot do the work; the message says why."""
+
+
 class TrainingFailedError(BtkPunetError, RuntimeError):
     """Training cannot go on; the last checkpoint is kept, and the message says what to change."""
 

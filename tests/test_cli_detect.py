@@ -80,7 +80,7 @@ def test_region_counts_from_1_and_columns_first(command):
 def test_same_command_again_computes_nothing(command, capsys, monkeypatch):
     options = ["field.fits[STARS]", "--rms", "2", "-o", "run"]
     assert command(*options) == 0
-    monkeypatch.setattr("btk_punet.images.detect.search", None)
+    monkeypatch.setattr("btk_punet.images.search.search", None)
     assert command(*options) == 0
     assert capsys.readouterr().out.count("2 sources in") == 2
     assert command(*options, "--threshold", "0.9") == 2
@@ -127,7 +127,7 @@ def test_stopped_by_hand(command, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("btk_punet.images.detect.search", stop)
+        patch.setattr("btk_punet.images.search.search", stop)
         assert command("field.fits[STARS]", "--rms", "2") == 130
     assert "the same command resumes from here" in capsys.readouterr().err
     assert command("field.fits[STARS]", "--rms", "2") == 0

@@ -38,19 +38,23 @@ def test_options_change_the_choices(call, tmp_path):
     arguments = ["train", "-o", str(tmp_path), "-n", "1000", "--batch-size", "8"]
     arguments += ["--stamp-size", "32", "--learning-rate", "1e-3", "--n-galaxies", "500"]
     arguments += ["--precision", "float32", "--seed", "3", "-j", "1", "-q", "--overwrite"]
+    arguments += ["--batch-parts", "2", "--distribute", "machines"]
     assert main(arguments) == 0
     ((folder, config), options) = call[0]
     assert folder == tmp_path
     assert config == TrainingConfig.from_preset("euclid-vis").changed(
         n_stamps=1000,
         batch_size=8,
+        batch_parts=2,
         stamp_size=32,
         learning_rate=1e-3,
         n_galaxies=500,
         precision="float32",
         seed=3,
     )
-    assert options == {"njobs": 1, "overwrite": True, "progress": False}
+    assert options == {
+        "njobs": 1, "overwrite": True, "progress": False, "distribute": "machines"
+    }  # fmt: skip
 
 
 def test_a_file_of_choices_and_a_seed_of_zero(call, tmp_path):

@@ -5,24 +5,36 @@ None of them imports at its top what computes, so that --help and a mistyped opt
 
 import argparse
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 from btk_punet import __version__
-from btk_punet.cli import calibrate, compare, detect, evaluate, selection, train, uniformity
+from btk_punet.cli import (
+    calibrate,
+    compare,
+    detect,
+    evaluate,
+    merge,
+    selection,
+    train,
+    uniformity,
+)
 from btk_punet.errors import BtkPunetError
 
-_COMMANDS = (compare, detect, uniformity, selection, train, evaluate, calibrate)
+_COMMANDS = (compare, detect, uniformity, selection, merge, train, evaluate, calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(given)
-    options.command = shlex.join(["btk-punet", *given])
+    options = parse(given)
     # For deblenders of one's own; last, so that no file of this folder hides a package.
     if "" not in sys.path:
         sys.path.append("")
+    before = _exit_on_sigterm()
     try:
         return options.run(options)
     except (BtkPunetError, OSError) as error:
@@ -31,6 +43,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("btk-punet: stopped; the same command resumes from here.", file=sys.stderr)
         return 130
+    except Terminated:
+        print("btk-punet: terminated; the same command resumes from here.", file=sys.stderr)
+        return 143
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options of a command, its function ``run`` and itself as ``command``."""
+    options = _parser().parse_args(arguments)
+    options.command = shlex.join(["btk-punet", *arguments])
+    return options
+
+
+class Terminated(BaseException):
+    """The process got SIGTERM, as from a batch system whose time is up: it ends as with Ctrl-C."""
+
+
+def _exit_on_sigterm() -> Any:
+    """Have SIGTERM raise; return what it did before, None where that cannot be changed."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+
+    def terminate(number: int, frame: object) -> None:
+        # Once: what is tidied up shall not be stopped by a second one.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    return signal.signal(signal.SIGTERM, terminate)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,10 @@ from btk_punet.cli.options import (
     add_options,
     add_running,
     given_options,
+    incomplete,
+    incomplete_runs,
     running_arguments,
+    shard_done,
 )
 from btk_punet.errors import InputError
 from btk_punet.evaluation.runs.options import Scenes
@@ -96,6 +99,11 @@ def run(options: argparse.Namespace) -> int:
                 f"{names} would be ignored, because the scenes of --benchmark are fixed: leave out "
                 "one or the other."
             )
+        if "shard" in common:
+            raise InputError(
+                "--shard works for one set of scenes at a time, and not with --benchmark: give "
+                "--scheduler or --jobs, or each set to a machine of its own."
+            )
         summary = compare_benchmark(
             options.output,
             options.benchmark,
@@ -107,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
         )
         print(summary.to_string(index=False, float_format="{:.3f}".format))
         print(f"\nTables, plots and reports: {options.output}")
-        return 0
+        return incomplete_runs(options.output)
     if options.cosmos_dir is not None:
         raise InputError(
             "--cosmos-dir would be ignored: it belongs to --benchmark real; for other scenes of "
@@ -119,9 +127,11 @@ def run(options: argparse.Namespace) -> int:
             "real galaxies give --catalog cosmos:DIR."
         )
     result = compare(options.output, options.deblenders, **scenes, **common)
+    if result.run["status"] == "shard":
+        return shard_done(options.output, result.run["shard"], result.missing)
     for note in result.run.get("notes", []):
         print(note)
     print(result)
     where = f"Report: {result.folder / 'report.html'}"
     print("\n" + (where if options.report else f"Tables: {result.folder / 'tables'}"))
-    return 0
+    return incomplete(result.missing, result.folder)

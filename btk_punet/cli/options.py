@@ -3,10 +3,13 @@
 import argparse
 import dataclasses
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from btk_punet.deblending.registry import DEBLENDERS
+from btk_punet.evaluation.runs.options import Running
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -76,19 +79,70 @@ def given_options(options: argparse.Namespace, kind: type) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 
-def add_running(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a run is run."""
-    parser.add_argument("--jobs", "-j", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="discard another run in the output folder"
+def add_running(parser: argparse.ArgumentParser, but: Iterable[str] = ()) -> None:
+    """Add the options that say how a run is run.
+
+    Args:
+        parser: Where to add them.
+        but: Names of those that the command does not have.
+    """
+    group = parser.add_argument_group("running")
+    add_options(group, Running, but=("njobs", "progress", *but))
+    group.add_argument(
+        "--jobs",
+        "-j",
+        type=int,
+        metavar="N",
+        help=f"number of processes of this machine (default: its cores, {os.cpu_count() or 1})",
     )
-    parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
+    group.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
 
 
 def running_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return what `add_running` read, as arguments of `compare`."""
-    return {
-        "njobs": options.jobs,
-        "overwrite": options.overwrite,
-        "progress": not options.quiet,
-    }
+    given = given_options(options, Running)
+    connected = given.get("scheduler") is not None or given.get("scheduler_file") is not None
+    if options.jobs is not None:
+        given["njobs"] = options.jobs
+    elif not connected:
+        given["njobs"] = os.cpu_count() or 1
+    return given | {"progress": not options.quiet}
+
+
+# Exit status of a run that is done, and from which something is missing.
+INCOMPLETE = 3
+
+
+def incomplete(missing: Sequence[str], folder: Path) -> int:
+    """Say what is missing from a run that is done; return the exit status.
+
+    Args:
+        missing: What is missing, in sentences.
+        folder: Folder of the run.
+    """
+    if not missing:
+        return 0
+    for sentence in missing:
+        print(f"btk-punet: {sentence}", file=sys.stderr)
+    print(
+        f"btk-punet: {folder / 'failures.json'} says why; the same command tries again.",
+        file=sys.stderr,
+    )
+    return INCOMPLETE
+
+
+def incomplete_runs(folder: Path) -> int:
+    """Say what is missing from any of the runs in a folder; return the exit status."""
+    from btk_punet.evaluation.runs.engine import missing_in_words
+    from btk_punet.evaluation.runs.folder import read_run
+
+    status = 0
+    for path in sorted(folder.rglob("run.json")):
+        status = max(status, incomplete(missing_in_words(read_run(path.parent) or {}), path.parent))
+    return status
+
+
+def shard_done(folder: Path, shard: str, missing: Sequence[str]) -> int:
+    """Say that a shard is done; return the exit status."""
+    print(f"Shard {shard} is done: {folder}. Put all of them together with btk-punet merge.")
+    return incomplete(missing, folder)

@@ -9,7 +9,9 @@ from btk_punet.cli.options import (
     add_options,
     add_running,
     given_options,
+    incomplete_runs,
     running_arguments,
+    shard_done,
 )
 from btk_punet.evaluation.runs.options import Scenes
 from btk_punet.evaluation.scoring.rules import Rules
@@ -55,11 +57,14 @@ def run(options: argparse.Namespace) -> int:
         max_mag=options.max_mag,
         **given_options(options, Scenes),
         **rules,
+        command=options.command,
         **running_arguments(options),
     )
+    if hasattr(options, "shard"):
+        return shard_done(options.output, options.shard, [])
     by_magnitude = selection_tables(table, rules=Rules(**rules))["selection_by_magnitude"]
     print(by_magnitude.to_string(index=False, float_format="{:.3f}".format))
     print(f"\nOne row per injected source: {options.output / 'selection.parquet'}")
     print(f"Tables: {options.output / 'tables'}")
     print(f"Plot: {options.output / 'plots' / 'selection.png'}")
-    return 0
+    return incomplete_runs(options.output)

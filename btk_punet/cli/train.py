@@ -30,6 +30,12 @@ def add(commands) -> None:
     changes = parser.add_argument_group("choices to change")
     changes.add_argument("--n-stamps", "-n", type=int, help="stamps to see before the end")
     changes.add_argument("--batch-size", type=int, help="stamps in a step")
+    changes.add_argument(
+        "--batch-parts",
+        type=int,
+        metavar="N",
+        help="parts of a batch that devices share: a multiple of their number (default: 1)",
+    )
     changes.add_argument("--stamp-size", type=int, help="side of a stamp [pixel]")
     changes.add_argument("--learning-rate", type=float, help="peak learning rate of Adam")
     changes.add_argument("--n-galaxies", type=int, help="galaxies drawn for Euclid's stamps")
@@ -53,6 +59,14 @@ def add(commands) -> None:
         "--jobs", "-j", type=int, default=os.cpu_count() or 1, help="processes that draw galaxies"
     )
     parser.add_argument(
+        "--distribute",
+        choices=["gpus", "machines"],
+        help=(
+            "train on all GPUs of this machine, or with the other processes of TF_CONFIG, in each "
+            "of which the same command is started; needs --batch-parts"
+        ),
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="discard another run in the output folder"
     )
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
@@ -68,8 +82,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         config = TrainingConfig.from_preset(options.preset)
     names = (
-        "n_stamps", "batch_size", "stamp_size", "learning_rate", "n_galaxies", "precision",
-        "survey", "catalog", "real_galaxies", "initial_weights", "seed",
+        "n_stamps", "batch_size", "batch_parts", "stamp_size", "learning_rate", "n_galaxies",
+        "precision", "survey", "catalog", "real_galaxies", "initial_weights", "seed",
     )  # fmt: skip
     changes = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     train(
@@ -78,6 +92,7 @@ def run(options: argparse.Namespace) -> int:
         njobs=options.jobs,
         overwrite=options.overwrite,
         progress=not options.quiet,
+        distribute=options.distribute,
     )
     print(f"Weights: {options.output / 'model'}")
     return 0

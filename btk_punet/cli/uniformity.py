@@ -3,7 +3,13 @@
 import argparse
 from pathlib import Path
 
-from btk_punet.cli.options import HelpFormatter, add_deblenders, add_running, running_arguments
+from btk_punet.cli.options import (
+    HelpFormatter,
+    add_deblenders,
+    add_running,
+    incomplete_runs,
+    running_arguments,
+)
 from btk_punet.errors import InputError
 
 _SHOWN = [
@@ -49,7 +55,7 @@ def add(commands) -> None:
         help="groups under each condition; of fields a sixteenth",
     )
     parser.add_argument("--seed", type=int, default=0, help="of catalog, scenes and noise")
-    add_running(parser)
+    add_running(parser, but=("shard",))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -67,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     print(table[_SHOWN].to_string(index=False, float_format="{:.3f}".format))
     print(f"\nTable: {options.output / 'uniformity.csv'}")
     print(f"Plot: {options.output / 'uniformity.png'}")
-    return 0
+    return incomplete_runs(options.output)
 
 
 def _conditions(texts: list[str]) -> dict[str, tuple[float, ...]]:

@@ -57,29 +57,6 @@ class Footprints:
     def __len__(self) -> int:
         return self.n
 
-    def pixels(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows and columns of the pixels of a source.
-
-        Raises:
-            InputError: There is no such source.
-        """
-        if not 0 <= i < self.n:
-            raise InputError(f"The number of a source must be from 0 to {self.n - 1}, got {i}.")
-        own = slice(*np.searchsorted(self.owner, [i, i + 1]))
-        return self.row[own], self.column[own]
-
-    def box(self, i: int) -> tuple[slice, slice]:
-        """Return the rows and columns that just hold a source; empty ones if it has no pixel.
-
-        Raises:
-            InputError: There is no such source.
-        """
-        rows, columns = (
-            slice(int(place.min(initial=place.max(initial=0))), int(place.max(initial=-1)) + 1)
-            for place in self.pixels(i)
-        )
-        return rows, columns
-
     def n_pixels(self) -> np.ndarray:
         """Return the number of pixels of each source, ``(n,)``."""
         return np.bincount(self.owner, minlength=self.n)

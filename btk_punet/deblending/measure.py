@@ -1,17 +1,26 @@
 """Run deblenders on batch after batch of blends, and keep all that they return."""
 
+import itertools
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from btk.blend_batch import BlendBatch, DeblendBatch, MultiResolutionBlendBatch
 from btk.deblend import Deblender
 from btk.draw_blends import DrawBlendsGenerator
+from threadpoolctl import threadpool_limits
 
+from btk_punet.cluster.kept import kept_workers
+from btk_punet.cluster.ordered import in_order
+from btk_punet.cluster.tasks import Failure, Outcome
+from btk_punet.cluster.workers import check_place, open_workers
 from btk_punet.deblending.base import check_name, told_scenes
+from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.storage import (
     MeasuredBatch,
     MeasuredBatches,
@@ -26,8 +35,11 @@ from btk_punet.errors import (
     InputTypeError,
     RunExistsError,
 )
+from btk_punet.output import output_folder
 from btk_punet.simulation.scenes import SceneGenerator
 
+# Of a batch for workers: its number; itself, or None to be drawn there; why it cannot be drawn.
+_Item: TypeAlias = tuple[int, Any, Failure | None]
 Deblenders: TypeAlias = Deblender | Sequence[Deblender] | Mapping[str, Deblender]
 
 # So many batches in a row that cannot be drawn end a run that continues after failures.
@@ -56,7 +68,9 @@ class MeasureGenerator:
             generator's scenes what they may know (see `told_scenes`). Without a dict the
             name is that of the class, with ``_0``, ``_1``... where several share it.
         draw_blend_generator: A BTK generator of one survey, or any iterable of ``BlendBatch``.
-        njobs: Processes that each deblender may use, passed to its ``batch_call``.
+        njobs: Processes that each measure whole batches (and draw them, for a `SceneGenerator`),
+            ahead of the one that ``next`` yields, up to 16; the batches and their order are the
+            same. They are started once, and stay until this process ends. One is this process.
         verbose: Whether to print one line per batch.
         save_path: Folder to save the batches in; None saves nothing.
         on_error: What to do where drawing a batch, or a method, fails. ``"raise"``: raise
@@ -64,6 +78,9 @@ class MeasureGenerator:
             one. ``"warn"``: give a `BtkPunetWarning` with the same text and continue, without that
             method in the dict of that batch, or without that batch (five of these in a row raise
             after all).
+        scheduler: Address of a Dask scheduler that runs already, whose workers do this in place of
+            processes of this machine.
+        scheduler_file: The file that such a scheduler wrote, in place of its address.
         overwrite: Whether batches that `save_path` holds may be discarded. Without it, none
             may be there with the number of the first batch or a later one; with it, these are
             removed when the first batch is saved.
@@ -86,6 +103,8 @@ class MeasureGenerator:
         save_path: str | Path | None = None,
         *,
         on_error: str = "raise",
+        scheduler: str | None = None,
+        scheduler_file: str | Path | None = None,
         overwrite: bool = False,
     ):
         if isinstance(njobs, bool) or not isinstance(njobs, int | np.integer):
@@ -98,6 +117,7 @@ class MeasureGenerator:
             raise InputTypeError(
                 f"save_path must be the path of a folder or None, got {save_path!r}."
             )
+        check_place(int(njobs), scheduler, scheduler_file, None)
         _check_generator(draw_blend_generator)
         self.deblenders = {
             name: told_scenes(deblender, draw_blend_generator)
@@ -107,11 +127,14 @@ class MeasureGenerator:
         self.batch_size = getattr(draw_blend_generator, "batch_size", None)
         self.njobs = njobs
         self.verbose = verbose
-        self.save_path = None if save_path is None else Path(save_path)
+        self.save_path = None if save_path is None else output_folder(save_path, name="save_path")
         self.on_error = on_error
+        self.scheduler, self.scheduler_file = scheduler, scheduler_file
         self.overwrite = overwrite
         self._blends = iter(draw_blend_generator)
         self._count = 0
+        self._ahead: Iterator[Outcome] | None = None
+        self._expected = -1
         self._saved = False
         if self.save_path is not None:
             self._open_folder(self.save_path)
@@ -164,73 +187,107 @@ class MeasureGenerator:
             InputTypeError: for something else than a ``BlendBatch``, or extra data that cannot be
                 saved.
         """
-        number, blend_batch = self._draw()
-        deblended: dict[str, DeblendBatch] = {}
-        seconds: dict[str, float] = {}
-        for name, deblender in self.deblenders.items():
-            start = time.perf_counter()
-            try:
-                # BTK's way in, and not __call__: deblenders for whole batches override this.
-                found = deblender.batch_call(blend_batch, njobs=self.njobs)
-                if not isinstance(found, DeblendBatch):
-                    raise InputTypeError(
-                        f"batch_call must return a DeblendBatch, got {type(found).__name__}."
-                    )
-            except Exception as error:
-                self._fail(number, name, error)
-                continue
-            deblended[name] = found
-            seconds[name] = time.perf_counter() - start
+        if self.njobs == 1 and self.scheduler is None and self.scheduler_file is None:
+            number, blend_batch = self._draw(self._drawn_here)
+            measured = _measure(self.deblenders, blend_batch, self.on_error == "raise")
+        else:
+            number, (blend_batch, measured) = self._draw(self._drawn_ahead)
+            for text in measured.warnings:
+                warnings.warn(text, BtkPunetWarning, stacklevel=2)
+        for name, failure in measured.failures.items():
+            self._fail(number, name, failure)
         if self.save_path is not None:
-            self._save(self.save_path, number, blend_batch, deblended)
+            self._save(self.save_path, number, blend_batch, measured.deblended)
         if self.verbose:
-            taken = "".join(f", {name} {value:.2f} s" for name, value in seconds.items())
+            taken = "".join(f", {name} {value:.2f} s" for name, value in measured.seconds.items())
             print(f"Batch {number}: {blend_batch.batch_size} blends{taken}")
-        return blend_batch, deblended
+        return blend_batch, measured.deblended
 
-    def _draw(self) -> tuple[int, BlendBatch]:
-        """Return the number and the blends of the next batch that can be drawn."""
-        generator = self.draw_blend_generator
+    def _draw(self, drawn: Callable[[], Outcome[int]]) -> tuple[int, Any]:
+        """Return the number and what there is of the next batch that can be drawn."""
         failures = 0
         while True:
-            number = self._next_number()
+            outcome = drawn()
+            generator = self.draw_blend_generator
+            if isinstance(generator, SceneGenerator):
+                generator.batch_number = outcome.item + 1  # also where it cannot be drawn
+            self._count = outcome.item + 1
+            if outcome.failure is None:
+                return outcome.item, outcome.result
+            failures += 1
+            for_good = failures == MOST_DRAWING_FAILURES
+            self._fail(outcome.item, "the generator", outcome.failure, for_good)
+
+    def _drawn_here(self) -> Outcome[int]:
+        """Draw a batch in this process."""
+        number = self._next_number()
+        try:
+            blend_batch = next(self._blends)
+        except StopIteration:
+            raise
+        except Exception as error:
+            return Outcome(number, failure=Failure.of(error))
+        _check_batch(blend_batch)
+        return Outcome(number, blend_batch)
+
+    def _drawn_ahead(self) -> Outcome[int]:
+        """Return a batch that workers measured, and drew where they can."""
+        generator = self.draw_blend_generator
+        was_set = isinstance(generator, SceneGenerator) and self._next_number() != self._expected
+        if self._ahead is None or was_set:
+            self._ahead = self._measured_ahead()
+        outcome = next(self._ahead)
+        number, _, failure = outcome.item
+        self._expected = number + 1
+        failure = failure or outcome.failure
+        if failure is None:
+            _check_batch(outcome.result[0])
+        return Outcome(number, outcome.result, failure)
+
+    def _measured_ahead(self) -> Iterator[Outcome]:
+        """Yield the batches of workers, in their order."""
+        generator = self.draw_blend_generator
+        is_drawn_there = isinstance(generator, SceneGenerator) and _draws_by_number(generator)
+        items = self._numbers() if is_drawn_there else self._drawn_before()
+        shared = self.deblenders, generator if is_drawn_there else None, self.on_error == "raise"
+        with ExitStack() as stack:
+            if self.scheduler is None and self.scheduler_file is None:
+                workers = kept_workers(self.njobs)
+            else:
+                place = open_workers(1, self.scheduler, self.scheduler_file)
+                workers = stack.enter_context(place)
+            yield from in_order(workers, _draw_and_measure, items, shared)
+
+    def _numbers(self) -> Iterator[_Item]:
+        """Yield batches to be drawn, without end."""
+        for number in itertools.count(self._next_number()):
+            yield number, None, None
+
+    def _drawn_before(self) -> Iterator[_Item]:
+        """Yield batches that only this process can draw."""
+        for number in itertools.count(self._next_number()):
             try:
-                blend_batch = next(self._blends)
+                yield number, next(self._blends), None
             except StopIteration:
-                raise
+                return
             except Exception as error:
-                if isinstance(generator, SceneGenerator):
-                    generator.batch_number = number + 1  # it stays at a batch that fails
-                self._count += 1
-                failures += 1
-                self._fail(number, "the generator", error, failures == MOST_DRAWING_FAILURES)
-                continue
-            self._count += 1
-            if isinstance(blend_batch, MultiResolutionBlendBatch):
-                raise _several_surveys(len(blend_batch.results))
-            if not isinstance(blend_batch, BlendBatch):
-                raise InputTypeError(
-                    "draw_blend_generator must give btk BlendBatch objects, got "
-                    f"{type(blend_batch).__name__}."
-                )
-            return number, blend_batch
+                yield number, None, Failure.of(error)
 
     def _next_number(self) -> int:
         generator = self.draw_blend_generator
         return generator.batch_number if isinstance(generator, SceneGenerator) else self._count
 
-    def _fail(self, number: int, where: str, error: Exception, for_good: bool = False) -> None:
+    def _fail(self, number: int, where: str, failure: Failure, for_good: bool = False) -> None:
         """Raise or warn, as asked for; raise in any case if `for_good`."""
         message = (
-            f"Batch {number} failed in {where}: {type(error).__name__}: {error} -- "
-            f"{self._drawn_from(number)}"
+            f"Batch {number} failed in {where}: {failure.message} -- {self._drawn_from(number)}"
         )
         if for_good and self.on_error == "warn":
             message += f" It is number {MOST_DRAWING_FAILURES} in a row that cannot be drawn."
         if for_good or self.on_error == "raise":
             if self.save_path is not None:
                 message += f" The batches that were done are in '{self.save_path}'."
-            raise BatchFailedError(message) from error
+            raise BatchFailedError(message) from failure.error
         left_out = "The batch is left out" if where == "the generator" else f"{where} is left out"
         # Up to the line that asks for the batch, through _draw or without it.
         level = 4 if where == "the generator" else 3
@@ -258,8 +315,6 @@ class MeasureGenerator:
 
     def _open_folder(self, folder: Path) -> None:
         """Make the folder, or see that no batch in it would be lost."""
-        if folder.exists() and not folder.is_dir():
-            raise RunExistsError(f"'{folder}' is a file: give save_path the path of a folder.")
         folder.mkdir(parents=True, exist_ok=True)
         if not self.overwrite:
             _check_free(folder, batch_files(folder, self._next_number()))
@@ -279,6 +334,78 @@ class MeasureGenerator:
             for old in batch_files(folder, number + 1):
                 old.unlink()
         self._saved = True
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the deblenders made of a batch, and the failures of those that made nothing.
+
+    Attributes:
+        deblended: Results by the names of the methods.
+        seconds: How long each took.
+        failures: Of the others, by name.
+        warnings: What methods warned of, in a worker.
+    """
+
+    deblended: dict[str, DeblendBatch]
+    seconds: dict[str, float]
+    failures: dict[str, Failure]
+    warnings: tuple[str, ...] = ()
+
+
+def _measure(
+    deblenders: Mapping[str, Deblender], blend_batch: BlendBatch, stops: bool
+) -> _Measured:
+    """Run every deblender on a batch, up to the first that fails if `stops`."""
+    measured = _Measured({}, {}, {})
+    # The last digits of a sum may depend on the number of threads.
+    with threadpool_limits(1):
+        for name, deblender in deblenders.items():
+            start = time.perf_counter()
+            try:
+                measured.deblended[name] = call_method(deblender, blend_batch, name)
+            except Exception as error:  # whatever a user's method raises
+                measured.failures[name] = Failure.of(error)
+                if stops:
+                    break
+            else:
+                measured.seconds[name] = time.perf_counter() - start
+    return measured
+
+
+def _draw_and_measure(
+    shared: tuple[Mapping[str, Deblender], SceneGenerator | None, bool], item: _Item
+) -> tuple[BlendBatch, _Measured] | None:
+    """Draw a batch in a worker, unless it is there, and measure it."""
+    deblenders, generator, stops = shared
+    number, blend_batch, failure = item
+    if failure is not None:
+        return None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if generator is not None:
+            blend_batch = generator.draw_batch(number)
+        if not isinstance(blend_batch, BlendBatch):  # which is for the other process to say
+            return blend_batch, _Measured({}, {}, {})
+        measured = _measure(deblenders, blend_batch, stops)
+    told = tuple(str(w.message) for w in caught if issubclass(w.category, BtkPunetWarning))
+    failures = {name: failure.sendable() for name, failure in measured.failures.items()}
+    return blend_batch, replace(measured, failures=failures, warnings=told)
+
+
+def _draws_by_number(generator: SceneGenerator) -> bool:
+    """Tell whether ``next`` is `draw_batch` of the next number, as in `SceneGenerator`."""
+    return type(generator).__next__ is SceneGenerator.__next__
+
+
+def _check_batch(blend_batch: object) -> None:
+    if isinstance(blend_batch, MultiResolutionBlendBatch):
+        raise _several_surveys(len(blend_batch.results))
+    if not isinstance(blend_batch, BlendBatch):
+        raise InputTypeError(
+            "draw_blend_generator must give btk BlendBatch objects, got "
+            f"{type(blend_batch).__name__}."
+        )
 
 
 def _check_free(folder: Path, existing: list[Path]) -> None:

@@ -10,25 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from btk_punet import __version__
+from btk_punet.cluster.workers import check_place
 from btk_punet.deblending.base import check_integer
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.errors import BtkPunetError, InputError, InputTypeError
-from btk_punet.folder_lock import locked
+from btk_punet.folder_lock import LOCK_FILE, locked
+from btk_punet.images import search as searching
 from btk_punet.images.detections import Detections
 from btk_punet.images.folder import (
     PARTS,
+    SAMPLES,
+    check_folder,
     check_room,
     describe_columns,
     open_folder,
-    output_folder,
 )
 from btk_punet.images.options import ImageOptions, OutputOptions, SearchOptions
-from btk_punet.images.search import search
 from btk_punet.images.sky_image import SkyImage, open_image
 from btk_punet.images.tiles import Box
 from btk_punet.options import documented
-
-LOCK_FILE = "detect.lock"
+from btk_punet.output import output_folder
 
 
 @documented(ImageOptions, SearchOptions, OutputOptions)
@@ -57,6 +58,8 @@ def detect(
     output: str | Path | None = None,
     samples: int = OutputOptions.samples,
     jobs: int = OutputOptions.jobs,
+    scheduler: str | None = OutputOptions.scheduler,
+    scheduler_file: str | Path | None = OutputOptions.scheduler_file,
     overwrite: bool = OutputOptions.overwrite,
     progress: bool = OutputOptions.progress,
 ) -> Detections:
@@ -82,18 +85,24 @@ def detect(
     Raises:
         InputError, InputTypeError: An argument or the image cannot be used.
         RunExistsError: The folder holds another run, or something else.
+        ClusterError: There are no workers where some were asked for, or a tile lost three.
         OSError: The results cannot be written. What was computed is kept, and the same call
             resumes from it.
     """
     # Before anything is computed.
     check_integer("jobs", jobs, lowest=1)
     check_integer("samples", samples, lowest=0)
-    if output is not None:
-        output_folder(output)
-    elif samples:
+    check_place(jobs, scheduler, scheduler_file, None)
+    place = {"njobs": jobs, "scheduler": scheduler, "scheduler_file": scheduler_file}
+    folder = None if output is None else output_folder(output, (PARTS, SAMPLES))
+    if folder is None and samples:
         raise InputError(
             "samples would be ignored without output. Give a folder, or draw them from what is "
             "returned: detections.sample_catalogs(n)."
+        )
+    if folder is None and (scheduler is not None or scheduler_file is not None):
+        raise InputError(
+            "A scheduler's workers need an output folder that they see too: give output."
         )
     if isinstance(background, str) and background == "none":
         background = None
@@ -111,6 +120,8 @@ def detect(
         background=background,
         cosmic_rays=cosmic_rays,
     )
+    if isinstance(weights, str | Path) and Path(weights).is_dir():
+        weights = Path(weights).resolve()  # workers elsewhere have another working directory
     deblender = ProbaUNetDeblender(
         1,
         weights,
@@ -131,18 +142,20 @@ def detect(
     about = _about(image, sky_image, deblender, box)
 
     def found_in(parts: Path, keeps_alive: Any = None) -> Detections:
-        found = search(sky_image, deblender, parts, box, about, jobs, progress, keeps_alive)
+        found = searching.search(
+            sky_image, deblender, parts, box, about, place, progress, keeps_alive
+        )
         describe_columns(found.catalog)
         return dataclasses.replace(found, image=sky_image)
 
     n_pixels = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
-    if output is None:
+    if folder is None:
         temporary = _TemporaryFolder()
         check_room(temporary.path, n_pixels, only_parts=True)
         return found_in(temporary.path, temporary)
-    folder = output_folder(output)
-    finished = open_folder(folder, about, overwrite)
+    check_folder(folder, about, overwrite)  # before anything is made in it
     with locked(folder / LOCK_FILE):
+        finished = open_folder(folder, about, overwrite)
         try:
             if not finished:
                 check_room(folder / PARTS, n_pixels)
@@ -210,6 +223,7 @@ def _about(
         "shape": list(image.shape),
         "pixel_scale_arcsec": image.pixel_scale_arcsec,
         "region": [[lines.start, lines.stop] for lines in region],
+        "tiles": [searching.TILE_PIXELS, searching.MAP_MARGIN_PIXELS],
         "choices": choices,
         "versions": {"btk_punet": __version__, **deblender.versions()},
         "notes": list(image.notes),

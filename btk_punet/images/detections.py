@@ -27,7 +27,6 @@ from btk_punet.images.folder import (
     SHOWN_FILES,
     FitsMaps,
     map_header,
-    output_folder,
     read_about,
     read_table,
     table_hdu,
@@ -38,6 +37,7 @@ from btk_punet.images.folder import (
 from btk_punet.images.maps import MAPS
 from btk_punet.images.sky import sky_columns
 from btk_punet.images.tiles import Box
+from btk_punet.output import output_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,7 +167,7 @@ class Detections:
         """
         check_integer("samples", samples, lowest=0)
         check_integer("seed", seed, lowest=0)
-        output = output_folder(folder)
+        output = output_folder(folder, (SAMPLES,))
         output.mkdir(parents=True, exist_ok=True)
         write_table(self.catalog, output / CATALOG_FILE, "CATALOG")
         with whole_file(output / PARQUET_FILE) as part:
@@ -196,7 +196,7 @@ class Detections:
             seed: Their seed.
         """
         check_integer("samples", samples, lowest=0)
-        there = output_folder(folder) / SAMPLES
+        there = output_folder(folder, (SAMPLES,)) / SAMPLES
         names = [f"catalog_{number:03d}.fits" for number in range(samples)]
         for number, name in enumerate(names):
             write_table(self._sample(number, seed), there / name, "SAMPLE")
@@ -214,7 +214,7 @@ class Detections:
             samples: Least number of catalogs drawn from the posterior.
             seed: Their seed.
         """
-        output = output_folder(folder)
+        output = output_folder(folder, (SAMPLES,))
         there = len(list((output / SAMPLES).glob("catalog_*.fits")))
         if samples > there:
             self.write_samples(output, samples, seed)
@@ -231,7 +231,7 @@ class Detections:
         from btk_punet.images.page import write_page
         from btk_punet.images.regions import write_regions
 
-        output = output_folder(folder)
+        output = output_folder(folder, (SAMPLES,))
         write_regions(self, output / REGIONS_FILE)
         write_overview(self, output / OVERVIEW_FILE)
         write_page(self, output)

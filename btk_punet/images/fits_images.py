@@ -97,7 +97,7 @@ def read_fits(text: str | Path, name: str = "image") -> FitsImage:
         with path.open("rb") as file:
             start = file.read(6)
         opener = next((o for magic, o in _PACKED.items() if start.startswith(magic)), None)
-        where = path
+        where = path.absolute()  # other processes may have another working directory
         if opener is not None:
             owner = _TemporaryFile()
             where = owner.path

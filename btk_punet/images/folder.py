@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import mmap
-import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,9 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
-from btk_punet.errors import InputError, InputTypeError, RunExistsError
+from btk_punet.errors import InputError, RunExistsError
 from btk_punet.files import whole_file, write_file
+from btk_punet.folder_lock import LOCK_FILE
 from btk_punet.images.tiles import Box
 
 RUN_FILE, CATALOG_FILE, LABELS_FILE = "run.json", "catalog.fits", "labels.fits"
@@ -30,6 +30,8 @@ PARTS, SAMPLES = "parts", "samples"
 # What a run that is finished has; the rest is for eyes, and is drawn of these and the image.
 DATA_FILES = (CATALOG_FILE, PARQUET_FILE, LABELS_FILE, PROBABILITY_FILE, CANDIDATES_FILE)
 SHOWN_FILES = (REGIONS_FILE, OVERVIEW_FILE, PAGE_FILE)
+# What of `about` decides on the result.
+_DECISIVE = ("kind", "image", "shape", "region", "tiles", "choices", "versions")
 # Bytes of a pixel: the maps as they are computed, and as they are written.
 _BYTES_OF_PARTS, _BYTES_OF_FILES = 18, 16
 # Largest value of each map, which 16 bits are spread over: steps of 0.00003.
@@ -81,43 +83,6 @@ def describe_columns(table: Table) -> None:
         table[name].info.description = words
 
 
-def output_folder(output: Any) -> Path:
-    """Return the folder for the results, if they can be written there; nothing is made.
-
-    Args:
-        output: What the caller gave.
-
-    Raises:
-        InputTypeError: if it is no path.
-        RunExistsError: if it is a file, or lies in one.
-        InputError: if links in it lead nowhere, or out of the folder.
-        OSError: if it cannot be written in.
-    """
-    if not isinstance(output, str | os.PathLike) or not os.fspath(output):
-        raise InputTypeError(f"output must be the path of a folder or None, got {output!r}.")
-    given = Path(output)
-    try:
-        # Links are followed once and for all, here.
-        folder = given.resolve()
-        dangling = given.is_symlink() and not given.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a null byte
-        raise InputError(f"output '{given}' is no path that can be used: {error}.") from error
-    if dangling:
-        raise InputError(f"output '{given}' is a link to '{folder}', which does not exist.")
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir():
-        raise RunExistsError(f"'{there}' is a file. Choose another output folder.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, "The output folder cannot be written in", str(there))
-    for name in (PARTS, SAMPLES):
-        if (folder / name).is_symlink():
-            raise InputError(
-                f"'{folder / name}' is a symbolic link, through which nothing is written. Remove "
-                "it, or choose another output folder."
-            )
-    return folder
-
-
 def check_room(parts: Path, n_pixels: int, only_parts: bool = False) -> None:
     """Raise OSError where the results do not fit on the disk.
 
@@ -140,43 +105,50 @@ def check_room(parts: Path, n_pixels: int, only_parts: bool = False) -> None:
         )
 
 
-def open_folder(folder: Path, about: Mapping[str, Any], overwrite: bool) -> bool:
-    """Make the folder of a run, or resume the same one; tell whether it is finished.
+def check_folder(folder: Path, about: Mapping[str, Any], overwrite: bool) -> bool:
+    """Tell whether a folder holds the run that is wanted, finished or not.
 
     Args:
         folder: The folder.
         about: What decides on the result.
-        overwrite: Whether to throw away another run.
+        overwrite: Whether another run may be thrown away, and this one is to begin anew.
 
     Raises:
         RunExistsError: if it holds another run, or files that are not of a run.
     """
     before = read_about(folder)
-    if before is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunExistsError(
-            f"'{folder}' exists and holds no run of btk-punet detect. Choose another output folder."
-        )
-    if before is not None:
-        differences = [
-            name
-            for name in ("kind", "image", "shape", "region", "choices", "versions")
-            if before.get(name) != json.loads(json.dumps(about.get(name)))
-        ]
-        if differences and not overwrite:
+    if before is None:
+        if folder.exists() and any(path.name != LOCK_FILE for path in folder.iterdir()):
             raise RunExistsError(
-                f"'{folder}' holds another run (of {', '.join(differences)} that differ). Choose "
-                "another output folder, or overwrite=True (--overwrite) to throw that run away."
+                f"'{folder}' exists and holds no run of btk-punet detect. Choose another output "
+                "folder."
             )
-        if not differences and not overwrite:
-            return before.get("status") == "finished" and all(
-                (folder / name).is_file() for name in DATA_FILES
-            )
-        # Nothing of the other run may be taken for this one's.
-        for name in (PARTS, SAMPLES):
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)
-        for name in (*DATA_FILES, *SHOWN_FILES):
-            (folder / name).unlink(missing_ok=True)
+        return False
+    differences = [
+        name for name in _DECISIVE if before.get(name) != json.loads(json.dumps(about.get(name)))
+    ]
+    if differences and not overwrite:
+        raise RunExistsError(
+            f"'{folder}' holds another run (of {', '.join(differences)} that differ). Choose "
+            "another output folder, or overwrite=True (--overwrite) to throw that run away."
+        )
+    return not overwrite
+
+
+def open_folder(folder: Path, about: Mapping[str, Any], overwrite: bool) -> bool:
+    """Begin a run in its folder, which is locked, or resume the same one; tell if it is finished.
+
+    Args and errors are those of `check_folder`.
+    """
+    if check_folder(folder, about, overwrite):
+        status = (read_about(folder) or {}).get("status")
+        return status == "finished" and all((folder / name).is_file() for name in DATA_FILES)
+    # Nothing of another run may be taken for this one's.
+    for name in (PARTS, SAMPLES):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+    for name in (*DATA_FILES, *SHOWN_FILES):
+        (folder / name).unlink(missing_ok=True)
     write_about(folder, about, "running")
     return False
 

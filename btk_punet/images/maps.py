@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,12 +45,14 @@ class MapStore:
         self.folder, self.region, self.names = folder, region, names
 
     def create(self) -> None:
-        """Make files of zeros where there are none."""
+        """Make files of zeros where there are none, and in place of links."""
         self.folder.mkdir(parents=True, exist_ok=True)
         shape = tuple(lines.stop - lines.start for lines in self.region)
         for name, dtype in self.names.items():
             path = self.path(name)
-            if not path.is_file() or np.load(path, mmap_mode="r").shape != shape:
+            usable = path.is_file() and not path.is_symlink()
+            if not usable or np.load(path, mmap_mode="r").shape != shape:
+                path.unlink(missing_ok=True)
                 np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
                 _allocate(path)
 
@@ -87,20 +90,33 @@ def _allocate(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def write_maps(
-    tile: Tile, pixels: ImageTile, deblender: ProbaUNetDeblender, store: MapStore, path: Path
-) -> None:
-    """Run the network on a window and keep the maps of its core.
+@dataclass(frozen=True)
+class TileMaps:
+    """What the network finds in a tile.
 
-    Also kept is which pixels are saturated, and how much of the mass of each candidate each sample
-    holds, from which catalogs of samples are drawn: those of all pixels would be too much to keep.
+    Attributes:
+        maps: The maps of its core, by name.
+        record: What is kept besides: which pixels are saturated, and how much of the mass of each
+            candidate each sample holds, from which catalogs of samples are drawn. Those of all
+            pixels would be too much to keep.
+    """
+
+    maps: dict[str, np.ndarray]
+    record: dict[str, np.ndarray]
+
+    def save(self, tile: Tile, store: MapStore, path: Path) -> None:
+        """Write them, the record last: that it is there says that the tile is done."""
+        store.write(tile.core, **self.maps)
+        write_arrays(path, **self.record)
+
+
+def find_maps(tile: Tile, pixels: ImageTile, deblender: ProbaUNetDeblender) -> TileMaps:
+    """Run the network on a window.
 
     Args:
         tile: The tile.
         pixels: The image in the tile's window.
         deblender: Holds the network, and the choices of its samples.
-        store: Where the maps go.
-        path: File of what is kept besides; that it is there says that the tile is done.
     """
     network = deblender.network
     # It looks one pixel further, for which the window, of whole cells, has room.
@@ -121,15 +137,14 @@ def write_maps(
     core = tile.core_in_window
     background, isolated, blended = maps.class_probability[0]
     centre = maps.centre_probability[0]
-    store.write(
-        tile.core,
-        background=background[core],
-        isolated=isolated[core],
-        blended=blended[core],
-        class_mean=maps.class_mean[0][core],
-        class_variance=maps.class_variance[0][core],
-        centre=centre[core],
-    )
+    found = {
+        "background": background,
+        "isolated": isolated,
+        "blended": blended,
+        "class_mean": maps.class_mean[0],
+        "class_variance": maps.class_variance[0],
+        "centre": centre,
+    }
     candidates = instances.find_candidates(centre[None])
     rows, columns = core
     own = np.flatnonzero(
@@ -141,10 +156,12 @@ def write_maps(
     masses = instances.sample_masses(candidates, samples[:, 0])
     top, left = tile.origin
     saturated = np.argwhere(pixels.flags[core] & DetectionFlag.SATURATED != 0)
-    write_arrays(
-        path,
-        x=candidates.x[own] + left,
-        y=candidates.y[own] + top,
-        masses=masses[own].astype(np.float16),
-        saturated=saturated + [tile.core[0].start, tile.core[1].start],
+    return TileMaps(
+        {name: found[name][core].astype(dtype) for name, dtype in MAPS.items()},
+        {
+            "x": candidates.x[own] + left,
+            "y": candidates.y[own] + top,
+            "masses": masses[own].astype(np.float16),
+            "saturated": saturated + [tile.core[0].start, tile.core[1].start],
+        },
     )

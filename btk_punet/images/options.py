@@ -187,6 +187,16 @@ class OutputOptions:
         type=int,
         flags=("--jobs", "-j"),
     )
+    scheduler: str | None = option(
+        None,
+        "address of a Dask scheduler that runs already, such as ``tcp://host:8786``, in place of "
+        "processes of this machine; its workers must see the image and the output folder under "
+        "the same paths (unpack a compressed image first)",
+        metavar="ADDRESS",
+    )
+    scheduler_file: str | Path | None = option(
+        None, "the file that such a scheduler wrote, in place of its address", metavar="FILE"
+    )
     overwrite: bool = option(
         False, "whether to throw away another run in the output folder", action="store_true"
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ from scipy.spatial import KDTree
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from btk_punet.cores import share_cores
+from btk_punet.cluster.base import Workers
+from btk_punet.cluster.workers import open_workers
 from btk_punet.deblending.conditions import unlike_training
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
-from btk_punet.files import read_arrays
+from btk_punet.files import read_arrays, whole_file
 from btk_punet.images.detections import Detections, magnitude_columns
 from btk_punet.images.joining import Joined, join
-from btk_punet.images.maps import MAPS, MapStore, write_maps
+from btk_punet.images.maps import MAPS, MapStore, TileMaps, find_maps
 from btk_punet.images.objects import MARGIN_PIXELS, TileObjects, find_objects
 from btk_punet.images.saturation import SaturatedStars
 from btk_punet.images.sky import sky_columns
@@ -74,16 +75,21 @@ class TileWork:
         """Return the file of the sources of a tile."""
         return self.folder / f"objects-{tile.number:05d}.npz"
 
-    def write_maps(self, tile: Tile) -> None:
-        """Write the maps of a tile."""
-        pixels = self.image.tile(*tile.window)
-        write_maps(tile, pixels, self.deblender, self.maps, self.map_file(tile))
+    def find_maps(self, tile: Tile) -> TileMaps:
+        """Return the maps of a tile."""
+        return find_maps(tile, self.image.tile(*tile.window), self.deblender)
 
-    def write_objects(self, tile: Tile, saturated: SaturatedStars) -> int:
-        """Find the sources of a tile and write them; return how many there are."""
-        found = find_objects(tile, self.image, self.deblender, self.maps, saturated)
+    def keep_maps(self, tile: Tile, found: TileMaps) -> None:
+        """Write the maps of a tile."""
+        found.save(tile, self.maps, self.map_file(tile))
+
+    def find_objects(self, tile: Tile, saturated: SaturatedStars) -> TileObjects:
+        """Return the sources of a tile."""
+        return find_objects(tile, self.image, self.deblender, self.maps, saturated)
+
+    def keep_objects(self, tile: Tile, found: TileObjects) -> None:
+        """Write the sources of a tile."""
         found.save(self.object_file(tile))
-        return len(found.catalog)
 
 
 def search(
@@ -92,7 +98,7 @@ def search(
     folder: Path,
     region: Box,
     about: dict[str, Any],
-    jobs: int,
+    place: dict[str, Any],
     progress: bool,
     keeps_alive: Any = None,
 ) -> Detections:
@@ -104,27 +110,30 @@ def search(
         folder: Where the parts and the maps are.
         region: Rows and columns to search.
         about: What is said of the run.
-        jobs: Number of processes.
+        place: Where the tiles are searched, as the arguments of `open_workers`.
         progress: Whether to show a progress bar.
         keeps_alive: What the maps of the result need to be there.
     """
     work = TileWork(image, deblender, folder, region)
     work.maps.create()
     work.labels.create()
-    with tqdm(total=len(work.map_tiles), desc="maps", unit="tile", disable=not progress) as bar:
-        for _ in _run(work, TileWork.write_maps, work.map_tiles, work.map_file, jobs):
-            bar.update()
-    records = [read_arrays(work.map_file(tile)) for tile in work.map_tiles]
-    row, column = np.concatenate([record["saturated"] for record in records]).T
-    saturated = SaturatedStars.of_pixels(row, column, image)
-    n_tiles = len(work.object_tiles)
-    n_sources = 0
-    with tqdm(total=n_tiles, desc="sources", unit="tile", disable=not progress) as bar:
-        tiles, path = work.object_tiles, work.object_file
-        for number in _run(work, TileWork.write_objects, tiles, path, jobs, saturated):
-            n_sources += number or 0
-            bar.set_postfix(found=n_sources, refresh=False)
-            bar.update()
+    place = place | {"njobs": min(place["njobs"], len(work.map_tiles))}
+    with open_workers(**place) as workers:
+        run = partial(_run, workers, work)
+        with tqdm(total=len(work.map_tiles), desc="maps", unit="tile", disable=not progress) as bar:
+            find, keep = TileWork.find_maps, TileWork.keep_maps
+            for _ in run(find, keep, work.map_tiles, work.map_file):
+                bar.update()
+        records = [read_arrays(work.map_file(tile)) for tile in work.map_tiles]
+        row, column = np.concatenate([record["saturated"] for record in records]).T
+        saturated = SaturatedStars.of_pixels(row, column, image)
+        tiles, n_sources = work.object_tiles, 0
+        with tqdm(total=len(tiles), desc="sources", unit="tile", disable=not progress) as bar:
+            keep_objects, path = TileWork.keep_objects, work.object_file
+            for found in run(TileWork.find_objects, keep_objects, tiles, path, saturated):
+                n_sources += 0 if found is None else len(found.catalog)
+                bar.set_postfix(found=n_sources, refresh=False)
+                bar.update()
     parts = [TileObjects.load(work.object_file(tile)) for tile in work.object_tiles]
     joined = join(work.object_tiles, parts, work.labels)
     return Detections(
@@ -143,42 +152,60 @@ def search(
 
 
 def _run(
+    workers: Workers,
     work: TileWork,
-    step: Callable[..., Any],
+    find: Callable[..., Any],
+    keep: Callable[..., None],
     tiles: list[Tile],
     path: Callable[[Tile], Path],
-    jobs: int,
     *arguments: Any,
 ) -> Iterator[Any]:
-    """Take a step for each tile; yield what it returns, or None where it was taken before."""
+    """Find something in each tile, and keep it; yield it, or None where it was there before.
+
+    Workers only read, and this process writes all files: two machines that write into one page of
+    a file, as of the maps of neighbouring tiles, would lose what the other wrote.
+    """
     todo = [tile for tile in tiles if not path(tile).is_file()]
     yield from [None] * (len(tiles) - len(todo))
-    n_processes = min(jobs, max(len(todo), 1))
-    if n_processes == 1:
-        for tile in todo:
-            with threadpool_limits(1):
-                yield step(work, tile, *arguments)
+    if not todo:
         return
-    # A process loads the network once: it keeps the first work of a key that it is sent.
-    key = uuid.uuid4().hex
-    parallel = joblib.Parallel(n_jobs=n_processes, return_as="generator_unordered")
-    yield from parallel(
-        joblib.delayed(_in_process)(key, n_processes, work, step, tile, *arguments) for tile in todo
-    )
+    shared = (work if workers.in_this_process else _OnDisk.write(work), find, arguments)
+    # What fails once fails again; a lost worker may have been lost to something else.
+    for outcome in workers.run(_find, todo, shared, tries=1):
+        found = outcome.get()
+        keep(work, outcome.item, found)
+        yield found
 
 
-_KEPT: dict[str, TileWork] = {}
-
-
-def _in_process(
-    key: str, n_processes: int, work: TileWork, step: Callable[..., Any], *arguments: Any
-) -> Any:
-    if key not in _KEPT:
-        share_cores(n_processes)
-        _KEPT.clear()
-        _KEPT[key] = work
+def _find(shared: tuple[TileWork | _OnDisk, Callable[..., Any], tuple], tile: Tile) -> Any:
+    """Find something in a tile, in any process."""
+    work, find, arguments = shared
     with threadpool_limits(1):
-        return step(_KEPT[key], *arguments)
+        return find(work.work if isinstance(work, _OnDisk) else work, tile, *arguments)
+
+
+class _OnDisk:
+    """The work on its way to workers: through a file, of whose arrays they map what they need.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def write(cls, work: TileWork) -> _OnDisk:
+        """Write the work into its folder."""
+        path = work.folder.resolve() / "work.joblib"
+        with whole_file(path) as part:
+            joblib.dump(work, part)
+        return cls(path)
+
+    @cached_property
+    def work(self) -> TileWork:
+        """The work, read when it is first needed."""
+        return joblib.load(self.path, mmap_mode="r")
 
 
 def _sample_masses(joined: Joined, records: list[dict[str, np.ndarray]]) -> np.ndarray:

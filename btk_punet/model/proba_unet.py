@@ -9,7 +9,7 @@ Encoder, decoder and prior run once an image; a further sample costs the head on
 
 # ruff: noqa: E402
 
-import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ keras = quietly_imported("keras")
 from keras import ops
 
 from btk_punet.errors import InputError, InputTypeError
+from btk_punet.files import write_file, write_json
 from btk_punet.model import objective
 from btk_punet.model.inputs import (
     FieldNoise,
@@ -394,11 +395,15 @@ class ProbaUNet(Network):
     # -- to and from files ---------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write the model as a folder that holds ``config.json`` and ``model.weights.h5``."""
+        """Write the model as a folder that holds ``config.json`` and ``model.weights.h5``.
+
+        Each file is written whole or not at all.
+        """
         folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.save_weights(folder / WEIGHTS_FILE)
-        (folder / CONFIG_FILE).write_text(json.dumps(self.get_config(), indent=2) + "\n")
+        with tempfile.TemporaryDirectory() as work:  # Keras insists on the ending of the name
+            self.save_weights(Path(work) / WEIGHTS_FILE)
+            write_file(folder / WEIGHTS_FILE, (Path(work) / WEIGHTS_FILE).read_bytes())
+        write_json(self.get_config(), folder / CONFIG_FILE)
 
     @classmethod
     def load(cls, path: str | Path) -> "ProbaUNet":

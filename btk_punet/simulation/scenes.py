@@ -15,9 +15,10 @@ from btk.blend_batch import BlendBatch, MultiResolutionBlendBatch
 from btk.draw_blends import DrawBlendsGenerator
 from btk.survey import Filter, Survey, make_wcs
 from btk.utils import DEFAULT_SEED
-from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
+from btk_punet.cluster.kept import kept_workers
+from btk_punet.cluster.ordered import in_order
 from btk_punet.errors import CatalogError, InputError, InputTypeError
 from btk_punet.simulation.noise import background_noise
 from btk_punet.simulation.seeds import numpy_global_seed, reseeded
@@ -42,7 +43,8 @@ class SceneGenerator(DrawBlendsGenerator):
         sampling_function: Any BTK sampling function.
         surveys: A BTK survey, or several, which give a ``MultiResolutionBlendBatch``.
         batch_size: Blends in a batch.
-        njobs: Processes that draw the scenes of a batch.
+        njobs: Processes that draw the scenes of a batch; started once, they stay until this one
+            ends. In a worker of Dask there are none besides it.
         verbose: Whether BTK's parts print what they do.
         use_bar: Whether to show a progress bar within a batch.
         add_noise: ``"all"``, ``"background"``, ``"galaxy"`` or ``"none"``.
@@ -154,10 +156,9 @@ class SceneGenerator(DrawBlendsGenerator):
         if self.njobs == 1:
             parts = [self._draw_scenes(np.asarray(numbers), psfs)]
         else:
-            parts = Parallel(n_jobs=self.njobs)(
-                delayed(self._draw_scenes)(part, psfs)
-                for part in np.array_split(numbers, min(self.njobs, size))
-            )
+            numbers_of_parts = np.array_split(numbers, min(self.njobs, size))
+            drawn = in_order(kept_workers(self.njobs), _draw_part, numbers_of_parts, (self, psfs))
+            parts = [outcome.get() for outcome in drawn]
         batches = []
         for index, survey in enumerate(self.surveys.values()):
             images, isolated, catalogs = zip(*(part[index] for part in parts), strict=True)
@@ -309,3 +310,11 @@ class SceneGenerator(DrawBlendsGenerator):
         """Return the stamp size [arcsec] from which BTK computes the right number of pixels."""
         size, scale = self._get_pix_stamp_size(survey), pixel_scale_arcsec(survey)
         return btk_stamp_size_arcsec(size, scale, self.stamp_size)
+
+
+def _draw_part(
+    shared: tuple[SceneGenerator, list[list[galsim.GSObject]]], numbers: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray, list]]:
+    """Draw some scenes in a worker."""
+    generator, psfs = shared
+    return generator._draw_scenes(numbers, psfs)

@@ -21,6 +21,7 @@ TRAINING_FILE = "training.json"
 _AT_LEAST = {
     "n_stamps": 1,
     "batch_size": 1,
+    "batch_parts": 1,
     "stamp_size": 8,
     "report_stamps": 1,
     "validation_stamps": 1,
@@ -37,6 +38,8 @@ class TrainingConfig:
         model: Arguments of `btk_punet.ProbaUNet`; what is left out has the default there.
         n_stamps: Stamps to see, each once, before training is done.
         batch_size: Stamps in a step.
+        batch_parts: Parts of a batch, each drawn from a seed of its own, that several devices
+            share; the run is the same on however many. A divisor of ``batch_size``.
         stamp_size: Side of a stamp [pixel].
         learning_rate: Of Adam, at its largest: reached after ``warmup_steps``, then falling along
             a cosine to ``final_learning_rate`` at the last step.
@@ -77,6 +80,7 @@ class TrainingConfig:
     model: Mapping[str, Any] = field(default_factory=dict)
     n_stamps: int = 1_500_000
     batch_size: int = 64
+    batch_parts: int = 1
     stamp_size: int = 64
     learning_rate: float = 2e-3
     final_learning_rate: float = 1e-5
@@ -112,6 +116,11 @@ class TrainingConfig:
         for name, least in _AT_LEAST.items():
             if getattr(self, name) < least:
                 raise InputError(f"expected {name} of at least {least}, got {getattr(self, name)}")
+        if self.batch_size % self.batch_parts:
+            raise InputError(
+                f"expected batch_parts as a divisor of the batch_size {self.batch_size}, got "
+                f"{self.batch_parts}"
+            )
         for name in ("masked_share", "centre_prior_share", "class_prior_share"):
             if getattr(self, name) > 1:
                 raise InputError(f"expected {name} in 0-1, got {getattr(self, name)}")

@@ -6,9 +6,10 @@ from pathlib import Path
 import galsim
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
+from btk_punet.cluster.ordered import in_order
+from btk_punet.cluster.workers import open_workers
 from btk_punet.errors import CatalogError, InputError
 from btk_punet.simulation.catalog import EuclidCatalog, half_light_radius_arcsec
 from btk_punet.simulation.density import galaxies_per_arcmin2
@@ -162,24 +163,24 @@ def _draw(
     rows = table.to_dict("records")
     sigma = float(np.sqrt(sky_electrons))
     groups = [np.flatnonzero(catalog["psf"] == psf) for psf in range(len(psfs))]
-    parts = Parallel(n_jobs=njobs, return_as="generator")(
-        delayed(_draw_through)(
-            psf,
-            [rows[number] for number in catalog["galaxy"][group]],
-            catalog[group],
-            seed,
-            max_size,
-            exposure_seconds,
-            sigma,
-            real,
-        )
+    items = (
+        (psf, [rows[number] for number in catalog["galaxy"][group]], catalog[group])
         for psf, group in zip(psfs, groups, strict=True)
         if len(group)
     )
     n_parts = sum(len(group) > 0 for group in groups)
-    drawn = list(tqdm(parts, "drawing galaxies", n_parts, unit="PSF", disable=not progress))
+    shared = (seed, max_size, exposure_seconds, sigma, real)
+    with open_workers(min(njobs, max(n_parts, 1))) as workers:
+        outcomes = in_order(workers, _draw_group, items, shared)
+        bar = tqdm(outcomes, "drawing galaxies", n_parts, unit="PSF", disable=not progress)
+        drawn = [outcome.get() for outcome in bar]
     # Kept PSF by PSF: a scene takes all its galaxies from one.
     return np.concatenate([part for part, _ in drawn]), [s for _, stamps in drawn for s in stamps]
+
+
+def _draw_group(shared: tuple, group: tuple) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Draw the galaxies of a PSF in a worker."""
+    return _draw_through(*group, *shared)
 
 
 def _draw_through(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from btk_punet.errors import RunExistsError
 from btk_punet.files import write_file, write_json
+from btk_punet.folder_lock import LOCK_FILE
 from btk_punet.training.config import TRAINING_FILE, TrainingConfig
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 LOG_FILE, CHECKPOINT_FILE, MODEL_FOLDER = "log.csv", "checkpoint.npz", "model"
 BANK_FILE = "bank.npz"
-LOCK_FILE = "training.lock"
 LOSSES_FILE, PREDICTIONS_FILE = "losses.png", "predictions.png"
 _RESULTS = (LOG_FILE, CHECKPOINT_FILE, BANK_FILE, LOSSES_FILE, PREDICTIONS_FILE)
 # The falling loss is noisy: a smaller change than this is none [nats a pixel].

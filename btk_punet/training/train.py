@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +12,14 @@ import numpy as np
 
 from btk_punet import __version__
 from btk_punet.errors import InputError, InputTypeError
-from btk_punet.folder_lock import locked
+from btk_punet.folder_lock import LOCK_FILE, locked
 from btk_punet.model.quiet import quietly_imported
+from btk_punet.output import output_folder
 from btk_punet.training.bank import HELD_OUT_EVERY, GalaxyBank
 from btk_punet.training.config import TRAINING_FILE, TrainingConfig
 from btk_punet.training.dataset import StampComposer
-from btk_punet.training.run_folder import BANK_FILE, LOCK_FILE, MODEL_FOLDER, TrainingRun
+from btk_punet.training.devices import check_word, open_devices
+from btk_punet.training.run_folder import BANK_FILE, MODEL_FOLDER, TrainingRun
 
 if TYPE_CHECKING:
     from btk_punet.model.proba_unet import ProbaUNet
@@ -35,6 +37,7 @@ def train(
     njobs: int = 1,
     overwrite: bool = False,
     progress: bool = True,
+    distribute: str | None = None,
 ) -> ProbaUNet:
     """Train a network, or go on with a training that was stopped.
 
@@ -46,6 +49,9 @@ def train(
         njobs: Processes that draw the bank.
         overwrite: Whether to throw away another run in the folder.
         progress: Whether to show a progress bar.
+        distribute: ``"gpus"`` to train on all GPUs of this machine; ``"machines"`` to train with
+            the other processes of ``TF_CONFIG``, each of which makes the same call. ``output`` is
+            then a folder that all of them see; the first process alone writes there.
 
     Returns:
         The network with the averaged weights, also saved in ``output/model``.
@@ -53,8 +59,9 @@ def train(
     Raises:
         InputError, InputTypeError: if a choice cannot be used.
         RunExistsError: if the folder holds another run, or another process trains in it.
-        TrainingFailedError: if the loss is no longer a number.
+        TrainingFailedError: if the loss is no longer a number, or another process is gone.
     """
+    check_word(distribute)
     if config is None or isinstance(config, str):
         config = TrainingConfig() if config is None else TrainingConfig.from_preset(config)
     if not isinstance(config, TrainingConfig):
@@ -62,7 +69,7 @@ def train(
             f"expected config as a TrainingConfig or the name of a preset, got {config!r:.80}; "
             "make one with TrainingConfig.from_dict"
         )
-    run = TrainingRun(output, config, overwrite)
+    run = TrainingRun(output_folder(output, (MODEL_FOLDER,)), config, overwrite)
 
     # Here and not above: that a folder holds another run is known without TensorFlow.
     quietly_imported("btk_punet.model.proba_unet")
@@ -71,31 +78,55 @@ def train(
     from btk_punet.model.proba_unet import ProbaUNet
     from btk_punet.training.trainer import Trainer
 
-    if run.finished:
+    def trained_before() -> ProbaUNet:
         return ProbaUNet.load(run.folder / MODEL_FOLDER)
+
+    if run.finished:
+        return trained_before()
     # What a wrong choice can stop comes first, and only then the folder is taken.
     blends = None if config.survey == "euclid" else _blend_composers(config)
-    policy = "mixed_bfloat16" if _in_bfloat16(config.precision) else "float32"
+    devices = open_devices(distribute)
+    devices.parts(config.batch_parts)
+    # As the chief finds, whose processor may be another than theirs.
+    (half,) = devices.told_by_chief([np.array(_in_bfloat16(config.precision))])
+    policy = "mixed_bfloat16" if half else "float32"
     keras.utils.set_random_seed(config.seed % 2**32)
-    with _precision(policy):
+    with _precision(policy), devices.scope():
         network = _network(config, 1 if blends is None else blends[0].n_bands)
     if config.initial_weights is not None and run.checkpoint is None:
         _take_weights(config.initial_weights, network)
-    with locked(run.folder / LOCK_FILE):
-        run.begin(precision_used=policy, versions=_versions(keras.backend.backend()))
-        composer, held_out = blends or _stamp_composers(
-            config, _bank(bank, config, run, njobs, progress)
-        )
-        trainer = Trainer(config, network, composer, held_out)
-        if run.checkpoint is not None:
+    with locked(run.folder / LOCK_FILE) if devices.is_chief else nullcontext():
+        if devices.is_chief:
+            run = TrainingRun(run.folder, config, overwrite)  # as another process may have left it
+            if run.finished and devices.n_devices == 1:
+                return trained_before()
+            run.begin(
+                precision_used=policy,
+                versions=_versions(keras.backend.backend()),
+                devices=devices.n_devices,
+            )
+            composers = blends or _stamp_composers(
+                config, _bank(bank, config, run, njobs, progress)
+            )
+        # The others wait here for the chief, whose bank they read.
+        devices.told_by_chief([np.zeros(1)])
+        if not devices.is_chief:
+            composers = blends or _stamp_composers(
+                config, _bank(bank, config, run, njobs, progress, keep=False)
+            )
+        composer, held_out = composers
+        trainer = Trainer(config, network, composer, held_out, devices)
+        if devices.is_chief and run.checkpoint is not None:
             trainer.restore(run.checkpoint)
+        trainer.take_chiefs_state()
         ended = trainer.train(run, progress)
         with _precision("float32"):
             trained = trainer.averaged_network()
-        trained.save(run.folder / MODEL_FOLDER)
-        stamps = trainer.step * config.batch_size
-        run.describe(status="finished", ended=ended, step=trainer.step, stamps=stamps)
-        (run.folder / BANK_FILE).unlink(missing_ok=True)
+        if devices.is_chief:
+            trained.save(run.folder / MODEL_FOLDER)
+            stamps = trainer.step * config.batch_size
+            run.describe(status="finished", ended=ended, step=trainer.step, stamps=stamps)
+            (run.folder / BANK_FILE).unlink(missing_ok=True)
     return trained
 
 
@@ -207,8 +238,9 @@ def _bank(
     run: TrainingRun,
     njobs: int,
     progress: bool,
+    keep: bool = True,
 ) -> GalaxyBank:
-    """Return the bank that was given, or the run's own, drawn when it is first needed."""
+    """Return the bank that was given, or the run's own, drawn (and kept) when it is not there."""
     if isinstance(bank, GalaxyBank):
         return bank
     if bank is not None:
@@ -226,7 +258,8 @@ def _bank(
         progress=progress,
         real_galaxies=config.real_galaxies,
     )
-    drawn.save(path)
+    if keep:
+        drawn.save(path)
     return drawn
 
 

@@ -1,6 +1,7 @@
 """Training of a `ProbaUNet`: steps, reports, checkpoints, and going on after being stopped.
 
-Keras and NumPy alone, so that the same run works on TensorFlow, JAX or PyTorch. Every batch and
+Keras and NumPy alone, so that the same run works on TensorFlow, JAX or PyTorch; several devices
+(`devices`) need TensorFlow. Every batch and
 its latent noise depend on seed and step alone, so the state of a run is its step, the weights,
 their average and the optimizer's variables: what a checkpoint holds.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
@@ -24,9 +25,8 @@ from btk_punet.errors import TrainingFailedError
 from btk_punet.model.objective import calibrated_logits, kl_state, training_loss
 from btk_punet.model.proba_unet import ProbaUNet
 from btk_punet.training.config import TrainingConfig
+from btk_punet.training.devices import Batch, OneDevice
 from btk_punet.training.run_folder import TrainingRun
-
-Batch = dict[str, np.ndarray]
 
 # Streams of the seed; the bank's galaxies have streams of their own.
 _VALIDATION, _LATENT = 12, 13
@@ -98,13 +98,23 @@ class Trainer:
         network: The model to train, built with ``config.model``.
         composer: Draws the training stamps.
         held_out: Draws the stamps of validation, from other seeds.
+        devices: What trains; the network was made in their scope. One device if None.
+
+    Raises:
+        InputError: if the devices cannot share the parts of a batch evenly.
     """
 
     def __init__(
-        self, config: TrainingConfig, network: ProbaUNet, composer: Composer, held_out: Composer
+        self,
+        config: TrainingConfig,
+        network: ProbaUNet,
+        composer: Composer,
+        held_out: Composer,
+        devices: OneDevice | None = None,
     ):
         self.config, self.network, self.composer = config, network, composer
-        self.trainee = Trainee(network, network.class_weights, config.centre_weight)
+        self.devices = OneDevice() if devices is None else devices
+        self._parts = self.devices.parts(config.batch_parts)
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0,
             max(config.n_steps - config.warmup_steps, 1),
@@ -112,11 +122,16 @@ class Trainer:
             warmup_target=config.learning_rate,
             warmup_steps=config.warmup_steps,
         )
-        self.optimizer = keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm)
-        self.optimizer.build(network.trainable_variables)
         # Compiled for speed, not by XLA: on two cores its convolutions were slower.
         jit = keras.backend.backend() == "jax"
-        self.trainee.compile(optimizer=self.optimizer, jit_compile=jit)
+        with self.devices.scope():
+            self.trainee = Trainee(network, network.class_weights, config.centre_weight)
+            self.optimizer = self.devices.adam(schedule, config.clip_norm)
+            self.optimizer.build(network.trainable_variables)
+            self.trainee.compile(optimizer=self.optimizer, jit_compile=jit)
+        # Outside of the scope: for the chief alone, without waiting for other devices.
+        self._judge = Trainee(network, network.class_weights, config.centre_weight)
+        self._judge.compile(jit_compile=jit)
         self.step, self.average = 0, network.get_weights()
         self._held_out = held_out.batch(0, config.validation_stamps)
 
@@ -137,6 +152,16 @@ class Trainer:
                 "the checkpoint holds other arrays than this network and optimizer: it was "
                 "written by another version; train anew with overwrite=True (--overwrite)"
             )
+        self._take(state)
+
+    def take_chiefs_state(self) -> None:
+        """Go on from the chief's state, in every process."""
+        own = self.state()
+        told = self.devices.told_by_chief(list(own.values()))
+        if not self.devices.is_chief:
+            self._take(dict(zip(own, told, strict=True)))
+
+    def _take(self, state: dict[str, np.ndarray]) -> None:
         self.step = int(state["step"])
         parts = {
             name: [state[f"{name}/{i}"] for i in range(len(arrays))]
@@ -157,30 +182,31 @@ class Trainer:
     def train(self, run: TrainingRun, progress: bool = True) -> str:
         """Go on to the last step; write a report, a checkpoint and now and then plots to ``run``.
 
+        All processes come here, with the same state; the chief alone writes.
+
         Returns:
             Why training ended: ``"all steps done"``, or that the loss no longer fell.
 
         Raises:
-            TrainingFailedError: if the loss is no longer a number. The last checkpoint stays.
+            TrainingFailedError: if the loss is no longer a number, or another process is gone. The
+                last checkpoint stays.
         """
         config = self.config
-        reason = "all steps done" if self.step >= config.n_steps else run.stalled(config.patience)
+        reason = self._end(run)
         bar = tqdm(
             total=config.n_stamps,
             initial=min(self.step * config.batch_size, config.n_stamps),
             unit="stamp",
             unit_scale=True,
-            disable=not progress,
+            disable=not (progress and self.devices.is_chief),
             dynamic_ncols=True,
             smoothing=0.05,
         )
-        batches = _ahead(self._batch, self.step, config.n_steps)
+        batches = _ahead(self._shares, self.step, config.n_steps)
         began, recent = time.monotonic(), []
         with bar, closing(batches):
             while not reason:
-                # As new versions of Keras do by themselves at each call, and 3.12 does not.
-                self.trainee.reset_metrics()
-                logs = self.trainee.train_on_batch(next(batches), return_dict=True)
+                logs = self.devices.step(self.trainee, next(batches))
                 recent.append(logs)  # of this batch alone
                 self.step += 1
                 if self.step % AVERAGE_EVERY == 0:
@@ -191,12 +217,21 @@ class Trainer:
                 last = self.step >= config.n_steps
                 if self.step % config.report_steps == 0 or last:
                     seconds = time.monotonic() - began
-                    means = {name: np.mean([log[name] for log in recent]) for name in logs}
+                    means = {name: float(np.mean([log[name] for log in recent])) for name in logs}
                     self._report(means, run, seconds)
-                    reason = "all steps done" if last else run.stalled(config.patience)
+                    reason = self._end(run)
                     began, recent = time.monotonic(), []
-        self._draw(run)
+        if self.devices.is_chief:
+            self._draw(run)
         return reason
+
+    def _end(self, run: TrainingRun) -> str:
+        # Why training is at its end, or nothing: as the chief says, who knows the held-out loss.
+        if self.step >= self.config.n_steps:
+            return "all steps done"
+        reason = run.stalled(self.config.patience)
+        (stalled,) = self.devices.told_by_chief([np.array(len(reason) > 0)])
+        return (reason or "the chief process ended it") if stalled else ""
 
     @property
     def learning_rate(self) -> float:
@@ -209,21 +244,31 @@ class Trainer:
         network.set_weights(self.average)
         return network
 
-    def _batch(self, step: int) -> Batch:
+    def _shares(self, step: int) -> list[Batch]:
+        return [self._batch(step, parts) for parts in self._parts]
+
+    def _batch(self, step: int, parts: Sequence[int] = (0,)) -> Batch:
         config = self.config
-        stamps = self.composer.batch(step, config.batch_size)
-        rng = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(_LATENT, step)))
-        inputs = self._inputs(stamps, rng)
+        drawn = [self._part(step * config.batch_parts + part) for part in parts]
+        inputs = {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]}
         beta = config.beta * min(step / max(config.beta_warmup_steps, 1), 1.0)
         late = step * config.batch_size >= config.prior_from
         # As arrays of a value an image: what Keras compiles holds no number that changes.
-        every = np.ones(config.batch_size, np.float32)
+        every = np.ones(len(inputs["images"]), np.float32)
         return inputs | {
-            "prior_noise": rng.standard_normal(inputs["noise"].shape, np.float32),
             "beta": beta * every,
             "centre_prior_share": late * config.centre_prior_share * every,
             "class_prior_share": late * config.class_prior_share * every,
         }
+
+    def _part(self, number: int) -> Batch:
+        config = self.config
+        stamps = self.composer.batch(number, config.batch_size // config.batch_parts)
+        seed = np.random.SeedSequence(config.seed, spawn_key=(_LATENT, number))
+        rng = np.random.default_rng(seed)
+        inputs = self._inputs(stamps, rng)
+        prior_noise = rng.standard_normal(inputs["noise"].shape, np.float32)
+        return inputs | {"prior_noise": prior_noise}
 
     def _inputs(self, stamps: Batch, rng: np.random.Generator) -> Batch:
         unknown = np.full(len(stamps["image"]), np.nan, np.float32)
@@ -255,6 +300,8 @@ class Trainer:
                 "run the same command with --overwrite; the last checkpoint, of an earlier step, "
                 "is kept"
             )
+        if not self.devices.is_chief:
+            return
         steps = self.step % self.config.report_steps or self.config.report_steps
         row = {
             "step": self.step,
@@ -292,7 +339,7 @@ class Trainer:
         for first in range(0, len(stamps["image"]), size):
             some = {k: v[first : first + size] for k, v in stamps.items()}
             inputs = self._inputs(some, rng)
-            outputs = self.trainee.predict_on_batch(inputs)
+            outputs = self._judge.predict_on_batch(inputs)
             outputs["class_logits"] = calibrated_logits(
                 outputs["class_logits"], network.class_weights
             )
@@ -330,7 +377,9 @@ def _postfix(logs: dict[str, float], learning_rate: float) -> dict[str, str]:
     return shown | {"lr": f"{learning_rate:.1e}"}
 
 
-def _ahead(make: Callable[[int], Batch], first: int, last: int) -> Generator[Batch, None, None]:
+def _ahead(
+    make: Callable[[int], list[Batch]], first: int, last: int
+) -> Generator[list[Batch], None, None]:
     """Yield ``make(step)`` for each step, made in a thread a few steps ahead."""
     with ThreadPoolExecutor(1) as pool:
         steps = iter(range(first, last))

@@ -9,6 +9,7 @@ from btk.blend_batch import DeblendBatch, DeblendExample
 from btk.deblend import PeakLocalMax, Scarlet, SepMultiBand, SepSingleBand
 from scipy.ndimage import binary_dilation
 
+from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.photutils import PhotutilsDeblender
@@ -150,6 +151,11 @@ def test_returns_a_deblend_batch(make, batch):
         assert 0 < len(catalog) <= MAX_N_SOURCES
         assert np.isfinite(catalog["ra"]).all()
         assert np.isfinite(catalog["dec"]).all()
+
+
+@every_deblender
+def test_works_on_a_batch_that_it_cannot_change(make, batch):
+    assert_same(call_method(make(), batch), make()(batch))
 
 
 @every_deblender
@@ -392,7 +398,7 @@ def test_strange_images_are_survived(make, image, flagged):
         # What is said aloud is no silent fault; of both, the flags tell too.
         warnings.filterwarnings("ignore", ".* images hold more detections", BtkPunetWarning)
         warnings.filterwarnings("ignore", ".*: the fit broke down in", BtkPunetWarning)
-        found = make()(make_batch(images))
+        found = call_method(make(), make_batch(images))
     for catalog in found.catalog_list:
         for name in set(ALWAYS_FINITE) & set(catalog.colnames):
             assert np.isfinite(catalog[name]).all(), name

@@ -51,13 +51,6 @@ def test_maps_by_hand():
     np.testing.assert_array_equal(dense.sum(axis=0), HAND.n_owners())
 
 
-def test_pixels_and_boxes_by_hand():
-    np.testing.assert_array_equal(HAND.pixels(2), [[1, 2], [4, 4]])
-    assert HAND.box(0) == (slice(1, 2), slice(2, 5))
-    assert HAND.box(2) == (slice(1, 3), slice(4, 5))
-    assert HAND.dense()[(1, *HAND.box(1))].size == 0
-
-
 def test_some_of_the_sources():
     some = HAND.take(np.array([2, 0]))
     np.testing.assert_array_equal(some.dense(), HAND.dense()[[2, 0]])
@@ -69,12 +62,6 @@ def test_some_of_the_sources():
 def test_too_small_an_array():
     with pytest.raises(InputError, match="array of 2 footprints cannot hold 3 sources"):
         HAND.dense(2)
-
-
-@pytest.mark.parametrize("i", [-1, 3])
-def test_no_such_source(i):
-    with pytest.raises(InputError, match=f"from 0 to 2, got {i}"):
-        HAND.box(i)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """MeasureGenerator: what it yields, what it saves, and what it does when something fails."""
 
 import itertools
+import os
+import warnings
 
 import numpy as np
 import pytest
@@ -54,8 +56,8 @@ class Uncertain(Deblender):
         shape = (self.max_n_sources, 1, *image.shape)
         found.deblended_images = np.zeros(shape, np.float32)
         found.extra_data = {
-            "class_probability": np.stack([image, image, image]).astype(np.float32),
-            "count_posterior": np.arange(self.max_n_sources + 1) / 10,
+            "class_probability": np.stack([image, image, image]).clip(0, 1).astype(np.float32),
+            "count_posterior": np.linspace(0, 1, self.max_n_sources + 1),
             "candidates": found.catalog[:2],
             "notes": {"seed": ii, "threshold": 0.5, "mask": None},
         }
@@ -70,7 +72,6 @@ class FailsOn(Deblender):
         self.calls, self.error, self.count = calls, error, itertools.count()
 
     def batch_call(self, blend_batch, njobs=1):
-        self.njobs = njobs
         if next(self.count) in self.calls:
             raise self.error("the network lost its weights")
         catalogs = [catalog[:0] for catalog in blend_batch.catalog_list]
@@ -159,10 +160,45 @@ def test_nothing_is_drawn_before_it_is_asked_for(generator):
     assert generator.batch_number == 1
 
 
-def test_njobs_reach_the_deblender():
-    deblender = FailsOn(())
-    next(MeasureGenerator(deblender, [make_batch(np.zeros((1, 32, 32)))], njobs=3))
-    assert deblender.njobs == 3
+class Warns(FailsOn):
+    """Warns of what it finds."""
+
+    def batch_call(self, blend_batch, njobs=1):
+        warnings.warn(f"{os.getpid()} found it", BtkPunetWarning, stacklevel=1)
+        return super().batch_call(blend_batch, njobs)
+
+
+def test_workers_measure_the_same_in_the_same_order(catalog):
+    methods = {"sep": SepDeblender(MAX_N_SOURCES), "own": Uncertain(MAX_N_SOURCES)}
+    one, two = (make_generator(catalog) for _ in range(2))
+    plain, ahead = MeasureGenerator(methods, one), MeasureGenerator(methods, two, njobs=2)
+    for number in range(4):
+        if number == 3:
+            one.batch_number = two.batch_number = 1  # set back
+        (batch, found), (same_batch, same_found) = next(plain), next(ahead)
+        assert one.batch_number == two.batch_number == (2 if number == 3 else number + 1)
+        np.testing.assert_array_equal(batch.blend_images, same_batch.blend_images)
+        np.testing.assert_array_equal(batch.isolated_images, same_batch.isolated_images)
+        assert_same_results((batch, found), (same_batch, same_found))
+
+
+def test_workers_take_batches_of_any_kind_and_failures_of_either():
+    batches = [make_batch(np.full((1, 32, 32), value)) for value in (1.0, 2.0, 3.0)]
+    methods = {"bad": FailsOn({0}), "good": Warns(())}
+    measured = MeasureGenerator(methods, batches, njobs=2, on_error="warn")
+    with pytest.warns(BtkPunetWarning) as caught:
+        found = list(measured)
+    assert [batch.blend_images[0, 0, 0, 0] for batch, _ in found] == [1.0, 2.0, 3.0]
+    said = [str(warning.message) for warning in caught]
+    # Each worker has a deblender of its own, which fails on the first batch that it gets.
+    assert 1 <= sum("bad is left out" in text for text in said) <= 2
+    own = [text for text in said if text.endswith("found it")]
+    assert len(own) == 3 and not any(str(os.getpid()) in text for text in own)
+    assert all(warning.filename == __file__ for warning in caught)
+    with pytest.raises(InputTypeError, match="must give btk BlendBatch objects, got"):
+        next(MeasureGenerator(FailsOn(()), [None], njobs=2))
+    with pytest.raises(BatchFailedError, match="Batch 0 failed in the generator: ZeroDivisionErr"):
+        next(MeasureGenerator(FailsOn(()), (1 / 0 for _ in range(2)), njobs=2))
 
 
 def test_verbose(generator, capsys):
@@ -465,7 +501,7 @@ def test_overwriting_keeps_the_batches_before(catalog, tmp_path):
 
 def test_save_path_is_a_file(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunExistsError, match="is a file: give save_path the path of a folder"):
+    with pytest.raises(RunExistsError, match="is a file: give the path of a folder"):
         MeasureGenerator(SepDeblender(5), [], save_path=tmp_path / "file")
 
 
@@ -516,7 +552,9 @@ class ReturnsExamples(FailsOn):
 
 def test_a_method_that_returns_something_else():
     batch = make_batch(np.zeros((1, 32, 32)))
-    with pytest.raises(BatchFailedError, match="batch_call must return a DeblendBatch, got list"):
+    with pytest.raises(
+        BatchFailedError, match="ReturnsExamples must return a DeblendBatch, got list"
+    ):
         next(MeasureGenerator(ReturnsExamples(()), [batch]))
 
 

@@ -229,8 +229,8 @@ def test_killed_and_run_again(field, network, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
         search,
-        "write_maps",
-        lambda tile, *rest, own=search.write_maps: (written.append(tile.number), own(tile, *rest)),
+        "find_maps",
+        lambda tile, *rest, own=search.find_maps: written.append(tile.number) or own(tile, *rest),
     )
     detect(field[0], **choices, output=tmp_path / "killed")
     assert len(written) < 7 * 6 and len(written) + len(times) <= 7 * 6

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
-from btk_punet.errors import InputError, InputTypeError, RunExistsError
+from btk_punet.errors import InputError, RunExistsError
 from btk_punet.images.folder import (
     DATA_FILES,
     PARTS,
@@ -22,7 +22,6 @@ from btk_punet.images.folder import (
     check_room,
     map_header,
     open_folder,
-    output_folder,
     read_about,
     read_table,
     write_about,
@@ -121,50 +120,7 @@ class TestImages:
         assert os.listdir(tmp_path / "out") == ["i.fits"]
 
 
-class TestOutput:
-    def test_nothing_is_made(self, tmp_path):
-        assert output_folder(tmp_path / "a" / "b") == (tmp_path / "a" / "b").resolve()
-        assert os.listdir(tmp_path) == []
-
-    @pytest.mark.parametrize("output", [3, "", b"", ["a"]])
-    def test_no_path(self, output):
-        with pytest.raises(InputTypeError, match="output must be the path of a folder or None"):
-            output_folder(output)
-
-    def test_null_byte(self):
-        with pytest.raises(InputError, match="no path that can be used"):
-            output_folder("a\0b")
-
-    def test_file_or_in_a_file(self, tmp_path):
-        (tmp_path / "file").write_bytes(b"")
-        for name in ("file", "file/run"):
-            with pytest.raises(RunExistsError, match=r"file' is a file\. Choose another"):
-                output_folder(tmp_path / name)
-
-    def test_links(self, tmp_path):
-        (tmp_path / "disk").mkdir()
-        (tmp_path / "run").symlink_to(tmp_path / "disk")
-        assert output_folder(tmp_path / "run" / "a") == (tmp_path / "disk" / "a").resolve()
-        (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
-        with pytest.raises(InputError, match=r"lost' is a link to '.*nowhere', which does not"):
-            output_folder(tmp_path / "lost")
-        (tmp_path / "round").symlink_to(tmp_path / "round")
-        with pytest.raises(InputError, match="round"):
-            output_folder(tmp_path / "round")
-
-    @pytest.mark.parametrize("name", [PARTS, SAMPLES])
-    def test_links_that_lead_out_of_the_folder(self, tmp_path, name):
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / name).symlink_to(tmp_path)
-        with pytest.raises(InputError, match=f"{name}' is a symbolic link, through which nothing"):
-            output_folder(tmp_path / "run")
-
-    def test_folder_that_is_read_only(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-        with pytest.raises(PermissionError, match="cannot be written in.*'") as error:
-            output_folder(tmp_path / "run")
-        assert error.value.filename == str(tmp_path.resolve())
-
+class TestRoom:
     def test_disk_without_room(self, tmp_path, monkeypatch):
         usage = namedtuple("usage", "total used free")(2e9, 1e9, 1e9)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)

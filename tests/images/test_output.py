@@ -63,7 +63,7 @@ def test_samples_and_pages_of_a_run(search, tmp_path):
     written = QTable.read(tmp_path / "run/samples/catalog_001.fits")
     np.testing.assert_array_equal(written["x"].value, drawn["x"].value)
     assert not (tmp_path / "run" / "parts").exists()
-    assert not (tmp_path / "run" / "detect.lock").exists()
+    assert (tmp_path / "run" / ".lock").read_bytes() == b""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(QTable.read(tmp_path / "run/catalog.fits")) == 2
@@ -73,11 +73,44 @@ def test_finished_run_gets_what_is_asked_for_later(search, tmp_path, monkeypatch
     search(tmp_path / "run")
     (tmp_path / "run" / "overview.png").unlink()
     catalog = (tmp_path / "run" / "catalog.fits").stat().st_mtime_ns
-    monkeypatch.setattr("btk_punet.images.detect.search", None)  # nothing is searched again
+    monkeypatch.setattr("btk_punet.images.search.search", None)  # nothing is searched again
     search(tmp_path / "run", samples=3)
     assert len(os.listdir(tmp_path / "run" / "samples")) == 3
     assert (tmp_path / "run" / "overview.png").is_file()
     assert (tmp_path / "run" / "catalog.fits").stat().st_mtime_ns == catalog
+
+
+def test_another_working_directory_and_links_move_nothing(search, tmp_path, monkeypatch):
+    from btk_punet.images import search as searching
+
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to("disk")
+    elsewhere = {name: tmp_path / f"mine-{name}" for name in ("centre.npy", "catalog.fits")}
+    monkeypatch.chdir(tmp_path)
+    find_maps = searching.TileWork.find_maps
+
+    def moving(work, tile):
+        monkeypatch.chdir("/")
+        return find_maps(work, tile)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(searching.TileWork, "find_objects", None)  # which stops it half-way
+        with pytest.raises(TypeError):
+            search("run")
+    for path in (tmp_path / "disk/parts").iterdir():
+        path.unlink()
+    for name, mine in elsewhere.items():
+        with mine.open("wb") as file:
+            np.save(file, np.zeros((70, 80), np.float32))
+        folder = "disk/parts" if name.endswith("npy") else "disk"
+        (tmp_path / folder / name).symlink_to(mine)
+    before = [mine.read_bytes() for mine in elsewhere.values()]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(searching.TileWork, "find_maps", moving)
+    assert len(search("run")) == 2
+    assert [mine.read_bytes() for mine in elsewhere.values()] == before
+    assert len(Detections.read(tmp_path / "disk")) == 2
+    assert not any(path.is_symlink() for path in (tmp_path / "disk").iterdir())
 
 
 def test_a_write_that_fails_loses_nothing(search, tmp_path, monkeypatch):
@@ -100,10 +133,18 @@ def test_a_write_that_fails_loses_nothing(search, tmp_path, monkeypatch):
     def again(*_):
         raise AssertionError("What was computed is computed again.")
 
-    monkeypatch.setattr(searching.TileWork, "write_maps", again)
-    monkeypatch.setattr(searching.TileWork, "write_objects", again)
+    monkeypatch.setattr(searching.TileWork, "find_maps", again)
+    monkeypatch.setattr(searching.TileWork, "find_objects", again)
     assert len(search(tmp_path / "run")) == 2
     assert not (tmp_path / "run" / "parts").exists()
+
+
+@pytest.mark.parametrize("name", ["parts", "samples"])
+def test_no_folder_is_written_to_through_a_link(search, tmp_path, name):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path)
+    with pytest.raises(InputError, match=f"{name}' is a symbolic link, through which nothing"):
+        search(tmp_path / "run")
 
 
 def test_folders_that_cannot_be_are_refused_before_the_image_is_read(tmp_path):

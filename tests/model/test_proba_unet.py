@@ -277,6 +277,16 @@ def test_save_and_load_give_equal_samples(model, tmp_path):
     assert json.loads((tmp_path / "saved/config.json").read_text())["latent"] == model.latent
 
 
+def test_saved_in_place_of_links_not_through_them(model, tmp_path):
+    for name in ("config.json", "model.weights.h5"):
+        (tmp_path / f"mine-{name}").write_bytes(b"mine")
+        (tmp_path / name).symlink_to(tmp_path / f"mine-{name}")
+    model.save(tmp_path)
+    for name in ("config.json", "model.weights.h5"):
+        assert (tmp_path / f"mine-{name}").read_bytes() == b"mine"
+        assert (tmp_path / name).is_file() and not (tmp_path / name).is_symlink()
+
+
 def test_a_model_survives_keras_own_format(grid, tmp_path):
     images, _, _ = toy(2)
     keras.saving.save_model(grid, tmp_path / "model.keras")

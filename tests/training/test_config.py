@@ -149,3 +149,11 @@ def test_presets():
     for name in ("euclid", "", "../presets/euclid-vis"):
         with pytest.raises(InputError, match=r"name of a preset \(.*euclid-vis.*\), got"):
             TrainingConfig.from_preset(name)
+
+
+def test_parts_of_a_batch(tiny):
+    assert tiny.changed(batch_parts=2).batch_parts == 2
+    with pytest.raises(InputError, match="batch_parts as a divisor of the batch_size 4, got 3"):
+        tiny.changed(batch_parts=3)
+    with pytest.raises(InputError, match="expected batch_parts of at least 1, got 0"):
+        tiny.changed(batch_parts=0)

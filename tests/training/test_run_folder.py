@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from btk_punet.errors import RunExistsError
+from btk_punet.folder_lock import LOCK_FILE
 from btk_punet.training.run_folder import SMALLEST_GAIN, TrainingRun
 
 
@@ -213,6 +214,6 @@ def test_when_training_stalls(folder, tiny, losses, patience, stalls):
 
 def test_a_lock_alone_is_an_empty_folder(folder, tiny):
     folder.mkdir(parents=True)
-    (folder / "training.lock").touch()
+    (folder / LOCK_FILE).touch()
     TrainingRun(folder, tiny).begin()
     assert (folder / "training.json").is_file()

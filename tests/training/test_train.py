@@ -70,7 +70,8 @@ class TestAWholeRun:
 
     def test_files(self, done):
         assert sorted(path.name for path in done[0].iterdir()) == [
-            "checkpoint.npz", "log.csv", "losses.png", "model", "predictions.png", "training.json"
+            ".lock", "checkpoint.npz", "log.csv", "losses.png", "model", "predictions.png",
+            "training.json",
         ]  # fmt: skip
         for name in ("losses.png", "predictions.png"):
             assert (done[0] / name).read_bytes().startswith(PNG)

@@ -60,7 +60,11 @@ class Shown(NamedTuple):
 
 
 def write_report(
-    folder: str | Path, run: Mapping[str, Any], sections: Sequence[Section], collected: Collected
+    folder: str | Path,
+    run: Mapping[str, Any],
+    sections: Sequence[Section],
+    collected: Collected,
+    missing: Sequence[str] = (),
 ) -> Path:
     """Write ``report.html``.
 
@@ -72,6 +76,7 @@ def write_report(
             ``notes``.
         sections: What each study has to show, in the order wanted.
         collected: What was collected in the run.
+        missing: What is missing from the run, in sentences.
 
     Returns:
         The path of the page.
@@ -87,6 +92,7 @@ def write_report(
         title=run.get("title") or "Comparison of detectors of blended galaxies",
         lead=_lead(run, methods),
         unfinished="" if run.get("status", "finished") == "finished" else run["status"],
+        missing=list(missing),
         notes=list(run.get("notes") or []),
         answers=_answers(run, sections, collected),
         sections=[

@@ -24,6 +24,7 @@ from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.figures import write_figure
 from btk_punet.files import write_file
 from btk_punet.options import documented
+from btk_punet.output import output_folder
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.choices import make_generator, open_cosmos
 from btk_punet.simulation.sampling import (
@@ -236,7 +237,7 @@ def benchmark_set(name: str) -> BenchmarkSet:
     return BENCHMARK_SETS[name]
 
 
-@documented(Rules, Running)
+@documented(Rules, Running, but=("shard",))
 def compare_benchmark(
     output: str | Path,
     benchmark: str | Sequence[str] = "all",
@@ -253,6 +254,11 @@ def compare_benchmark(
     report: bool = True,
     command: str = "",
     njobs: int = Running.njobs,
+    scheduler: str | None = Running.scheduler,
+    scheduler_file: str | Path | None = Running.scheduler_file,
+    memory_limit: str | None = Running.memory_limit,
+    timeout: float | None = Running.timeout,
+    fail_fast: bool = Running.fail_fast,
     overwrite: bool = Running.overwrite,
     progress: bool = Running.progress,
 ) -> pd.DataFrame:
@@ -295,6 +301,7 @@ def compare_benchmark(
     sets = [benchmark_set(name) for name in (BENCHMARK_SETS if given == ["all"] else given)]
     if not sets:
         raise InputError(f"No benchmark set given: expected some of {list(BENCHMARK_SETS)}.")
+    output = output_folder(output)
     notes: list[str] = []
     if deblenders is None:
         deblenders, notes = _default_methods()
@@ -315,7 +322,7 @@ def compare_benchmark(
             tqdm.write(f"{chosen.name}: {chosen.description}")
         generator = chosen.generator(cosmos_dir, real_galaxies=real_galaxies)
         run = compare(
-            Path(output) / chosen.name,
+            output / chosen.name,
             deblenders,
             generator=generator,
             n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
@@ -328,6 +335,11 @@ def compare_benchmark(
             report=report,
             command=command,
             njobs=njobs,
+            scheduler=scheduler,
+            scheduler_file=scheduler_file,
+            memory_limit=memory_limit,
+            timeout=timeout,
+            fail_fast=fail_fast,
             overwrite=overwrite,
             progress=progress,
         )
@@ -340,11 +352,11 @@ def compare_benchmark(
             [_with_set(*pair) for pair in by_object.items()], ignore_index=True
         )
     for name, table in joined.items():
-        write_file(Path(output) / f"{name}.csv", table.to_csv(index=False).encode())
+        write_file(output / f"{name}.csv", table.to_csv(index=False).encode())
     by_distance = {
         name: tables["completeness_by_neighbour_distance"] for name, tables in of_sets.items()
     }
-    _draw_sets(by_distance, Path(output) / "benchmark_by_neighbour_distance.png")
+    _draw_sets(by_distance, output / "benchmark_by_neighbour_distance.png")
     return joined["benchmark"][["set", "method", "completeness", "purity", "ceiling"]]
 
 

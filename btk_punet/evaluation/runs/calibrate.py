@@ -12,6 +12,7 @@ from btk.blend_batch import BlendBatch
 from tqdm.auto import tqdm
 
 from btk_punet.deblending.base import told_scenes
+from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.recipe import DetectionRecipe, LogitLine, recipe_file
 from btk_punet.errors import InputError
@@ -253,7 +254,7 @@ def _outcomes(
     batch: BlendBatch, deblender: ProbaUNetDeblender
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the candidates of a batch, and its matched detections with what is true of each."""
-    deblended = deblender(batch)
+    deblended = call_method(deblender, batch)
     truth, found = batch_tables(batch, {"": deblended}, with_limit=False)
     candidates = batch_candidates(batch, {"": deblended}, truth)
     matched = blend_probabilities(batch, {"": deblended}, found)

@@ -14,30 +14,36 @@ from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
 
 from btk_punet.deblending.base import told_scenes
+from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.choices import choose_deblenders, default_deblenders
 from btk_punet.errors import InputError
 from btk_punet.evaluation.report.files import write_figures, write_tables
 from btk_punet.evaluation.report.html import REPORT_FILE, Section, write_report
 from btk_punet.evaluation.runs.comparison import TIDY, Comparison, chosen_studies
-from btk_punet.evaluation.runs.engine import Clock, finish, run_all
+from btk_punet.evaluation.runs.engine import finish, run_all
 from btk_punet.evaluation.runs.folder import (
     describe_deblender,
     describe_scenes,
+    only_run,
     open_run,
     package_versions,
 )
-from btk_punet.evaluation.runs.options import Running, Scenes, check_numbers
+from btk_punet.evaluation.runs.options import Running, Scenes
+from btk_punet.evaluation.runs.task import BatchTask
 from btk_punet.evaluation.runs.words import home_of, scenes_in_words
-from btk_punet.evaluation.runs.workers import SharedMethods
 from btk_punet.evaluation.scoring.matched import MatchedBatch
 from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.evaluation.studies.base import Study
 from btk_punet.options import documented
+from btk_punet.output import output_folder
 from btk_punet.simulation.choices import survey_of
 from btk_punet.simulation.survey import pixel_scale_arcsec
 
 if TYPE_CHECKING:
     from btk_punet.simulation.scenes import SceneGenerator
+
+# What a run makes in its folder.
+FOLDERS = ("batches", "tables", "plots")
 
 Deblenders: TypeAlias = str | Deblender | Iterable[str | Deblender] | Mapping[str, str | Deblender]
 
@@ -68,6 +74,12 @@ def compare(
     report: bool = True,
     command: str = "",
     njobs: int = Running.njobs,
+    scheduler: str | None = Running.scheduler,
+    scheduler_file: str | Path | None = Running.scheduler_file,
+    memory_limit: str | None = Running.memory_limit,
+    timeout: float | None = Running.timeout,
+    fail_fast: bool = Running.fail_fast,
+    shard: str | None = Running.shard,
     overwrite: bool = Running.overwrite,
     progress: bool = Running.progress,
 ) -> Comparison:
@@ -102,15 +114,21 @@ def compare(
         {Running}
 
     Returns:
-        The finished run.
+        The finished run. What failed time and again is left out of it, and the run says so (see
+        `Comparison.missing`); called again, it tries that again. A shard has no tables.
 
     Raises:
         InputError: for arguments that cannot be used.
         RunExistsError: if the folder holds another run, or other files.
-        BatchFailedError: if a detector fails on a batch. The batches before are kept.
+        BatchFailedError: if every detector fails on every batch; with ``fail_fast``, at the first
+            failure. The batches before are kept.
+        ClusterError: if the workers cannot be started or reached, or cannot do the work.
     """
-    output = Path(output)
-    check_numbers(njobs=njobs)
+    output = output_folder(output, FOLDERS)
+    running = Running(
+        njobs, scheduler, scheduler_file, memory_limit, timeout, fail_fast, shard, overwrite,
+        progress,
+    )  # fmt: skip
     scenes = Scenes(
         sampling, catalog, survey, n_exposures, read_noise, psf, n_blends, batch_size, seed
     )
@@ -143,20 +161,37 @@ def compare(
         "n_blends": n_blends,
         "notes": notes,
     }
-    if open_run(output, run, overwrite):
-        comparison = Comparison.load(output, asked)
-    else:
-        tidy = [*TIDY, *(table for study in asked for table in study.collects)]
-        work = partial(_of_batch, generator, rules, asked)
-        found = run_all(output, run, work, methods, tidy, generator.batch_size, njobs, progress)
-        comparison = Comparison.from_tables(output, run, found, asked)
-        everything = comparison.tables_by_study.values()
-        write_tables((t for own in everything for t in own.values()), output / "tables")
-        finish(output, run)
+    if shard is not None:
+        run["shard"] = shard
+    with only_run(output):
+        comparison = _run(output, run, generator, rules, asked, methods, running)
     comparison.collected.generator = generator
     comparison.collected.deblenders = methods
-    if report and not (output / REPORT_FILE).exists():
+    if report and shard is None and not (output / REPORT_FILE).exists():
         write_comparison_report(comparison)
+    return comparison
+
+
+def _run(
+    output: Path,
+    run: dict,
+    generator: SceneGenerator,
+    rules: Rules,
+    studies: list[Study],
+    methods: dict[str, Deblender],
+    running: Running,
+) -> Comparison:
+    """Run what is not in the folder yet, and return the run."""
+    if open_run(output, run, running.overwrite):
+        return Comparison.load(output, studies)
+    tidy = [*TIDY, *(table for study in studies for table in study.collects)]
+    work = partial(_of_batch, generator, rules, studies)
+    found = run_all(output, run, work, methods, tidy, generator.batch_size, running)
+    comparison = Comparison.from_tables(output, run, found, studies)
+    if running.shard is None:
+        everything = comparison.tables_by_study.values()
+        write_tables((t for own in everything for t in own.values()), output / "tables")
+    finish(output, run)
     return comparison
 
 
@@ -190,50 +225,62 @@ def write_comparison_report(comparison: Comparison) -> None:
         figures = list(study.figures(comparison.collected, tables))
         paths = write_figures(figures, comparison.folder / "plots")
         sections.append(Section(study, tables, figures, paths))
-    write_report(comparison.folder, comparison.run, sections, comparison.collected)
+    write_report(
+        comparison.folder, comparison.run, sections, comparison.collected, comparison.missing
+    )
 
 
 def _of_batch(
-    generator: SceneGenerator,
-    rules: Rules,
-    studies: Sequence[Study],
-    shared: SharedMethods,
-    clock: Clock,
-    number: int,
-    size: int,
+    generator: SceneGenerator, rules: Rules, studies: Sequence[Study], task: BatchTask
 ) -> dict[str, pd.DataFrame]:
     """Draw a batch, run every method on it, and return what is kept of it."""
-    with clock.timed("drawing", "the generator"):
-        blend_batch = generator.draw_batch(number, size)
-    methods, found = shared.get(), {}
-    for name, method in methods.items():
-        clock.running = name
-        shared.warm_up(name, blend_batch)
-        with clock.timed(name):
-            found[name] = method(blend_batch)
-    clock.running = "the matching"
-    first = number * generator.batch_size
-    batch = MatchedBatch.match(blend_batch, found, first, rules, methods)
+    with task.step("the generator", timed="drawing"):
+        blend_batch = generator.draw_batch(task.number, task.size)
+    found = task.each(lambda name, method: call_method(method, blend_batch, name), blend_batch)
+    first = task.number * generator.batch_size
+
+    def matched(names: list[str]) -> MatchedBatch:
+        return MatchedBatch.match(
+            blend_batch,
+            {name: found[name] for name in names},
+            first,
+            rules,
+            {name: task.methods[name] for name in names},
+        )
+
+    batch = task.together("the matching", matched)
+    if batch is None:
+        return {}
     tables = batch.tables()
     for study in studies:
-        clock.running = f"the study {study.anchor!r}"
+        running = f"the study {study.anchor!r}"
         if study.runs_methods:
-            clock.running += (
+            running += (
                 " (with outcomes=False or --no-outcomes the run resumes without the studies that "
                 "run the methods again)"
             )
-        kept = study.collect(batch)
-        unknown = sorted(set(kept) - {tidy.name for tidy in study.collects})
-        if unknown:
-            raise InputError(
-                f"{type(study).__name__}.collect returned a table {unknown[0]!r} that is not among "
-                "its `collects`: add a Tidy of that name."
-            )
-        nameless = sorted(name for name, table in kept.items() if "method" not in table)
-        if nameless:
-            raise InputError(
-                f"{type(study).__name__}.collect returned a table {nameless[0]!r} without a column "
-                "'method', the name of the method that a row is about: add it."
-            )
-        tables |= kept
+        kept = task.together(running, partial(_collected, study, batch), study.runs_methods)
+        tables |= kept or {}
     return tables
+
+
+def _collected(study: Study, batch: MatchedBatch, names: list[str]) -> Mapping[str, pd.DataFrame]:
+    """Return what a study keeps of some methods of a batch.
+
+    Raises:
+        InputError: for tables that a run cannot keep.
+    """
+    kept = study.collect(batch.of(names))
+    unknown = sorted(set(kept) - {tidy.name for tidy in study.collects})
+    if unknown:
+        raise InputError(
+            f"{type(study).__name__}.collect returned a table {unknown[0]!r} that is not among "
+            "its `collects`: add a Tidy of that name."
+        )
+    nameless = sorted(name for name, table in kept.items() if "method" not in table)
+    if nameless:
+        raise InputError(
+            f"{type(study).__name__}.collect returned a table {nameless[0]!r} without a column "
+            "'method', the name of the method that a row is about: add it."
+        )
+    return kept

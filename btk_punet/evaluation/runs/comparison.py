@@ -11,6 +11,7 @@ import pandas as pd
 
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.runs.folder import NEEDED_TABLES, read_run
+from btk_punet.evaluation.runs.set_aside import in_words, missing_scenes
 from btk_punet.evaluation.scoring.batch import DETECTIONS, TRUTH
 from btk_punet.evaluation.scoring.candidates import CANDIDATE_COLUMNS
 from btk_punet.evaluation.scoring.rules import Rules
@@ -63,6 +64,9 @@ class Comparison:
             rules=rules,
             pixel_scale_arcsec=run["pixel_scale_arcsec"],
             ms_per_blend=run.get("timing_ms_per_blend", {}),
+            missing=missing_scenes(
+                run.get("incomplete", {}), run["n_blends"], parameters.get("batch_size", 1)
+            ),
         )
         return cls(folder, run, collected, studies)
 
@@ -96,6 +100,17 @@ class Comparison:
             )
         tidy = {Path(name).stem: pd.read_parquet(folder / name) for name in files}
         return cls.from_tables(folder, run, tidy, chosen_studies(studies))
+
+    @property
+    def missing(self) -> list[str]:
+        """What is missing from the run, a sentence for each method; empty if nothing is.
+
+        The figures of a method are over the scenes that it has. See ``failures.json`` for why.
+        """
+        parameters = self.run["parameters"]
+        return in_words(
+            self.run.get("incomplete", {}), self.run["n_blends"], parameters.get("batch_size", 1)
+        )
 
     @property
     def truth(self) -> pd.DataFrame:

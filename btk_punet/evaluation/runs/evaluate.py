@@ -24,6 +24,7 @@ from btk_punet.evaluation.scoring.maps import MapScores
 from btk_punet.figures import write_figure
 from btk_punet.files import write_file, write_json
 from btk_punet.model.proba_unet import ProbaUNet, open_network
+from btk_punet.output import output_folder
 
 RUN_FILE = "evaluation.json"
 _PLOTS = ("confusion_matrix", "reliability")
@@ -108,7 +109,7 @@ def evaluate(
         InputError, InputTypeError: for arguments that cannot be used.
         RunExistsError: if the folder holds an evaluation.
     """
-    output = Path(output)
+    output = output_folder(output)
     for name, value in [("n_blends", n_blends), ("n_samples", n_samples)]:
         if value is not None and (not isinstance(value, int | np.integer) or value < 1):
             raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
@@ -165,8 +166,6 @@ def _network_versions() -> dict[str, str]:
 
 
 def _check_folder(output: Path, overwrite: bool) -> None:
-    if output.exists() and not output.is_dir():
-        raise RunExistsError(f"'{output}' is a file: give the path of a folder.")
     names = [RUN_FILE, *(f"{n}.csv" for n in _TABLES), *(f"{n}.png" for n in _PLOTS)]
     there = [name for name in names if (output / name).exists()]
     if there and not overwrite:

@@ -4,7 +4,8 @@ import json
 import platform
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import galsim
@@ -16,8 +17,10 @@ from btk.deblend import Deblender
 from btk_punet import __version__
 from btk_punet.deblending.base import class_path, fingerprint, installed_versions, versions
 from btk_punet.errors import BtkPunetWarning, RunExistsError
+from btk_punet.evaluation.runs.set_aside import FAILURES
 from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.files import write_json
+from btk_punet.folder_lock import LOCK_FILE, locked
 from btk_punet.simulation.scenes import SceneGenerator
 from btk_punet.simulation.survey import background_variance
 
@@ -38,6 +41,28 @@ _FOLDERS = ("batches", "tables", "plots")
 NEEDED_TABLES = ("truth.parquet", "detections.parquet")
 
 
+@contextmanager
+def only_run(output: Path) -> Iterator[None]:
+    """Keep other processes out of the folder of a run.
+
+    Raises:
+        RunExistsError: if another process is in it, or it holds files that are not of a run.
+    """
+    _run_there(output)  # before the lock is made, which is a file
+    with locked(output / LOCK_FILE):
+        yield
+
+
+def _run_there(output: Path) -> dict | None:
+    """Return what the ``run.json`` of a folder holds, None for a new or empty folder."""
+    run = read_run(output)
+    if run is None and output.exists() and any(p.name != LOCK_FILE for p in output.iterdir()):
+        raise RunExistsError(
+            f"'{output}' is not empty and holds no run of btk-punet: choose another output folder."
+        )
+    return run
+
+
 def open_run(output: Path, run: dict, overwrite: bool) -> bool:
     """Make the folder of a run, or resume the same one; tell whether it is finished already.
 
@@ -49,14 +74,8 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
     Raises:
         RunExistsError: if the folder holds another run, or files that are not of a run.
     """
-    if output.exists() and not output.is_dir():
-        raise RunExistsError(f"'{output}' is a file: give the path of a folder.")
-    before = read_run(output)
-    if before is None and output.exists() and any(output.iterdir()):
-        raise RunExistsError(
-            f"'{output}' is not empty and holds no run of btk-punet: choose another output folder."
-        )
-    finished = (before or {}).get("status") == "finished"
+    before = _run_there(output)
+    finished = (before or {}).get("status") in ("finished", "shard")
     differences = [] if before is None else _differences(before, run, finished)
     # Of a run that has not finished a batch nothing is lost.
     started = (output / "batches").is_dir() or finished
@@ -67,9 +86,9 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
             "output folder, or overwrite=True (--overwrite) to throw that run away."
         )
     if before is not None and not overwrite and not differences:
-        if finished and all(
-            (output / name).is_file() for name in before.get("files", NEEDED_TABLES)
-        ):
+        # A shard looks for itself whether its batches are there.
+        whole = before.get("status") == "finished" and not before.get("incomplete")
+        if whole and all((output / name).is_file() for name in before.get("files", NEEDED_TABLES)):
             return True
         changed = _changed(before.get("versions", {}), run["versions"])
         if changed and started:
@@ -85,8 +104,10 @@ def open_run(output: Path, run: dict, overwrite: bool) -> bool:
     if before is not None and (overwrite or differences):
         for name in _FOLDERS:
             shutil.rmtree(output / name, ignore_errors=True)
-        for name in (*before.get("files", NEEDED_TABLES), "report.html"):
+        for name in (*before.get("files", NEEDED_TABLES), FAILURES):
             (output / Path(name).name).unlink(missing_ok=True)
+    # That of a run that is gone on with tells what was missing then.
+    (output / "report.html").unlink(missing_ok=True)
     return False
 
 
@@ -101,6 +122,9 @@ def _differences(before: dict, run: dict, finished: bool) -> list[str]:
     """
     parts = ("parameters", "methods")
     there, here = ({part: of.get(part) or {} for part in parts} for of in (before, run))
+    for of, own in ((before, there), (run, here)):
+        if of.get("shard"):
+            own["shard"] = of["shard"]
     if not finished and here["parameters"].get("outcomes") is False and there["parameters"]:
         there["parameters"] = there["parameters"] | {"outcomes": False}
     return _changed(there, here)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from btk_punet.cluster.workers import check_place
 from btk_punet.errors import InputError
 from btk_punet.options import option
 
@@ -86,13 +87,82 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Running:
-    """How a run is run."""
+    """How a run is run: where, and what becomes of what fails. No figure depends on it."""
 
     njobs: int = option(
-        1, "number of processes; no figure depends on it", type=int, flags=("--jobs", "-j")
+        1, "number of processes of this machine", type=int, flags=("--jobs", "-j"), metavar="N"
     )
-    overwrite: bool = option(False, "whether to throw away another run in the output folder")
+    scheduler: str | None = option(
+        None,
+        "address of a Dask scheduler that runs already, such as ``tcp://host:8786``, in place of "
+        "processes of this machine",
+        metavar="ADDRESS",
+    )
+    scheduler_file: str | Path | None = option(
+        None, "the file that such a scheduler wrote, in place of its address", metavar="FILE"
+    )
+    memory_limit: str | None = option(
+        None,
+        "memory of each process of this machine, such as ``2GB``: one that takes more is ended, "
+        "and a method in which that happens three times is left out of the batch",
+        metavar="SIZE",
+    )
+    timeout: float | None = option(
+        None,
+        "seconds that a method may take for a batch (20 times as many to be loaded, and to be run "
+        "again on single sources): if it takes more its process is ended, and it is left out of "
+        "the batch",
+        type=float,
+        metavar="SECONDS",
+    )
+    fail_fast: bool = option(
+        False,
+        "whether to stop at the first failure, instead of going on with what is left",
+        action="store_true",
+    )
+    shard: str | None = option(
+        None,
+        "which part of the batches is done, as ``2/8`` for the second of eight, into a folder of "
+        "its own; the parts are then merged",
+        metavar="I/N",
+    )
+    overwrite: bool = option(
+        False, "whether to throw away another run in the output folder", action="store_true"
+    )
     progress: bool = option(True, "whether to show a progress bar")
+
+    def __post_init__(self):
+        """Check the choices."""
+        check_numbers(njobs=self.njobs)
+        check_place(self.njobs, self.scheduler, self.scheduler_file, self.memory_limit)
+        if self.timeout is not None and not 0 < self.timeout < float("inf"):
+            raise InputError(f"timeout must be a number of seconds above 0, got {self.timeout!r}.")
+        if self.shard is not None:
+            self._shard()
+
+    def is_connected(self) -> bool:
+        """Tell whether the workers are those of a scheduler that runs already."""
+        return self.scheduler is not None or self.scheduler_file is not None
+
+    def needs_workers(self) -> bool:
+        """Tell whether there must be other processes than this one."""
+        ends = self.timeout is not None or self.memory_limit is not None
+        return ends or self.is_connected() or self.njobs > 1
+
+    def of_shard(self, numbers: Sequence[int]) -> list[int]:
+        """Return those of the numbers of batches that this run does: all without a shard."""
+        if self.shard is None:
+            return list(numbers)
+        part, n_parts = self._shard()
+        return [number for number in numbers if number % n_parts == part - 1]
+
+    def _shard(self) -> tuple[int, int]:
+        part, _, n_parts = str(self.shard).partition("/")
+        if not (part.isdecimal() and n_parts.isdecimal() and 1 <= int(part) <= int(n_parts)):
+            raise InputError(
+                f"shard must be like '2/8', for the second of eight, got {self.shard!r}."
+            )
+        return int(part), int(n_parts)
 
 
 def check_numbers(**numbers: int) -> None:

@@ -5,6 +5,7 @@ A run is a folder as that of `compare`: one that was stopped resumes where it st
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,21 +13,24 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 from btk.catalog import Catalog
+from btk.deblend import Deblender
 from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
 
+from btk_punet.errors import BtkPunetWarning
 from btk_punet.evaluation.report.files import write_figures, write_tables
-from btk_punet.evaluation.runs.compare import Deblenders, methods_for
-from btk_punet.evaluation.runs.engine import Clock, finish, run_all
+from btk_punet.evaluation.runs.compare import FOLDERS, Deblenders, methods_for
+from btk_punet.evaluation.runs.engine import finish, missing_in_words, run_all
 from btk_punet.evaluation.runs.folder import (
     describe_deblender,
     describe_scenes,
+    only_run,
     open_run,
     package_versions,
 )
-from btk_punet.evaluation.runs.options import Running, Scenes, check_numbers
+from btk_punet.evaluation.runs.options import Running, Scenes
+from btk_punet.evaluation.runs.task import BatchTask
 from btk_punet.evaluation.runs.words import home_of, scenes_in_words
-from btk_punet.evaluation.runs.workers import SharedMethods
 from btk_punet.evaluation.scoring.batch import TRUTH
 from btk_punet.evaluation.scoring.rules import Rules
 from btk_punet.evaluation.studies.base import Figure, Tidy
@@ -36,6 +40,7 @@ from btk_punet.evaluation.studies.selection.function import (
 )
 from btk_punet.evaluation.studies.selection.injection import batch_selection
 from btk_punet.options import documented
+from btk_punet.output import output_folder
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.choices import (
     SIMULATED_GALAXIES,
@@ -72,7 +77,14 @@ def selection_function(
     max_mag: float = 28.0,
     max_n_sources: int | None = None,
     generator: SceneGenerator | None = None,
+    command: str = "",
     njobs: int = Running.njobs,
+    scheduler: str | None = Running.scheduler,
+    scheduler_file: str | Path | None = Running.scheduler_file,
+    memory_limit: str | None = Running.memory_limit,
+    timeout: float | None = Running.timeout,
+    fail_fast: bool = Running.fail_fast,
+    shard: str | None = Running.shard,
     overwrite: bool = Running.overwrite,
     progress: bool = Running.progress,
 ) -> pd.DataFrame:
@@ -97,6 +109,7 @@ def selection_function(
         max_n_sources: Most detections in an image for deblenders given by name; by default twice
             the most true ones and 10 more.
         generator: A generator of scenes, in place of the options of the scenes but ``n_blends``.
+        command: The command that makes this run, for ``run.json``.
         {Running}
 
     Returns:
@@ -106,10 +119,15 @@ def selection_function(
     Raises:
         InputError: for arguments that cannot be used.
         RunExistsError: if the folder holds another run, or other files.
-        BatchFailedError: if a detector fails on a batch. The batches before are kept.
+        BatchFailedError: if every detector fails on every batch; with ``fail_fast``, at the first
+            failure. The batches before are kept.
+        ClusterError: if the workers cannot be started or reached, or cannot do the work.
     """
-    output = Path(output)
-    check_numbers(njobs=njobs)
+    output = output_folder(output, FOLDERS)
+    running = Running(
+        njobs, scheduler, scheduler_file, memory_limit, timeout, fail_fast, shard, overwrite,
+        progress,
+    )  # fmt: skip
     scenes = Scenes(
         sampling, catalog, survey, n_exposures, read_noise, psf, n_blends, batch_size, seed
     )
@@ -141,43 +159,43 @@ def selection_function(
         "methods": {name: describe_deblender(method) for name, method in methods.items()},
         "scenes": scenes_in_words(generator, n_blends),
         "home": home_of(methods, generator),
+        "command": command,
         "versions": package_versions(methods),
         "n_blends": n_blends,
         "notes": notes,
     }
-    if open_run(output, run, overwrite):
-        return pd.read_parquet(output / "selection.parquet")
-    work = partial(_of_batch, generator, sources, rules)
-    batch_size = generator.batch_size
-    found = run_all(output, run, work, methods, [SELECTION], batch_size, njobs, progress)
-    table = found["selection"]
-    write_tables(selection_study_tables(table, list(methods), rules), output / "tables")
-    display = SelectionDisplay(table, rules)
-    write_figures([Figure("selection", "Selection function", "", display)], output / "plots")
-    finish(output, run)
+    if shard is not None:
+        run["shard"] = shard
+    with only_run(output):
+        if open_run(output, run, overwrite):
+            return pd.read_parquet(output / "selection.parquet")
+        work = partial(_of_batch, generator, sources, rules)
+        found = run_all(output, run, work, methods, [SELECTION], generator.batch_size, running)
+        if shard is not None:
+            finish(output, run)
+            return pd.DataFrame(columns=[column.name for column in TRUTH])
+        table = found["selection"]
+        write_tables(selection_study_tables(table, list(methods), rules), output / "tables")
+        display = SelectionDisplay(table, rules)
+        write_figures([Figure("selection", "Selection function", "", display)], output / "plots")
+        finish(output, run)
+    for sentence in missing_in_words(run):
+        warnings.warn(sentence, BtkPunetWarning, stacklevel=2)
     return table
 
 
 def _of_batch(
-    generator: SceneGenerator,
-    sources: SceneGenerator,
-    rules: Rules,
-    shared: SharedMethods,
-    clock: Clock,
-    number: int,
-    size: int,
+    generator: SceneGenerator, sources: SceneGenerator, rules: Rules, task: BatchTask
 ) -> dict[str, pd.DataFrame]:
     """Draw a batch, inject, run every method, and return what each finds."""
-    with clock.timed("drawing", "the generator"):
-        images, injected = (of.draw_batch(number, size) for of in (generator, sources))
-    parts = []
-    for name, method in shared.get().items():
-        clock.running = name
-        shared.warm_up(name, images)
-        with clock.timed(name):
-            rows = batch_selection(
-                method, images, injected, number * generator.batch_size, rules.radius_arcsec
-            )
+    with task.step("the generator", timed="drawing"):
+        images, injected = (of.draw_batch(task.number, task.size) for of in (generator, sources))
+    first = task.number * generator.batch_size
+
+    def found(name: str, method: Deblender) -> pd.DataFrame:
+        rows = batch_selection(method, images, injected, first, rules.radius_arcsec)
         rows.insert(1, "method", name)
-        parts.append(rows)
-    return {"selection": pd.concat(parts, ignore_index=True)}
+        return rows
+
+    parts = task.each(found, images)
+    return {"selection": pd.concat(parts.values(), ignore_index=True)} if parts else {}

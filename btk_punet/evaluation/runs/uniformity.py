@@ -27,6 +27,7 @@ from btk_punet.evaluation.runs.options import Running, Scenes
 from btk_punet.figures import write_figure
 from btk_punet.files import write_file
 from btk_punet.options import documented
+from btk_punet.output import output_folder
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import EuclidFieldSampling, EuclidGroupSampling
@@ -45,7 +46,7 @@ def default_conditions() -> dict[str, tuple[float, ...]]:
     return {name: quantity.edges for name, quantity in CONDITIONS.items()}
 
 
-@documented(Running)
+@documented(Running, but=("shard",))
 def uniformity(
     output: str | Path,
     deblenders: Deblenders | None = None,
@@ -54,6 +55,11 @@ def uniformity(
     n_blends: int = Scenes.n_blends,
     seed: int = Scenes.seed,
     njobs: int = Running.njobs,
+    scheduler: str | None = Running.scheduler,
+    scheduler_file: str | Path | None = Running.scheduler_file,
+    memory_limit: str | None = Running.memory_limit,
+    timeout: float | None = Running.timeout,
+    fail_fast: bool = Running.fail_fast,
     overwrite: bool = Running.overwrite,
     progress: bool = Running.progress,
 ) -> pd.DataFrame:
@@ -94,6 +100,7 @@ def uniformity(
                 raise InputError(
                     f"{quantity} must be a {'finite' if whole else 'whole'} number, got {value}."
                 )
+    output = output_folder(output)
     catalog = EuclidCatalog.simulate(CATALOG_GALAXIES, seed)
     parts = []
     for quantity, values in conditions.items():
@@ -103,13 +110,18 @@ def uniformity(
             generator = _generator(catalog, quantity, value, seed)
             fields = quantity == "density_per_arcmin2"
             run = compare(
-                Path(output) / quantity / f"{value:g}",
+                output / quantity / f"{value:g}",
                 deblenders,
                 generator=generator,
                 n_blends=max(n_blends // FIELD_SHARE, 1) if fields else n_blends,
                 outcomes=False,
                 report=False,
                 njobs=njobs,
+                scheduler=scheduler,
+                scheduler_file=scheduler_file,
+                memory_limit=memory_limit,
+                timeout=timeout,
+                fail_fast=fail_fast,
                 overwrite=overwrite,
                 progress=progress,
             )
@@ -120,9 +132,9 @@ def uniformity(
     joined = pd.concat(parts, ignore_index=True)
     joined["lost_with_information"] = 1 - joined["ceiling"]
     joined["lost_by_method"] = joined["ceiling"] - joined["completeness"]
-    write_file(Path(output) / "uniformity.csv", joined.to_csv(index=False).encode())
+    write_file(output / "uniformity.csv", joined.to_csv(index=False).encode())
     display = UniformityDisplay(joined)
-    write_figure(display.draw, display.size_inches, Path(output) / "uniformity.png")
+    write_figure(display.draw, display.size_inches, output / "uniformity.png")
     return joined
 
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from astropy.table import Table
-from btk.blend_batch import BlendBatch, DeblendBatch
+from btk.blend_batch import BlendBatch
 from btk.deblend import Deblender
 
-from btk_punet.errors import BatchFailedError, InputError, InputTypeError
+from btk_punet.deblending.base import catalog_positions
+from btk_punet.deblending.calling import call_method
+from btk_punet.errors import BatchFailedError, InputTypeError, MethodError
 from btk_punet.evaluation.scoring.regions import SceneRegions
-from btk_punet.evaluation.scoring.scenes import detected_positions
 
 # A deblender is handed images of at most so many pixels at once (64 MiB of float64), which bounds
 # the memory that crowded fields take.
@@ -89,15 +90,13 @@ def found_alone(
 
     Raises:
         BatchFailedError: if a deblender fails.
-        InputError, InputTypeError: if it returns something else than a catalog an image.
+        MethodError: if it changes the images, or returns what cannot be used.
     """
     found = {method: np.zeros(len(scenes), bool) for method in deblenders}
     for part, alone in alone_batches(blend_batch, scenes, sources):
         for method, deblender in deblenders.items():
-            catalogs = _run_alone(deblender, alone)
-            positions = [
-                detected_positions(alone, catalog, i) for i, catalog in enumerate(catalogs)
-            ]
+            catalogs = _run_alone(method, deblender, alone)
+            positions = [catalog_positions(catalog, alone.wcs) for catalog in catalogs]
             found[method][part] = [
                 regions[scene].detects(source, x, y, radius_pixels)
                 for scene, source, (x, y) in zip(
@@ -107,24 +106,15 @@ def found_alone(
     return found
 
 
-def _run_alone(deblender: Deblender, alone: BlendBatch) -> list[Table]:
-    """Return the catalogs of a deblender, after checking that it gives one an image."""
+def _run_alone(method: str, deblender: Deblender, alone: BlendBatch) -> list[Table]:
+    """Return the catalogs of a deblender."""
     try:
-        # BTK's way in, and not __call__: deblenders for whole batches override this.
-        output = deblender.batch_call(alone, njobs=1)
+        return call_method(deblender, alone, method).catalog_list
+    except MethodError:
+        raise
     except Exception as error:
         raise BatchFailedError(
             f"{deblender!r} failed on {alone.batch_size} images of single sources, which are "
             f"blends minus their other sources: {type(error).__name__}: {error} -- set it so that "
             "it returns a catalog for such images too (of length 0, if need be)."
         ) from error
-    if not isinstance(output, DeblendBatch):
-        raise InputTypeError(
-            f"batch_call of {deblender!r} must return a DeblendBatch, got {type(output).__name__}."
-        )
-    if len(output.catalog_list) != alone.batch_size:
-        raise InputError(
-            f"{deblender!r} returned {len(output.catalog_list)} catalogs for {alone.batch_size} "
-            "images of single sources."
-        )
-    return output.catalog_list

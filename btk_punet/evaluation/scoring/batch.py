@@ -10,6 +10,7 @@ import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
 from btk.match import Matching
 
+from btk_punet.deblending.calling import check_found
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.quantities import METHOD, Column
 from btk_punet.evaluation.scoring.matching import Matcher
@@ -112,15 +113,11 @@ def batch_tables(
         has none), ``flags``.
 
     Raises:
-        InputError: if a method's output or matching does not fit the batch, or a detection has no
-            finite position.
+        MethodError: if a method's output cannot be used (see `check_found`).
+        InputError: if a matching does not fit the batch.
     """
     for name, deblend_batch in deblend_batches.items():
-        if len(deblend_batch.catalog_list) != blend_batch.batch_size:
-            raise InputError(
-                f"{name!r} returned {len(deblend_batch.catalog_list)} catalogs for a batch of "
-                f"{blend_batch.batch_size} blends."
-            )
+        check_found(name, deblend_batch, blend_batch)
     for name, matching in (matchings or {}).items():
         if not isinstance(matching, Matching):
             raise InputTypeError(

@@ -13,7 +13,6 @@ import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
 
 from btk_punet.deblending.base import unwrapped_arcsec
-from btk_punet.errors import InputError
 from btk_punet.evaluation.quantities import Column
 from btk_punet.evaluation.scoring.batch import DETECTIONS, matched_scenes
 from btk_punet.evaluation.scoring.matching import Matcher
@@ -127,8 +126,6 @@ def _measured(blend_batch: BlendBatch, scenes: Sequence[Any]) -> list[Columns]:
             {n: np.asarray(table[n], float)[probable] for n in names if n in table.colnames}
         )
     x, y = (np.concatenate([np.zeros(0), *(own[n] for own in kept)]) for n in ("x_peak", "y_peak"))
-    if not (np.isfinite(x) & np.isfinite(y)).all():
-        raise InputError("A candidate has no finite position.")
     # One call for all scenes, which takes as long as one for each.
     ra, dec = (3600 * np.asarray(of) for of in blend_batch.wcs.pixel_to_world_values(x, y))
     ends = np.cumsum([len(own["p_detect"]) for own in kept])[:-1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 from btk.blend_batch import BlendBatch, DeblendBatch
@@ -48,8 +48,7 @@ class MatchedBatch:
         """Match a batch; arguments are the attributes.
 
         Raises:
-            InputError: if a method's output does not fit the batch, or a detection has no finite
-                position.
+            MethodError: if a method's output cannot be used (see `check_found`).
         """
         rules = Rules() if rules is None else rules
         truth, detections = batch_tables(
@@ -57,6 +56,22 @@ class MatchedBatch:
         )
         return cls(
             blend_batch, deblend_batches, truth, detections, first_scene, rules, deblenders or {}
+        )
+
+    def of(self, names: Sequence[str]) -> MatchedBatch:
+        """Return the same scenes with some of the methods, as if the others had not run."""
+        if list(names) == list(self.deblend_batches):
+            return self
+        truth, detections = (
+            table[table["method"].isin(names)].reset_index(drop=True)
+            for table in (self.truth, self.detections)
+        )
+        return replace(
+            self,
+            deblend_batches={name: self.deblend_batches[name] for name in names},
+            truth=truth,
+            detections=detections,
+            deblenders={name: self.deblenders[name] for name in names if name in self.deblenders},
         )
 
     def tables(self) -> dict[str, pd.DataFrame]:

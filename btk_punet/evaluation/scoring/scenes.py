@@ -10,7 +10,7 @@ from btk.blend_batch import BlendBatch
 from scipy.spatial import KDTree
 
 from btk_punet.deblending.base import catalog_positions, unwrapped_arcsec
-from btk_punet.errors import CatalogError, InputError
+from btk_punet.errors import CatalogError
 from btk_punet.evaluation.scoring.limit import limit_snr
 from btk_punet.simulation.catalog import half_light_radius_arcsec
 from btk_punet.simulation.labels import clean_real_galaxies
@@ -132,7 +132,7 @@ def detection_columns(
     blend_batch: BlendBatch, catalog: Table, scene: int, band: int = 0
 ) -> Columns:
     """Return the columns of `scene_detections`."""
-    x, y = detected_positions(blend_batch, catalog, scene)
+    x, y = catalog_positions(catalog, blend_batch.wcs)
     ra, dec = unwrapped_arcsec(catalog["ra"]), np.asarray(catalog["dec"], float)
     names = set(catalog.colnames).intersection(("x_err", "y_err", "p_detect", "flags"))
     stated = {name: np.asarray(catalog[name]) for name in names}
@@ -173,23 +173,6 @@ def measured_columns(
         },
         "flags": np.asarray(stated.get("flags", np.zeros(len(x))), int),
     }
-
-
-def detected_positions(
-    blend_batch: BlendBatch, catalog: Table, scene: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns and rows [pixel] of the detections of one method in a scene.
-
-    They come from ``x_peak`` and ``y_peak``, or from ``ra`` and ``dec`` where a deblender gives no
-    others.
-
-    Raises:
-        InputError: if one is not finite.
-    """
-    x, y = catalog_positions(catalog, blend_batch.wcs)
-    if not (np.isfinite(x) & np.isfinite(y)).all():
-        raise InputError(f"A detection of scene {scene} has no finite position: x {x}, y {y}.")
-    return x, y
 
 
 def is_real(catalog: Table) -> bool:

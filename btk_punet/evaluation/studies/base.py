@@ -108,6 +108,8 @@ class Collected:
         ms_per_blend: Time of each method.
         generator: Draws the scenes again; None for a run that was read from its folder.
         deblenders: Run again, by name; empty for a run that was read from its folder.
+        missing: Numbers of the scenes that a method failed on, by its name; it has no rows of
+            them, and is not in ``missing`` if there are none.
     """
 
     methods: Sequence[str]
@@ -118,6 +120,11 @@ class Collected:
     ms_per_blend: Mapping[str, float] = field(default_factory=dict)
     generator: SceneGenerator | None = None
     deblenders: Mapping[str, Deblender] = field(default_factory=dict)
+    missing: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    def n_scenes_of(self, method: str) -> int:
+        """Return how many scenes a method has."""
+        return self.n_scenes - len(self.missing.get(method, ()))
 
     @property
     def truth(self) -> pd.DataFrame:

@@ -50,7 +50,7 @@ class TestEverything:
     def test_files(self, run):
         names = {path.name for path in run.folder.iterdir()}
         files = set(run.run["files"])
-        assert names == {*files, "run.json", "report.html", "tables", "plots"}
+        assert names == {*files, "run.json", "report.html", "tables", "plots", ".lock"}
         assert files >= {*TABLES, *ON_BLENDS, *(f"{name}.parquet" for name in OF_PROBABILITIES)}
         written = {path.stem for path in (run.folder / "tables").glob("*.csv")}
         assert written == set(run.tables)
@@ -187,7 +187,7 @@ class TestEverything:
 
 def test_without_outcomes_and_probabilities(plain, run):
     files = set(plain.run["files"])
-    assert {path.name for path in plain.folder.iterdir()} == {*files, "run.json", "tables"}
+    assert {path.name for path in plain.folder.iterdir()} == {*files, "run.json", "tables", ".lock"}
     left_out = {"regions.parquet", *(f"{name}.parquet" for name in OF_PROBABILITIES)}
     assert files >= {*TABLES, *OUTLINES} and not files & left_out
     assert plain.run["parameters"]["outcomes"] is False

@@ -14,31 +14,10 @@ import pytest
 from btk_punet import EuclidGroupSampling, SepDeblender
 from btk_punet.cli import main
 from btk_punet.errors import BatchFailedError
-from btk_punet.evaluation.runs.engine import Clock
 from btk_punet.evaluation.studies.blends.study import Blends
 from btk_punet.evaluation.studies.detection.result import Result
 from tests.evaluation.oracle import Oracle
 from tests.evaluation.runs.conftest import FailsOnce, contents, small_run, with_unet
-
-
-def test_clock_of_nothing():
-    clock = Clock()
-    assert clock.seconds == {} and clock.running == "the generator"
-
-
-def test_clock_knows_what_is_running(monkeypatch):
-    times = iter([1.0, 3.0, 10.0, 11.5])
-    monkeypatch.setattr(time, "perf_counter", lambda: next(times))
-    clock = Clock()
-    with clock.timed("drawing", "the generator"):
-        assert clock.running == "the generator"
-    with clock.timed("drawing"):
-        assert clock.running == "drawing"
-    assert clock.seconds == {"drawing": 3.5}
-    monkeypatch.undo()
-    with pytest.raises(ZeroDivisionError), clock.timed("sep"):
-        raise ZeroDivisionError
-    assert clock.running == "sep" and "sep" not in clock.seconds
 
 
 def test_same_tables_whatever_the_number_of_jobs(run, tmp_path, catalog, tiny_weights):
@@ -60,24 +39,25 @@ def test_failing_deblender_is_named_and_nothing_is_lost(tmp_path, catalog):
 
     def call(where=folder):
         methods = {"mine": FailsOnce(trigger), "oracle": Oracle((0.9, 0.6, 0.3))}
-        return small_run(where, catalog, methods)
+        return small_run(where, catalog, methods, fail_fast=True)
 
     with pytest.raises(
         BatchFailedError, match=r"Batch 2 failed in mine: ZeroDivisionError: broken -- Draw it"
     ):
         call()
     kept = folder / "batches"
-    done = sorted(path.name for path in kept.glob("*.json"))
-    assert done == ["000000.json", "000001.json"]
-    assert len(list(kept.glob("*.candidates.parquet"))) == 2
-    (kept / "000002.candidates.parquet").write_bytes(b"half")
-    # A batch that is done is not run again: what its file says is believed.
-    summary = json.loads((kept / "000001.json").read_text())
-    (kept / "000001.json").write_text(json.dumps({**summary, "warnings": ["believed"]}))
+    done = sorted(path.parent.name for path in kept.glob("*/summary.json"))
+    assert done == ["000000", "000001"]
+    assert len(list(kept.glob("*/candidates.parquet"))) == 2
+    (kept / "000002").mkdir()
+    (kept / "000002" / "candidates.parquet").write_bytes(b"half")
+    # A batch that is done is not run again: what its summary says is believed.
+    path = kept / "000001" / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "warnings": ["believed"]}))
     trigger.unlink()
     result = call()
     assert set(result.truth["scene"]) == set(range(6))
-    assert "believed" in result.run["notes"]
+    assert result.run["notes"] == ["believed"]
     assert not kept.exists()
     assert contents(folder) == contents(call(tmp_path / "whole").folder)
 
@@ -94,16 +74,18 @@ def test_killed_run_resumes_and_ends_with_the_same_tables(tmp_path):
         stdout=subprocess.DEVNULL,
     ) as process:
         deadline = time.monotonic() + 120
-        while len(list(killed.glob("batches/*.json"))) < 3:
+        while len(list(killed.glob("batches/*/summary.json"))) < 3:
             assert process.poll() is None, "the run ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert 3 <= len(list(killed.glob("batches/*.json"))) < 10
+    assert 3 <= len(list(killed.glob("batches/*/summary.json"))) < 10
     # A kill in the middle of writing leaves half a file, which must not be taken for a result.
-    (killed / "batches" / ".000009.truth.parquet.99.part").write_bytes(b"half")
-    (killed / "batches" / "000009.truth.parquet").write_bytes(b"half")
+    half = killed / "batches" / "000009"
+    half.mkdir(exist_ok=True)
+    (half / ".truth.parquet.99.part").write_bytes(b"half")
+    (half / "truth.parquet").write_bytes(b"half")
 
     whole = tmp_path / "whole"
     assert main([*options, str(killed)]) == main([*options, str(whole)]) == 0
@@ -168,7 +150,7 @@ class TestMethodsThatAreRunAgain:
         with pytest.raises(
             BatchFailedError, match=r"in the study 'blends' \(with outcomes=False or --no-outcomes"
         ):
-            small_run(tmp_path / "run", catalog, fails, outcomes=True, **asked)
+            small_run(tmp_path / "run", catalog, fails, outcomes=True, fail_fast=True, **asked)
         result = small_run(tmp_path / "run", catalog, fails, outcomes=False, **asked)
         assert "regions" not in result.collected.tidy
         assert len(set(result.truth["scene"])) == 2

@@ -159,7 +159,7 @@ def test_other_versions_are_told(tmp_path, catalog):
     folder, trigger = tmp_path / "run", tmp_path / "fail"
     trigger.touch()
     with pytest.raises(BatchFailedError):
-        small_run(folder, catalog, {"mine": FailsOnce(trigger)})
+        small_run(folder, catalog, {"mine": FailsOnce(trigger)}, fail_fast=True)
     run = json.loads((folder / "run.json").read_text())
     run["versions"]["sep"] = "0.1"
     (folder / "run.json").write_text(json.dumps(run))
@@ -206,7 +206,7 @@ def test_overwrite_leaves_nothing_of_the_old_run(tmp_path, catalog):
     result = small_run(folder, catalog, "sep", n_blends=2, overwrite=True)
     assert set(result.truth["scene"]) == {0, 1}
     names = {path.name for path in folder.iterdir()}
-    assert names == {*result.run["files"], "run.json", "tables"}
+    assert names == {*result.run["files"], "run.json", "tables", ".lock"}
     assert not names & {"regions.parquet", "candidates.parquet", "counts.parquet"}
     assert {path.stem for path in (folder / "tables").iterdir()} < old - {"outcomes"}
 

@@ -23,6 +23,12 @@ RUNS = {
     uniformity: (Running,),
 }
 
+NOT_THERE = {
+    (selection_function, "min_snr"),
+    (compare_benchmark, "shard"),
+    (uniformity, "shard"),
+}
+
 
 def fields():
     return [
@@ -49,7 +55,7 @@ def test_runs_have_the_options_with_their_defaults_and_words(run):
     text = " ".join(inspect.getdoc(run).split())
     for kind in RUNS[run]:
         for spec in dataclasses.fields(kind):
-            if (run, spec.name) == (selection_function, "min_snr"):
+            if (run, spec.name) in NOT_THERE:
                 assert spec.name not in parameters and f"{spec.name}: " not in text
                 continue
             assert parameters[spec.name].default == spec.default
@@ -130,6 +136,36 @@ def test_used_choices_are_not_ignored():
 def test_numbers_that_are_none(value):
     with pytest.raises(InputError, match="njobs must be a whole number of at least 1, got"):
         check_numbers(n_blends=1, njobs=value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"njobs": 0}, "njobs must be a whole number of at least 1, got 0"),
+        ({"timeout": 0}, "timeout must be a number of seconds above 0, got 0"),
+        ({"timeout": float("nan")}, "timeout must be a number of seconds above 0, got nan"),
+        ({"memory_limit": "lots"}, "memory_limit must be like '2GB'"),
+        ({"scheduler": "tcp://a:1", "njobs": 2}, "njobs=2 would be ignored"),
+        ({"shard": "3/2"}, "shard must be like '2/8', for the second of eight, got '3/2'"),
+        ({"shard": "0/2"}, "shard must be like"),
+        ({"shard": "1"}, "shard must be like"),
+    ],
+)
+def test_running_checks_its_choices(change, message):
+    with pytest.raises(InputError, match=message):
+        Running(**change)
+
+
+def test_batches_of_shards():
+    assert Running().of_shard([]) == [] and Running().of_shard(range(3)) == [0, 1, 2]
+    parts = [Running(shard=f"{part}/3").of_shard(range(7)) for part in (1, 2, 3)]
+    assert parts == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+def test_what_needs_other_processes():
+    assert not Running().needs_workers() and not Running(shard="1/2").needs_workers()
+    for choice in ({"njobs": 2}, {"timeout": 5.0}, {"memory_limit": "1GB"}, {"scheduler": "a"}):
+        assert Running(**choice).needs_workers()
 
 
 def test_scenes_check_their_numbers_and_make_a_generator():

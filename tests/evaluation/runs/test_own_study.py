@@ -111,7 +111,7 @@ def test_other_studies_make_another_run(own, catalog):
     ],
 )
 def test_tables_that_cannot_be_kept(study, message, tmp_path, catalog):
-    with pytest.raises(BatchFailedError, match=f"in the study 'collects': .*{message}"):
+    with pytest.raises(BatchFailedError, match=f"in the study 'collects' of sep: .*{message}"):
         small_run(tmp_path / "run", catalog, "sep", n_blends=1, studies=[study])
 
 

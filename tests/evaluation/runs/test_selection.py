@@ -66,8 +66,8 @@ def test_stopped_run_ends_with_the_same_tables(tmp_path, monkeypatch):
     trigger.write_text("fail")
     methods = {"mine": FailsOnce(trigger), "sep": "sep"}
     with pytest.raises(BatchFailedError, match="Batch 1 failed in mine: ZeroDivisionError"):
-        small_run(tmp_path / "run", methods)
-    assert (tmp_path / "run" / "batches" / "000000.json").is_file()
+        small_run(tmp_path / "run", methods, fail_fast=True)
+    assert (tmp_path / "run" / "batches" / "000000" / "summary.json").is_file()
     trigger.write_text("")
     pd.testing.assert_frame_equal(small_run(tmp_path / "run", methods), whole)
     files = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from btk_punet.errors import BatchFailedError, InputError, InputTypeError
+from btk_punet.errors import BatchFailedError, InputTypeError, MethodError
 from btk_punet.evaluation.scoring import alone
 from btk_punet.evaluation.scoring.alone import alone_batches, check_deblender, found_alone
 from btk_punet.evaluation.scoring.regions import SceneRegions
@@ -105,9 +105,9 @@ class TestFoundAlone:
             detected(noisy[0], FailsAlone())
 
     def test_deblender_that_returns_something_else(self, noisy):
-        with pytest.raises(InputTypeError, match="must return a DeblendBatch, got list"):
+        with pytest.raises(MethodError, match="must return a DeblendBatch, got list"):
             detected(noisy[0], NoBatch())
-        with pytest.raises(InputError, match="returned 3 catalogs for 4 images"):
+        with pytest.raises(MethodError, match="returned 3 catalogs for a batch of 4 scenes"):
             detected(noisy[0], OneCatalogShort())
 
 

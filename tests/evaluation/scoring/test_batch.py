@@ -279,7 +279,7 @@ class TestBatchTables:
     def test_catalogs_of_another_number_of_scenes(self, five_sources):
         batch, found = five_sources
         two = deblend_batch([found.catalog_list[0]] * 2)
-        with pytest.raises(ValueError, match="'sep' returned 2 catalogs for a batch of 1 blends"):
+        with pytest.raises(ValueError, match="sep returned 2 catalogs for a batch of 1 scenes"):
             batch_tables(batch, {"sep": two})
 
     def test_matching_of_another_number_of_scenes(self, five_sources):
@@ -292,7 +292,9 @@ class TestBatchTables:
     def test_detection_without_a_position(self):
         batch = bright_scenes([[(20, 20)]])
         found = Table({"ra": [0.0], "dec": [0.0], "x_peak": [np.nan], "y_peak": [3.0]})
-        with pytest.raises(ValueError, match="detection of scene 0 has no finite position"):
+        with pytest.raises(
+            ValueError, match="a returned nan as 'x_peak' in the catalog of scene 0"
+        ):
             batch_tables(batch, {"a": deblend_batch([found])})
 
 

@@ -70,7 +70,7 @@ class Found(Study):
         for by, quantity in OF_SOURCES.items():
             edges = run.rules.edges(quantity)
             parts = {m: completeness_table(truth, by, edges) for m, truth in of_method.items()}
-            parts[CEILING] = ceiling_table(next(iter(of_method.values())), by, edges)
+            parts[CEILING] = ceiling_table(max(of_method.values(), key=len), by, edges)
             data = trimmed(stacked(parts))
             shown = without_unknown_ceiling(data)
             yield Table(
@@ -166,7 +166,7 @@ def _efficiency(run: Collected, of_method: Mapping[str, pd.DataFrame]) -> Table:
 
 
 def _count_matrix(run: Collected, of_method: Mapping[str, pd.DataFrame]) -> Table:
-    data = stacked({m: _tidy_counts(truth, run.n_scenes) for m, truth in of_method.items()})
+    data = stacked({m: _tidy_counts(truth, run.n_scenes_of(m)) for m, truth in of_method.items()})
     return Table(
         "count_matrix",
         "How many of the sources of a scene are found",

@@ -186,16 +186,34 @@ def _margins(
     others = [method for method in run.methods if method in known and method != detector]
     if not others:
         return pd.DataFrame()
-    table = equal_purity_margins(
-        run.truth,
-        run.detections,
-        candidates,
-        *((_DISTANCE.key, run.rules.edges(_DISTANCE)) if binned else ()),
-        methods=others,
-        radius_arcsec=run.rules.radius_arcsec,
-        pixel_scale_arcsec=run.pixel_scale_arcsec,
-        sweep=sweep,
-    )
+    # Over the scenes that both have: others that lack the same ones are asked together.
+    lacking: dict[frozenset[int], list[str]] = {}
+    for method in others:
+        scenes = run.missing.get(detector, frozenset()) | run.missing.get(method, frozenset())
+        lacking.setdefault(scenes, []).append(method)
+    parts = []
+    for scenes, methods in lacking.items():
+        truth, detections, own = (
+            table[~table["scene"].isin(scenes)] if scenes else table
+            for table in (run.truth, run.detections, candidates)
+        )
+        here = set(truth["method"])
+        if methods := [method for method in methods if method in here]:
+            parts.append(
+                equal_purity_margins(
+                    truth,
+                    detections,
+                    own,
+                    *((_DISTANCE.key, run.rules.edges(_DISTANCE)) if binned else ()),
+                    methods=methods,
+                    radius_arcsec=run.rules.radius_arcsec,
+                    pixel_scale_arcsec=run.pixel_scale_arcsec,
+                    sweep=None if scenes else sweep,
+                )
+            )
+    if not parts:
+        return pd.DataFrame()
+    table = pd.concat(parts, ignore_index=True)
     return table[table["n"] > 0].copy() if binned else table
 
 

@@ -14,6 +14,7 @@ from btk.blend_batch import BlendBatch
 from btk.deblend import Deblender
 from threadpoolctl import threadpool_limits
 
+from btk_punet.deblending.calling import call_method
 from btk_punet.errors import BtkPunetWarning
 from btk_punet.evaluation.scoring.maps import scene_class_map
 from btk_punet.evaluation.studies.base import Collected, Figure, Study
@@ -65,11 +66,15 @@ class Gallery(Study):
 
         Methods with class maps, those with rows in ``blend_identification``, run on the scenes
         again: both give what they gave in the run. Where such a method fails this time, its maps
-        are left out with a warning, and not the report of a run that is done.
+        are left out with a warning, and not the report of a run that is done. One that failed in
+        the run does not run again, and scenes that a method is missing on are not shown.
         """
         if run.generator is None:
             return
+        # Where a method failed there is nothing of it to be shown, and it shall not fail again.
+        lacking = frozenset().union(*run.missing.values())
         mistakes = mistakes_by_scene(run.truth, run.detections, run.methods, run.n_scenes)
+        mistakes = mistakes[~mistakes["scene"].isin(lacking)]
         cases = choose_cases(mistakes)
         numbers = sorted({case.scene for of_kind in cases.values() for case in of_kind})
         if not numbers:
@@ -78,7 +83,7 @@ class Gallery(Study):
         with_maps = [
             name
             for name, rows in run.by_method("blend_identification").items()
-            if len(rows) and name in run.deblenders
+            if len(rows) and name in run.deblenders and name not in run.missing
         ]
         maps = {
             name: _class_maps(name, run.deblenders[name], batch)
@@ -102,7 +107,7 @@ def _class_maps(name: str, method: Deblender, batch: BlendBatch) -> list[ClassMa
         # As in the run, and what it warned of there is among the notes already.
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            extra_data = method(batch).extra_data
+            extra_data = call_method(method, batch, name).extra_data
         return [ClassMaps(extra["class_mean"], extra["class_variance"]) for extra in extra_data]
     except Exception as error:  # whatever a user's method raises
         warnings.warn(

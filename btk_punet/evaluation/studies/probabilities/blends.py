@@ -35,7 +35,7 @@ def blend_probabilities(
     Args:
         blend_batch: The scenes.
         deblend_batches: Output of each method, by its name; those with a catalog without a column
-            ``p_blend`` are left out, and so are single detections for which it is NaN.
+            ``p_blend`` are left out.
         detections: Detection table of `batch_tables` of these.
         first_scene: Number of the batch's first scene in the table.
 
@@ -53,7 +53,7 @@ def blend_probabilities(
         own = detections[detections["method"] == method]
         p_blend = np.concatenate([np.asarray(t["p_blend"], float) for t in found.catalog_list])
         own = own.assign(p_blend=p_blend)
-        own = own[own["matched"] & own["in_bounds"] & own["p_blend"].notna()]
+        own = own[own["matched"] & own["in_bounds"]]
         for number, rows in own.groupby("scene"):
             scene = int(number) - first_scene
             if scene not in footprints:

@@ -17,12 +17,13 @@ from btk.blend_batch import BlendBatch
 from btk.deblend import Deblender
 from tqdm.auto import tqdm
 
+from btk_punet.deblending.base import catalog_positions
+from btk_punet.deblending.calling import call_method
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.scoring.alone import check_deblender
 from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.evaluation.scoring.scenes import (
     EDGE_PIXELS,
-    detected_positions,
     nearest_distance,
     scene_truth,
 )
@@ -141,6 +142,7 @@ def batch_selection(
     Raises:
         InputError: as `inject`; if there is more than one source for an image, or no place on the
             images is the matching radius away from their border.
+        MethodError: if the detector changes the images, or returns what cannot be used.
     """
     with_sources = inject(images, sources)
     matcher = Matcher(radius_arcsec, pixel_scale_arcsec(images.survey))
@@ -152,7 +154,7 @@ def batch_selection(
             f"{images.image_size} pixels where an injected source counts: expected at most "
             f"{(last / 2 - EDGE_PIXELS) * matcher.pixel_scale_arcsec:g} arcsec."
         )
-    before, after = (deblender(batch).catalog_list for batch in (images, with_sources))
+    before, after = (call_method(deblender, batch).catalog_list for batch in (images, with_sources))
     tables = []
     for scene in range(images.batch_size):
         truth = scene_truth(with_sources, scene, reference_band(images.survey), False)
@@ -161,8 +163,9 @@ def batch_selection(
                 f"Expected one source at most to inject into an image, got {len(truth)}: give "
                 "the generator a sampling function of one source (max_number=1)."
             )
-        own = detected_positions(images, before[scene], scene)
-        found = detected_positions(with_sources, after[scene], scene)
+        own, found = (
+            catalog_positions(catalogs[scene], images.wcs) for catalogs in (before, after)
+        )
         rows = _found(truth, own, found, after[scene], matcher)
         inside = rows[["x", "y"]].ge(margin) & rows[["x", "y"]].le(last - margin)
         rows["counts"] = inside.all(axis=1)

@@ -34,15 +34,16 @@ def run_of(n_scenes=10, sources=SOURCES, **methods):
     Args:
         n_scenes: Number of scenes.
         sources: Their places.
-        methods: Of each method, (x, y, p_detect) of its candidates; those of 0.5 or more, or of
-            NaN, are its detections.
+        methods: Of each method, (x, y, p_detect) of its candidates; those of 0.5 or more are
+            its detections. All NaN: it states none.
     """
     batch = bright_scenes([sources] * n_scenes)
     outputs, candidates = {}, {}
     for name, rows in methods.items():
         x, y, p = np.array(rows, float).reshape(-1, 3).T
         for kept, where in ((outputs, ~(p < 0.5)), (candidates, p > 0)):
-            found = detection_table(batch, x[where], y[where], p_detect=p[where])
+            said = {} if np.isnan(p).any() else {"p_detect": p[where]}
+            found = detection_table(batch, x[where], y[where], **said)
             kept[name] = deblend_batch([found] * n_scenes)
     truth, detections = batch_tables(batch, outputs)
     _, table = batch_tables(batch, candidates, with_limit=False)

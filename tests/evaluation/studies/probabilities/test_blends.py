@@ -31,11 +31,10 @@ def test_methods_without_p_blend_are_left_out():
 
 
 def test_matched_detections_in_bounds_counted_by_hand():
-    # Both of a pair, the single one, a false one; one alone; a pair at the edge, of which one is
-    # out of bounds and the other has a NaN.
-    batch = bright_scenes([PAIR_AND_ONE, [(30, 30)], [(1, 30), (3, 30)]])
-    places = [[*PAIR_AND_ONE, (10, 50)], [(30, 30)], [(1, 30), (3, 30)]]
-    p_blend = [0.9, 0.8, 0.3, 0.7, 0.1, 0.6, np.nan]
+    # Both of a pair, the single one, a false one; one alone; one that is out of bounds.
+    batch = bright_scenes([PAIR_AND_ONE, [(30, 30)], [(1, 30)]])
+    places = [[*PAIR_AND_ONE, (10, 50)], [(30, 30)], [(1, 30)]]
+    p_blend = [0.9, 0.8, 0.3, 0.7, 0.1, 0.6]
     rows = rows_of(batch, {"m": saying(batch, places, p_blend=p_blend)}, first_scene=7)
     assert rows["scene"].tolist() == [7, 7, 7, 8]
     assert rows["p_blend"].tolist() == [0.9, 0.8, 0.3, 0.1]

@@ -1,0 +1,239 @@
+"""Methods that fail on some batches, and workers that are killed: the others' figures are right."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import psutil
+import pytest
+
+from btk_punet import Comparison, SepDeblender
+from btk_punet.cli import main
+from btk_punet.errors import BatchFailedError
+from btk_punet.evaluation.runs.options import Scenes
+from btk_punet.evaluation.studies.base import Study
+from btk_punet.evaluation.studies.detection.found import Found
+from btk_punet.evaluation.studies.detection.result import Result
+from btk_punet.evaluation.studies.equal_purity.study import EqualPurity
+from tests.evaluation.oracle import Oracle
+from tests.evaluation.runs.conftest import contents, small_run
+from tests.evaluation.runs.faulty import Faulty
+
+STUDIES = [Result, Found, EqualPurity]
+N_BLENDS, BATCH_SIZE = 16, 2
+
+
+def sound():
+    return {"oracle": Oracle((0.9, 0.6, 0.3), spurious=0.7), "sep": SepDeblender(20)}
+
+
+@pytest.fixture(scope="module")
+def sums(catalog):
+    """Sum of the image of each scene, by which a detector knows it."""
+    generator = Scenes(catalog=catalog, batch_size=N_BLENDS).generator()
+    return [float(image.sum()) for image in generator.draw_batch(0, N_BLENDS).blend_images]
+
+
+def run(folder, catalog, methods, **options):
+    settings = {"n_blends": N_BLENDS, "batch_size": BATCH_SIZE, "studies": STUDIES} | options
+    return small_run(folder, catalog, methods, **settings)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, catalog):
+    return run(tmp_path_factory.mktemp("faults") / "whole", catalog, sound())
+
+
+def same_for(methods, one, other):
+    """Check that some methods have the same rows in two runs, in all tables that have methods."""
+    for name, table in one.collected.tidy.items():
+        for method in methods:
+            rows = (t[t["method"] == method].reset_index(drop=True) for t in
+                    (table, other.collected.tidy[name]))  # fmt: skip
+            pd.testing.assert_frame_equal(*rows)
+    for name in ("headline", "completeness_by_magnitude", "ceiling_share"):
+        rows = (t[t["method"].isin(methods)].reset_index(drop=True) for t in
+                (one.tables[name], other.tables[name]))  # fmt: skip
+        pd.testing.assert_frame_equal(*rows)
+
+
+def test_methods_that_raise_hang_and_eat_memory(tmp_path, catalog, sums, whole):
+    trigger, folder = tmp_path / "trigger", tmp_path / "run"
+    trigger.touch()
+    faulty = {
+        "raises": Faulty("raises", sums[::7], trigger),
+        "hangs": Faulty("hangs", sums[2:3], trigger),
+        "eats": Faulty("eats", sums[4:5], trigger),
+    }
+    how = {"njobs": 2, "timeout": 4, "memory_limit": "1200MB"}
+    found = run(folder, catalog, faulty | sound(), report=True, **how)
+    assert found.run["status"] == "finished"
+    assert found.run["incomplete"] == {"raises": [0, 3, 7], "hangs": [1], "eats": [2]}
+    assert found.missing[0] == "raises is missing on 3 of 8 batches (6 of 16 scenes)."
+    page = (folder / "report.html").read_text()
+    assert all(sentence in page for sentence in found.missing)
+    same_for(sound(), whole, found)
+    assert set(found.truth.query("method == 'raises'")["scene"]) <= {
+        2,
+        3,
+        4,
+        5,
+        8,
+        9,
+        10,
+        11,
+        12,
+        13,
+    }
+    # Compared are the scenes that both have.
+    margins = found.tables["equal_purity"].set_index("method")
+    truth = found.truth.query("method == 'sep' and counts")
+    assert margins.loc["sep", "n"] == len(truth)
+    assert margins.loc["hangs", "n"] == len(truth.query("scene not in (2, 3)"))
+
+    failures = json.loads((folder / "failures.json").read_text())["failures"]
+    by_method = {failure["method"]: failure for failure in failures}
+    assert by_method["raises"]["error"] == "ZeroDivisionError: of this scene"
+    assert by_method["raises"]["tries"] == 3 and "in raises" in by_method["raises"]["traceback"]
+    assert by_method["hangs"]["error"] == "it took longer than 4 seconds"
+    assert "in hangs" in by_method["hangs"]["traceback"]
+    assert by_method["eats"]["error"].startswith("the process that ran it was ended 3 times")
+    assert {failure["seed"] for failure in failures} == {0}
+    loaded = Comparison.load(folder, STUDIES)
+    assert loaded.missing == found.missing
+
+    # Called again, it tries again what was set aside, and nothing else.
+    summary = folder / "batches" / "000004" / "summary.json"
+    summary.write_text(json.dumps({**json.loads(summary.read_text()), "warnings": ["believed"]}))
+    trigger.unlink()
+    again = run(folder, catalog, faulty | sound(), report=False)
+    assert again.missing == [] and "incomplete" not in again.run
+    assert not (folder / "failures.json").exists() and not (folder / "batches").exists()
+    assert not (folder / "report.html").exists()
+    assert again.run["notes"] == ["believed"]
+    same_for(sound(), whole, again)
+    assert set(again.truth.query("method == 'eats'")["scene"]) == set(whole.truth["scene"])
+
+
+def test_the_first_failure_may_end_the_run(tmp_path, catalog, sums):
+    methods = {"hangs": Faulty("hangs", sums[:1], tmp_path), "sep": SepDeblender(20)}
+    with pytest.raises(BatchFailedError, match="Batch 0 failed in hangs: .* longer than 2 seconds"):
+        run(tmp_path / "run", catalog, methods, n_blends=2, timeout=2, fail_fast=True)
+
+
+def test_nothing_is_left(tmp_path, catalog, sums):
+    methods = {"raises": Faulty("raises", sums, tmp_path)}
+    with pytest.raises(
+        BatchFailedError, match="Every method failed on every batch. Batch 0 failed"
+    ):
+        run(tmp_path / "run", catalog, methods)
+    assert len(json.loads((tmp_path / "run" / "failures.json").read_text())["failures"]) == 8
+
+
+class Picky(Study):
+    """Fails with one of the methods, and with one batch whoever is in it."""
+
+    anchor, title = "picky", "Who is liked?"
+
+    def collect(self, batch):
+        if "pure" in batch.deblend_batches or batch.first_scene == 2:
+            raise LookupError("not this one")
+        return {}
+
+
+def test_study_that_fails_with_one_method(tmp_path, catalog, plain):
+    found = small_run(tmp_path / "run", catalog, studies=[Result, Picky])
+    assert found.run["incomplete"] == {"sep": [1], "pure": [0, 1, 2]}
+    rows = plain.truth.query("method == 'sep' and scene not in (2, 3)").reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.truth, rows)
+    headline = found.tables["headline"].set_index("method")
+    assert headline.loc["pure", "completeness_n"] == 0
+
+
+class Broken(Study):
+    """Fails with all methods at once, and with none of them alone."""
+
+    anchor, title = "broken", "Who is there?"
+
+    def collect(self, batch):
+        if len(batch.deblend_batches) > 1 and batch.first_scene == 4:
+            raise LookupError("too many")
+        return {}
+
+
+def test_batch_that_fails(tmp_path, catalog):
+    found = small_run(tmp_path / "run", catalog, studies=[Result, Broken])
+    assert found.run["incomplete"] == {"sep": [2], "pure": [2]}
+    (failure,) = json.loads((tmp_path / "run" / "failures.json").read_text())["failures"]
+    assert failure["method"] is None and failure["batch"] == 2 and failure["tries"] == 3
+    assert failure["part"] == "the study 'broken'" and "too many" in failure["traceback"]
+
+
+def start(folder, njobs, *options):
+    """Start the real command on slow batches."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "btk_punet.cli", *arguments(folder, njobs, *options)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def arguments(folder, njobs, *options):
+    slow = "tests.evaluation.runs.faulty:Slow"
+    few = ["compare", "-d", slow, "-n", "24", "--batch-size", "2", "--quiet", "--no-report"]
+    return [*few, "--no-outcomes", "--jobs", str(njobs), "-o", str(folder), *options]
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers_of(process):
+    """Return the processes that do the work of a run."""
+    everyone = psutil.Process(process.pid).children(recursive=True)
+    return [one for one in everyone if "spawn_main" in " ".join(one.cmdline())]
+
+
+def test_killed_worker_and_sigterm(tmp_path):
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    with start(folder, 2) as process:
+        done = folder / "batches"
+        wait_for(lambda: len(list(done.glob("*/summary.json"))) >= 2)
+        workers_of(process)[0].send_signal(signal.SIGKILL)
+        wait_for(lambda: len(list(done.glob("*/summary.json"))) >= 5)
+        everyone = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    assert said == "btk-punet: terminated; the same command resumes from here.\n"
+    assert psutil.wait_procs(everyone, timeout=20)[1] == []
+    assert 5 <= len(list(done.glob("*/summary.json"))) < 12
+    assert main(arguments(folder, 1)) == main(arguments(whole, 1)) == 0
+    assert contents(folder) == contents(whole)
+
+
+def test_exit_status_of_what_is_missing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "half_of_mine.py").write_text(
+        "from btk_punet import SepDeblender\n"
+        "class Half(SepDeblender):\n"
+        "    def batch_call(self, blend_batch, njobs=1):\n"
+        "        if blend_batch.batch_size == 1: raise ValueError('too few')\n"
+        "        return super().batch_call(blend_batch, njobs)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ["-n", "3", "--batch-size", "2", "-j", "1", "-q", "--no-outcomes", "--no-report"]
+    folder = tmp_path / "run"
+    status = main(["compare", "-d", "sep", "half_of_mine:Half", "-o", str(folder), *options])
+    assert status == 3
+    printed = capsys.readouterr().err
+    assert "half_of_mine:Half is missing on 1 of 2 batches (1 of 3 scenes)." in printed
+    assert str(folder / "failures.json") in printed

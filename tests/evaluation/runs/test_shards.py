@@ -1,0 +1,93 @@
+"""A run in parts ends as one in one part; and what makes no run is refused."""
+
+import json
+import shutil
+
+import pytest
+
+from btk_punet.cli import main
+from btk_punet.errors import InputError, RunExistsError
+from btk_punet.evaluation.runs.shards import merge_shards
+from tests.evaluation.runs.conftest import contents, small_run
+
+FEW = {"n_blends": 7, "batch_size": 2}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory, catalog):
+    folder = tmp_path_factory.mktemp("shards")
+    for part in (1, 2):
+        made = small_run(folder / str(part), catalog, shard=f"{part}/2", **FEW)
+        assert made.run["status"] == "shard" and made.collected.tidy == {}
+    return [folder / "2", folder / "1"]
+
+
+def test_no_shards(tmp_path):
+    with pytest.raises(InputError, match="No shards given"):
+        merge_shards(tmp_path / "run", [])
+
+
+def test_shards_make_the_whole(shards, tmp_path, catalog):
+    merge_shards(tmp_path / "run", shards)
+    merge_shards(tmp_path / "run", shards)  # as after one that was stopped
+    merged = small_run(tmp_path / "run", catalog, **FEW)
+    assert merged.run["status"] == "finished" and merged.run["notes"] == []
+    whole = small_run(tmp_path / "whole", catalog, **FEW)
+    assert contents(merged.folder) == contents(whole.folder)
+    with pytest.raises(RunExistsError, match="is not empty: choose another folder"):
+        merge_shards(tmp_path / "run", shards)
+
+
+def test_a_shard_is_resumed_and_no_other_run(shards, catalog):
+    assert small_run(shards[0], catalog, shard="2/2", **FEW).run["status"] == "shard"
+    with pytest.raises(RunExistsError, match='shard: "2/2" there, "1/2" now'):
+        small_run(shards[0], catalog, shard="1/2", **FEW)
+
+
+def changed(folder, **entries):
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(run | entries))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda one, other: shutil.rmtree(one), "holds no shard: give folders made with --shard"),
+        (lambda one, other: changed(one, shard=None), "holds no shard"),
+        (lambda one, other: changed(one, status="running"), "is not done .status 'running'"),
+        (lambda one, other: changed(one, shard="1/2"), "each once: 2/2 missing"),
+        (lambda one, other: changed(one, methods={}), "a shard of another run than"),
+        (lambda one, other: shutil.rmtree(one / "batches/000001"), "Batch 1 .* is missing"),
+        (
+            lambda one, other: (one / "batches/000003/truth.parquet").unlink(),
+            "Batch 3 of the shard in .* is damaged .it has lost truth.parquet",
+        ),
+    ],
+)
+def test_what_makes_no_run(harm, message, shards, tmp_path):
+    copies = [shutil.copytree(shard, tmp_path / shard.name) for shard in shards]
+    harm(*copies)
+    with pytest.raises(InputError, match=message):
+        merge_shards(tmp_path / "run", copies[::-1])
+    assert not (tmp_path / "run").exists()
+
+
+def test_folder_that_is_in_use_for_something_else(shards, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(RunExistsError, match="is not empty"):
+        merge_shards(tmp_path, shards)
+
+
+def test_command(tmp_path, capsys):
+    few = ["-d", "sep", "-n", "3", "--batch-size", "1", "-q", "-j", "1", "--max-mag", "26"]
+    parts = [str(tmp_path / str(part)) for part in (1, 2)]
+    for part, folder in enumerate(parts, 1):
+        assert main(["selection", *few, f"--shard={part}/2", "-o", folder]) == 0
+    assert "Shard 2/2 is done" in capsys.readouterr().out
+    merged, whole = tmp_path / "merged", tmp_path / "whole"
+    assert main(["merge", str(merged), *parts]) == 0
+    assert main(["selection", *few, "-o", str(whole)]) == 0
+    name = "selection.parquet"
+    assert (merged / name).read_bytes() == (whole / name).read_bytes()
+    assert main(["compare", "--benchmark", "pairs", "--shard", "1/2", "-o", str(tmp_path)]) == 2
+    assert "--shard works for one set of scenes" in capsys.readouterr().err
