@@ -129,6 +129,16 @@ class TestEqualPurityMargins:
         assert (row["completeness_other"], row["reached"], row["reached_share"]) == (0.0, False, 0)
         assert row[["purity", "threshold", "margin", *INTERVALS]].isna().all()
 
+    def test_a_sweep_that_is_known_is_the_same(self, tables):
+        truth, detections, candidates = tables
+        sweep = sweep_purity(
+            truth[truth["method"] == "SEP"], candidates, all_scenes(truth, detections, candidates)
+        )
+        pd.testing.assert_frame_equal(
+            equal_purity_margins(*tables, n_bootstrap=5, sweep=sweep),
+            equal_purity_margins(*tables, n_bootstrap=5),
+        )
+
     def test_counted_by_hand(self):
         tables = split(*detector_tables(THREE, other=OTHER, ours=OURS))
         row = equal_purity_margins(*tables, n_bootstrap=10).iloc[0]
