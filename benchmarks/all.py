@@ -57,6 +57,7 @@ class Benchmark:
 BENCHMARKS = {
     "generator": Benchmark("--batches 3"),
     "sampling": Benchmark(),
+    "speed": Benchmark("--blends 100 --repeats 1"),
     "training_speed": Benchmark("--batch-size 64"),
     "training_data": Benchmark("--galaxies 400 --batches 10"),
     "scaling": Benchmark("--n-blends 100", writes=True),

@@ -6,6 +6,9 @@ process's own CPU time; batches alternate between the two, and the median of the
 Differences are the largest of any pixel, in units of the background's noise; GalSim at high
 accuracy then tells for the worst blend whose they are.
 
+Then both as they are used: each with BTK's own sampling of four galaxies and with noise, all of it
+in the time, by the clock on the wall.
+
     python benchmarks/generator.py [--batches 8] [--seed 1]
 """
 
@@ -17,6 +20,7 @@ import numpy as np
 from btk.catalog import CatsimCatalog
 from btk.draw_blends import CatsimGenerator, get_catsim_galaxy
 from btk.sampling_functions import DefaultSampling, SamplingFunction
+from rows import add_row
 
 from btk_punet import EuclidCatalog, EuclidGenerator, get_euclid_survey
 from btk_punet.simulation.survey import background_variance
@@ -24,6 +28,9 @@ from btk_punet.simulation.survey import background_variance
 STAMP_SIZES_ARCSEC = (6.4, 12.8, 24.0)
 GALAXIES_PER_BLEND = 6
 BATCH_SIZE = 20
+# As they are used: side of the stamp [arcsec], and how many times as fast ours should be.
+USED = {12.8: ">= 5", 24.0: ">= 8"}
+USED_GALAXIES = 4
 ACCURATE = galsim.GSParams(
     folding_threshold=1e-4, maxk_threshold=1e-4, kvalue_accuracy=1e-6, maximum_fft_size=32768
 )
@@ -63,6 +70,12 @@ def main():
     )
     for stamp_size in STAMP_SIZES_ARCSEC:
         print_row(stamp_size, survey, catalog, options)
+    print(
+        f"\nAs they are used, {USED_GALAXIES} galaxies a blend: ms a blend\n"
+        f"{'stamp':>6} {'ours':>7} {'BTK':>7} {'ratio':>6}"
+    )
+    for stamp_size, aim in USED.items():
+        print_used(stamp_size, aim, catalog, options)
 
 
 def print_row(stamp_size, survey, catalog, options):
@@ -103,6 +116,35 @@ def print_row(stamp_size, survey, catalog, options):
         f"{rate['ours'] / rate['btk']:6.1f}   {worst / sigma:10.4f} {errors[0]:10.4f} "
         f"{errors[1]:10.4f}"
     )
+
+
+def print_used(stamp_size, aim, catalog, options):
+    survey = get_euclid_survey()
+    ours, btk = (
+        kind(
+            table,
+            DefaultSampling(
+                stamp_size, USED_GALAXIES, USED_GALAXIES, None, options.seed, 25.3, 19.5, "IE_ab"
+            ),
+            survey,
+            batch_size=BATCH_SIZE,
+        )
+        for kind, table in (
+            (EuclidGenerator, catalog),
+            (CatsimGenerator, CatsimCatalog(catalog.table)),
+        )
+    )
+    times = []
+    for _ in range(options.batches + 1):  # the first, which fills caches, is not timed
+        start = time.perf_counter()
+        next(ours)
+        middle = time.perf_counter()
+        next(btk)
+        times.append((middle - start, time.perf_counter() - middle))
+    ours_ms, btk_ms = 1e3 * np.median(times[1:], axis=0) / BATCH_SIZE
+    ratio = btk_ms / ours_ms
+    add_row(f"drawing beside BTK, {stamp_size} arcsec", ratio, "times", aim, options.seed, True)
+    print(f'{stamp_size:5.1f}" {ours_ms:7.2f} {btk_ms:7.2f} {ratio:6.1f}')
 
 
 def exact_blend(catalog, survey, size):

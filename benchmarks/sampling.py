@@ -1,5 +1,7 @@
 """What posterior samples cost: 50 of them beside one, and beside 50 runs of the whole network.
 
+The samples are summed as they come, which is what a deblender does with them.
+
 python benchmarks/sampling.py [--batch 32] [--size 64]
 """
 
@@ -12,6 +14,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np  # noqa: E402
 from rows import add_row  # noqa: E402
 
+from btk_punet.deblending.posterior import PosteriorMaps  # noqa: E402
 from btk_punet.model.proba_unet import ProbaUNet  # noqa: E402
 
 
@@ -38,7 +41,7 @@ def milliseconds(model, images, n_samples, repeats=5):
     times = []
     for _ in range(repeats + 1):  # the first, which compiles, is not counted
         start = time.perf_counter()
-        model.sample(images, n_samples)
+        PosteriorMaps.from_network(model, images, n_samples)
         times.append(time.perf_counter() - start)
     return 1e3 * np.median(times[1:]) / len(images)
 

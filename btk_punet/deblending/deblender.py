@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,12 @@ from btk_punet.deblending.recipe import DetectionRecipe, recipe_file, reweighted
 from btk_punet.deblending.surroundings import Surroundings, density_of, depth_of
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
-from btk_punet.model.weights import installed_presets, is_told_density, weights_fingerprint
+from btk_punet.model.weights import (
+    installed_presets,
+    is_told_density,
+    weights_fingerprint,
+    weights_folder,
+)
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 
@@ -52,6 +58,8 @@ _PRESET, _PRESET_BANDS = "euclid-vis", ["IE"]
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
 LEAST_CANDIDATE = 0.02
+# So many networks that were loaded are kept, for other deblenders of the same weights.
+MOST_NETWORKS = 4
 
 
 class ProbaUNetDeblender(DetectingDeblender):
@@ -276,7 +284,10 @@ class ProbaUNetDeblender(DetectingDeblender):
 
     @property
     def network(self) -> ProbaUNet:
-        """The network, loaded when it is first needed."""
+        """The network, loaded when it is first needed.
+
+        Deblenders of a process share it where their weights are the same: change a copy of it.
+        """
         return self._loaded()[0]
 
     @property
@@ -286,9 +297,7 @@ class ProbaUNetDeblender(DetectingDeblender):
 
     def _loaded(self) -> tuple[ProbaUNet, DetectionRecipe]:
         if self._network is None:
-            # Here and not above: TensorFlow takes seconds to load.
-            model = quietly_imported("btk_punet.model.proba_unet")
-            network, folder = model.open_network(self.weights)
+            network, folder = _opened(self.weights)
             recipe = DetectionRecipe() if self._own_recipe is None else self._own_recipe
             if folder is not None and self._own_recipe is None:
                 recipe = DetectionRecipe.load(folder, self.galaxies)
@@ -605,3 +614,22 @@ def _together(normalised: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """
     n_bands = normalised.shape[-1]
     return np.where(usable, normalised.sum(axis=-1) / np.sqrt(n_bands), 0.0)
+
+
+def _opened(weights: str | Path | ProbaUNet) -> tuple[ProbaUNet, Path | None]:
+    """Return a network and the folder that it was loaded from, as `open_network` does."""
+    # Here and not above: TensorFlow takes seconds to load.
+    model = quietly_imported("btk_punet.model.proba_unet")
+    if not isinstance(weights, str | Path):
+        return model.open_network(weights)
+    folder = weights_folder(weights)
+    return _loaded_once(folder, weights_fingerprint(folder))
+
+
+@lru_cache(maxsize=MOST_NETWORKS)
+def _loaded_once(folder: Path, fingerprint: str) -> tuple[ProbaUNet, Path | None]:
+    """Return the network of a folder, the same one for files of the same contents.
+
+    Each has compiled functions, which take a second and some megabytes.
+    """
+    return quietly_imported("btk_punet.model.proba_unet").open_network(folder)

@@ -61,24 +61,20 @@ class PosteriorMaps:
         """
         shape = np.shape(images)[:3]
         probability = np.zeros((3, *shape), np.float32)
-        total, squares, centre = (np.zeros(shape, np.float32) for _ in range(3))
+        isolated, blended, centre = (np.zeros(shape, np.float32) for _ in range(3))
         counts = np.zeros((n_samples, shape[0]))
-        for some, few, maps in network.iter_samples(
+        for some, few, sums in network.iter_sums(
             images, n_samples, seed, mask, density_ratio, orientations, origin
         ):
-            background, isolated, blended = maps["class"]
-            for target, part in zip(probability, maps["class"], strict=True):
-                target[few] += part.sum(axis=0)
-            # Of equals the first is the class, as argmax has it.
-            is_blended = blended > np.maximum(background, isolated)
-            is_isolated = (isolated > background) & ~is_blended
-            total[few] += is_isolated.sum(axis=0) + 2 * is_blended.sum(axis=0)
-            squares[few] += is_isolated.sum(axis=0) + 4 * is_blended.sum(axis=0)
-            centre[few] += maps["centre"].sum(axis=0)
-            counts[some, few] = maps["centre"].sum(axis=(2, 3))
+            probability[:, few] += sums["class"]
+            isolated[few] += sums["most"][0]
+            blended[few] += sums["most"][1]
+            centre[few] += sums["centre"]
+            counts[some, few] = sums["counts"]
             if centre_samples is not None:
-                centre_samples[some, few] = maps["centre"]
-        mean = total / n_samples
+                centre_samples[some, few] = sums["centre_samples"]
+        mean = (isolated + 2 * blended) / n_samples
+        squares = isolated + 4 * blended
         return cls(
             np.moveaxis(probability, 0, 1) / n_samples,
             mean,

@@ -16,6 +16,9 @@ from btk_punet.model.latent import GaussianHead
 from btk_punet.model.layers import conv1x1, depth_to_space, usable_pixels
 from btk_punet.model.unet import Decoder, Encoder, Head
 
+# Odds of e^60 and more leave nothing for the others in single precision.
+LARGEST_LOG_ODDS = 60.0
+
 
 class Network(keras.Model):
     """The layers of a `ProbaUNet`, whose arguments it has, and how they are joined."""
@@ -74,6 +77,7 @@ class Network(keras.Model):
         self._run_trunk = compiled(self._trunk)
         self._run_posterior = compiled(self._posterior)
         self._run_head = compiled(self._probabilities, batch_axis=1)
+        self._run_sums = compiled(self._sums, batch_axis=1)
         blank = np.zeros((1, self.stride, self.stride), "float32")
         self(
             {"images": np.zeros((*blank.shape, n_bands), "f4"), "classes": blank, "centres": blank}
@@ -179,6 +183,39 @@ class Network(keras.Model):
         exponentials = [ops.exp(x - largest) for x in logits]
         scale = 1 / (exponentials[0] + exponentials[1] + exponentials[2])
         return [x * scale for x in exponentials], ops.sigmoid(centres)
+
+    def _sums(self, features, latent, rows, columns):
+        # Sums over samples: of the probabilities of the classes (3, b, h, w), of how often
+        # isolated and blended are the most probable, (2, b, h, w), and of the centre map; the
+        # centre maps themselves, and their sums over the pixels that count, (n, b), which are 1 in
+        # rows (h, 1) and columns (w, 1). Only differences of the logits matter, so that the
+        # background's own is 0.
+        n, (_, b, h, w) = latent.shape[0], features.shape
+        x = self.head.mixed(features, latent)
+        kernel, bias = self.head.kernel, self.head.bias
+        if self.class_weights is not None:
+            bias -= np.array([*np.log(self.class_weights), 0.0], "float32")
+        odds = [kernel[:, 1] - kernel[:, 0], kernel[:, 2] - kernel[:, 0], -kernel[:, 3]]
+        shift = ops.stack([bias[1] - bias[0], bias[2] - bias[0], -bias[3]])
+        x = ops.matmul(ops.stack(odds), x) + ops.expand_dims(shift, 1)
+        x = ops.exp(ops.minimum(x, LARGEST_LOG_ODDS))
+        isolated, blended, no_centre = ops.unstack(
+            ops.reshape(x, (3, n, -1 if b is None else b, h, w)), axis=0
+        )
+        background = 1 / (1 + isolated + blended)
+        centre = 1 / (1 + no_centre)
+        # Of equals the first is the class, as argmax has it.
+        is_blended = blended > ops.maximum(isolated, 1.0)
+        is_isolated = ops.logical_and(isolated > 1, ops.logical_not(is_blended))
+        classes = background, isolated * background, blended * background
+        counts = ops.matmul(ops.squeeze(ops.matmul(centre, columns), -1), rows)
+        return (
+            ops.stack([ops.sum(x, axis=0) for x in classes]),
+            ops.stack([ops.sum(ops.cast(x, "float32"), axis=0) for x in (is_isolated, is_blended)]),
+            ops.sum(centre, axis=0),
+            centre,
+            ops.squeeze(counts, -1),
+        )
 
     def get_config(self):
         """Return the arguments that make this model again, without its weights."""

@@ -124,7 +124,7 @@ class ProbaUNet(Network):
         told = self._told(density_ratio, len(images))
 
         classes, centres = self._empty_maps(n_samples, usable.shape)
-        for some, few, maps in self._run(images, usable, n_samples, seed, told):
+        for some, few, maps in self._run(self._maps, images, usable, n_samples, seed, told):
             classes[:, some, few], centres[some, few] = maps
         return {"class": np.moveaxis(classes, 0, -1), "centre": centres}
 
@@ -159,6 +159,47 @@ class ProbaUNet(Network):
             Slice of the samples, slice of the images, and their maps as in `sample`, with the
             classes first: ``class``, ``(3, n, b, h, w)``, and ``centre``, ``(n, b, h, w)``.
         """
+        orientation_maps = self._run_oriented(
+            self._maps, images, n_samples, seed, mask, density_ratio, orientations, origin
+        )
+        for orientation, some, few, maps in orientation_maps:
+            classes, centres = (_turned(x, orientation, (-2, -1), back=True) for x in maps)
+            yield some, few, {"class": classes, "centre": centres}
+
+    def iter_sums(
+        self,
+        images: np.ndarray,
+        n_samples: int = 1,
+        seed: int = 0,
+        mask: np.ndarray | None = None,
+        density_ratio: float | np.ndarray | None = None,
+        orientations: int = 1,
+        origin: tuple[int, int] | None = None,
+    ) -> Iterator[tuple[slice, slice, dict[str, np.ndarray]]]:
+        """Yield sums over the samples of `iter_samples`, piece by piece, whose arguments it has.
+
+        Most of the maps of samples are then never written to memory, which is what they cost.
+
+        Yields:
+            Slice of the samples, slice of the images, and of these: ``class``, ``(3, b, h, w)``,
+            the sum over the samples of the probabilities of background, isolated, blended;
+            ``most``, ``(2, b, h, w)``, in how many of them isolated, and blended, is the most
+            probable class; ``centre``, ``(b, h, w)``, the sum of the centre maps;
+            ``centre_samples``, ``(n, b, h, w)``, these themselves; and ``counts``, ``(n, b)``, the
+            sum of each over the pixels.
+        """
+        orientation_maps = self._run_oriented(
+            self._map_sums, images, n_samples, seed, mask, density_ratio, orientations, origin
+        )
+        for orientation, some, few, (*maps, counts) in orientation_maps:
+            turned = [_turned(x, orientation, (-2, -1), back=True) for x in maps]
+            names = ("class", "most", "centre", "centre_samples")
+            yield some, few, dict(zip(names, turned, strict=True)) | {"counts": counts}
+
+    def _run_oriented(
+        self, maps_of, images, n_samples, seed, mask, density_ratio, orientations, origin
+    ):
+        # Yields the orientation as well, in which the maps still are.
         images, usable = checked_images(images, mask, self.n_bands)
         n_samples = checked_integer("n_samples", n_samples, 1)
         seed = checked_integer("seed", seed, 0)
@@ -173,11 +214,9 @@ class ProbaUNet(Network):
         of_each = n_samples // orientations
         for number, orientation in enumerate(_ORIENTATIONS[:orientations]):
             turned = _turned(images, orientation, (1, 2)), _turned(usable, orientation, (1, 2))
-            for some, few, maps in self._run(*turned, of_each, seed, told, origin=origin):
-                classes, centres = (_turned(x, orientation, (-2, -1), back=True) for x in maps)
-                start = number * of_each
-                some = slice(some.start + start, some.stop + start)
-                yield some, few, {"class": classes, "centre": centres}
+            start = number * of_each
+            for some, few, maps in self._run(maps_of, *turned, of_each, seed, told, origin=origin):
+                yield orientation, slice(some.start + start, some.stop + start), few, maps
 
     def reconstruct(
         self,
@@ -205,7 +244,7 @@ class ProbaUNet(Network):
 
         classes_, centres_ = self._empty_maps(1, usable.shape)
         told = self._told(None, len(images))
-        for _, few, maps in self._run(images, usable, 1, seed, told, truth):
+        for _, few, maps in self._run(self._maps, images, usable, 1, seed, told, truth):
             classes_[:, :, few], centres_[:, few] = maps
         return {"class": np.moveaxis(classes_[:, 0], 0, -1), "centre": centres_[0]}
 
@@ -296,13 +335,20 @@ class ProbaUNet(Network):
             )
         return checked_density_ratio(density_ratio, n_images)
 
-    def _run(self, images, usable, n_samples, seed, told, truth=(), origin=None):
-        # Yields slices of samples and of images with their maps; a few images, then a few samples
-        # of them at a time, so that memory stays small whatever is asked for. The latent is drawn
-        # from the prior or, given the truth, the posterior; its mean where seed is None.
+    def _run(self, maps_of, images, usable, n_samples, seed, told, truth=(), origin=None):
+        # Yields slices of samples and of images with what maps_of makes of their features and
+        # latents; a few images, then a few samples of them at a time, so that memory stays small
+        # whatever is asked for. The latent is drawn from the prior or, given the truth, the
+        # posterior; its mean where seed is None.
+        size = usable.shape[1:]
+        # To whole cells here, as the network does: it is compiled for fewer shapes then.
+        pad = ((0, 0), *((0, -n % self.stride) for n in size))
+        images, usable = np.pad(images, (*pad, (0, 0))), np.pad(usable, pad)
+        truth = tuple(np.pad(array, pad) for array in truth)
         b, h, w = usable.shape
         for part in _slices(0, b, TRUNK_PIXELS // (h * w)):
             features, gaussians = self._run_trunk(images[part], usable[part], told[part])
+            _check_finite(ops.convert_to_numpy(ops.sum(features, axis=(0, 2, 3))), part.start)
             if truth:
                 gaussians = self._run_posterior(
                     images[part], usable[part], *(array[part] for array in truth)
@@ -316,11 +362,27 @@ class ProbaUNet(Network):
                     if noise is not None:
                         unit = noise.draw(some.stop - some.start, mean.shape[1:])
                         latent = latent + np.exp(log_sigma[here]) * unit
-                    classes, centres = self._run_head(features[:, here], latent)
-                    classes = np.stack([np.asarray(x)[..., :h, :w] for x in classes])
-                    centres = np.asarray(centres)[..., :h, :w]
-                    _check_finite_maps(classes, centres, few.start)
-                    yield some, few, (classes, centres)
+                    yield some, few, maps_of(features[:, here], latent, size, few.start)
+
+    def _maps(self, features, latent, size, first):
+        # Class and centre maps, cut to the size of the images, of which the first has this number.
+        h, w = size
+        classes, centres = self._run_head(features, latent)
+        classes = np.stack([np.asarray(x)[..., :h, :w] for x in classes])
+        centres = np.asarray(centres)[..., :h, :w]
+        _check_finite(classes.sum(axis=(0, 1, 3, 4)) + centres.sum(axis=(0, 2, 3)), first)
+        return classes, centres
+
+    def _map_sums(self, features, latent, size, first):
+        # The same summed over samples, and what `iter_sums` has besides.
+        inside = [
+            (np.arange(padded) < n).astype("float32")[:, None]
+            for padded, n in zip(features.shape[2:], size, strict=True)
+        ]
+        *maps, counts = (np.asarray(x) for x in self._run_sums(features, latent, *inside))
+        maps = [x[..., : size[0], : size[1]] for x in maps]
+        _check_finite(maps[0].sum(axis=(0, 2, 3)) + maps[2].sum(axis=(1, 2)), first)
+        return *maps, counts
 
     def _latent_noise(self, seed, origin):
         if origin is None or self.latent == "global":
@@ -395,15 +457,15 @@ def open_network(weights):
     return ProbaUNet.load(folder), folder
 
 
-def _check_finite_maps(classes, centres, first):
-    # Of NaN nothing is found, which would pass for an empty image. A sum tells in no time.
-    if np.isfinite(classes.sum() + centres.sum()):
+def _check_finite(sums, first):
+    # Sums of something over each image, of which the first has this number. Of NaN nothing is
+    # found, which would pass for an empty image.
+    if np.isfinite(sums).all():
         return
-    finite = np.isfinite(classes.sum(axis=(0, 1, 3, 4)) + centres.sum(axis=(0, 2, 3)))
     raise InputError(
         f"expected probabilities of every pixel, got NaN from the network on image "
-        f"{first + int(np.argmin(finite))}, counted from 0; its weights are finite but too large, "
-        "or were changed since they were loaded: take others"
+        f"{first + int(np.argmin(np.isfinite(sums)))}, counted from 0; its weights are finite but "
+        "too large, or were changed since they were loaded: take others"
     )
 
 

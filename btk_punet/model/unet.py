@@ -167,18 +167,22 @@ class Head(keras.layers.Layer):
             Class logits ``(3, n, b, h, w)`` and centre logit ``(n, b, h, w)``.
         """
         _, b, h, w = features.shape
-        n, _, g, m, _ = latent.shape
-        b = -1 if b is None else b
+        x = self.mixed(features, latent)
+        logits = ops.matmul(ops.transpose(self.kernel), x) + ops.expand_dims(self.bias, 1)
+        logits = ops.reshape(logits, (4, latent.shape[0], -1 if b is None else b, h, w))
+        return logits[:3], logits[3]
+
+    def mixed(self, features, latent):
+        """Return ``relu(features + V . latent)`` of all pixels, ``(k, n b h w)``."""
+        _, _, h, w = features.shape
+        _, _, g, m, _ = latent.shape
         z = ops.tensordot(self.latent_kernel, latent, [[0], [4]])  # (k, n, b, g, m)
         if (g, m) != (1, 1):
             rows = interpolation_matrix(g, h // g)
             columns = interpolation_matrix(m, w // m)
             z = ops.matmul(rows, ops.matmul(z, columns.T))
         x = ops.relu(ops.expand_dims(features, 1) + z)
-        x = ops.reshape(x, (self.width, -1))
-        logits = ops.matmul(ops.transpose(self.kernel), x) + ops.expand_dims(self.bias, 1)
-        logits = ops.reshape(logits, (4, n, b, h, w))
-        return logits[:3], logits[3]
+        return ops.reshape(x, (self.width, -1))
 
     def get_config(self):
         """Return what `from_config` needs to make this layer again."""

@@ -14,7 +14,24 @@ def overlap_count(
     x: np.ndarray | None = None,
     y: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return how many sources cover each pixel.
+    """Return how many sources cover each pixel: those of `covered_pixels`.
+
+    Args and errors are those of `covered_pixels`.
+
+    Returns:
+        Number of sources in each pixel, int, shape (H, W).
+    """
+    return covered_pixels(isolated, sigma, k, x, y).sum(axis=0)
+
+
+def covered_pixels(
+    isolated: np.ndarray,
+    sigma: float | np.ndarray,
+    k: float = 1.0,
+    x: np.ndarray | None = None,
+    y: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return which pixels belong to each source.
 
     A pixel belongs to a source where its noiseless flux exceeds ``k`` sigma of the background.
 
@@ -27,7 +44,7 @@ def overlap_count(
         y: Row of each centre [pixel], shape (n,).
 
     Returns:
-        Number of sources in each pixel, int, shape (H, W).
+        Booleans, shape (n, H, W).
 
     Raises:
         InputError: for arrays of the wrong shape, or ``x`` without ``y``.
@@ -39,7 +56,7 @@ def overlap_count(
     if x is not None and y is not None:
         for mask, column, row in zip(covered, x, y, strict=True):
             mask &= connected_part(mask, column, row)
-    return covered.sum(axis=0)
+    return covered
 
 
 def class_map(

@@ -155,9 +155,23 @@ def tabulated_psf(psf: galsim.GSObject) -> galsim.InterpolatedImage:
 def background_variance(survey: Survey, filt: Filter) -> float:
     """Return the variance of a pixel without sources [electron^2]: sky and read noise.
 
-    This is BTK's ``mean_sky_level``, for any survey.
+    This is BTK's ``mean_sky_level``, for any survey, without the overhead of its units.
     """
-    return float(mean_sky_level(survey, filt).to_value("electron"))
+    return _sky_level(
+        float(filt.sky_brightness.value),
+        float(filt.zeropoint.value),
+        float(filt.full_exposure_time.to_value("s")),
+        pixel_scale_arcsec(survey),
+    )
+
+
+@lru_cache(maxsize=256)
+def _sky_level(
+    brightness: float, zeropoint: float, exposure_seconds: float, pixel_scale_arcsec: float
+) -> float:
+    """Return the sky level [electron] from what surveycodex computes it of, in the same steps."""
+    rate = u.Magnitude(brightness - zeropoint, u.mag(u.electron / u.s)).to_value(u.electron / u.s)
+    return int(rate * exposure_seconds) * pixel_scale_arcsec**2
 
 
 def pixel_scale_arcsec(survey: Survey) -> float:

@@ -806,3 +806,17 @@ def test_btks_matcher_and_metrics(network):
         matching.match_pred_arrays(found.segmentation).astype(bool),
     )
     assert IoU(2)(*matched) > 0.6
+
+
+def test_deblenders_of_the_same_weights_share_a_network(network, tmp_path):
+    network.save(tmp_path / "one")
+    network.save(tmp_path / "other")
+    one, same = (ProbaUNetDeblender(5, tmp_path / "one", seed=seed) for seed in (0, 1))
+    assert one.network is same.network
+    # Other weights in the same place are another network.
+    changed = ProbaUNetDeblender(5, tmp_path / "other").network
+    changed.head.bias.assign(changed.head.bias + 1)
+    changed.save(tmp_path / "one")
+    other = ProbaUNetDeblender(5, tmp_path / "one").network
+    assert other is not one.network
+    np.testing.assert_array_equal(other.head.bias, changed.head.bias)

@@ -65,22 +65,6 @@ def test_probabilities_add_up(network, images):
     )
 
 
-def test_of_equal_classes_the_first_counts(network, images):
-    class Undecided:
-        """Gives equal probabilities in every pixel, as no trained network does."""
-
-        def iter_samples(self, images, n_samples, *_):
-            shape = (n_samples, *images.shape[:3])
-            equal = np.stack([np.full(shape, p, "f4") for p in (0.25, 0.375, 0.375)])
-            equal[:, :, :, 0] = 1 / 3
-            maps = {"class": equal, "centre": np.zeros(shape, "f4")}
-            yield slice(0, n_samples), slice(0, len(images)), maps
-
-    maps = PosteriorMaps.from_network(Undecided(), images, 2)
-    np.testing.assert_array_equal(maps.class_mean[:, 0], 0)
-    np.testing.assert_array_equal(maps.class_mean[:, 1:], 1)
-
-
 def test_pieces_make_the_same_maps_in_less_memory(network, images, monkeypatch):
     whole = PosteriorMaps.from_network(network, images, 7)
     monkeypatch.setattr("btk_punet.model.proba_unet.TRUNK_PIXELS", 2 * 32 * 32)

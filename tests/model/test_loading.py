@@ -266,5 +266,7 @@ def test_outputs_that_are_not_finite_are_no_empty_image(folder, value):
     images = np.ones((2, 8, 8, 1))
     with pytest.raises(InputError, match="got NaN from the network on image 0, counted from 0"):
         network.sample(images)
+    with pytest.raises(InputError, match="got NaN from the network on image 0, counted from 0"):
+        next(network.iter_sums(images))
     with pytest.raises(InputError, match="got NaN from the network"):
         network.reconstruct(images, np.zeros((2, 8, 8)), np.zeros((2, 8, 8)))

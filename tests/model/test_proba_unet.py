@@ -112,6 +112,70 @@ def test_a_change_of_the_last_digit_is_no_other_seed(model):
     np.testing.assert_allclose(after, before, atol=1e-4)
 
 
+@pytest.mark.parametrize("size, orientations", [(16, 1), (18, 1), (18, 8)])
+@pytest.mark.parametrize("class_weights", [None, (0.5, 2.0, 4.0)])
+def test_sums_are_those_of_the_samples(size, orientations, class_weights):
+    keras.utils.set_random_seed(2)
+    model = ProbaUNet(**SMALL, class_weights=class_weights)
+    images, _, _ = toy(3, size)
+    images = 5 * images[:, :14]  # not square, nor whole cells
+    mask = np.ones(images.shape[:3], bool)
+    mask[1, 3:5] = False
+    arguments = (images, 8, 4, mask, None, orientations)
+    samples = {"class": np.zeros((3, 8, *mask.shape)), "centre": np.zeros((8, *mask.shape))}
+    for some, few, maps in model.iter_samples(*arguments):
+        samples["class"][:, some, few], samples["centre"][some, few] = maps["class"], maps["centre"]
+    sums = {"class": np.zeros((3, *mask.shape)), "most": np.zeros((2, *mask.shape))}
+    sums |= {"centre": np.zeros(mask.shape), "counts": np.zeros((8, 3))}
+    for some, few, maps in model.iter_sums(*arguments):
+        sums["class"][:, few] += maps["class"]
+        sums["most"][:, few] += maps["most"]
+        sums["centre"][few] += maps["centre"]
+        sums["counts"][some, few] = maps["counts"]
+        np.testing.assert_allclose(
+            maps["centre_samples"], samples["centre"][some, few], rtol=1e-5, atol=1e-7
+        )
+    most = samples["class"].argmax(axis=0)
+    expected = {
+        "class": samples["class"].sum(axis=1),
+        "most": [(most == number).sum(axis=0) for number in (1, 2)],
+        "centre": samples["centre"].sum(axis=0),
+        "counts": samples["centre"].sum(axis=(2, 3)),
+    }
+    assert np.unique(most).tolist() == [0, 1, 2]
+    for name, values in expected.items():
+        np.testing.assert_allclose(sums[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+    assert list(model.iter_sums(images[:0], 2)) == []
+
+
+@pytest.mark.parametrize(
+    "bias, most", [((1, 1, 0), [0, 0]), ((0, 1, 1), [2, 0]), ((0, 0, 1), [0, 2])]
+)
+def test_of_equal_classes_the_first_counts(bias, most):
+    model = ProbaUNet(**SMALL)
+    model.head.kernel.assign(np.zeros(model.head.kernel.shape))
+    model.head.bias.assign([*bias, 0.0])
+    ((_, _, sums),) = model.iter_sums(np.zeros((1, 8, 8, 1)), 2)
+    np.testing.assert_array_equal(sums["most"][:, 0, 0, 0], most)
+
+
+@pytest.mark.parametrize("logit, expected", [(1e4, [0, 1]), (-1e4, [1, 0])])
+def test_logits_beyond_single_precision_are_sure(logit, expected):
+    model = ProbaUNet(**SMALL)
+    model.head.kernel.assign(np.zeros(model.head.kernel.shape))
+    model.head.bias.assign([0.0, logit, -1e4, logit])
+    ((_, _, sums),) = model.iter_sums(np.zeros((1, 8, 8, 1)), 1)
+    np.testing.assert_allclose(sums["class"][:2, 0, 0, 0], expected, atol=1e-7)
+    np.testing.assert_allclose(sums["centre"][0, 0, 0], expected[1], atol=1e-7)
+
+
+def test_sums_of_a_network_that_gives_nan_are_an_error():
+    model = ProbaUNet(**SMALL)
+    model.head.bias.assign([0.0, np.nan, 0.0, 0.0])
+    with pytest.raises(InputError, match="got NaN from the network on image 0"):
+        next(model.iter_sums(np.zeros((1, 8, 8, 1)), 1))
+
+
 def whole(pieces, n, shape):
     """Return the classes of samples that came in pieces."""
     classes = np.full((3, n, *shape), np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -82,10 +82,11 @@ def _grid(title: str, table: Table, layout: Layout, data: pd.DataFrame) -> Grid:
     if layout.across and layout.across[0] in _EDGES:
         across.sort()
     keys = [*layout.rows, *layout.across]
-    cells = data.set_index(keys) if len(keys) > 1 else data.set_index(keys[0])
-    if not cells.index.is_unique:
+    if data.duplicated(keys).any():
         raise ValueError(f"The table {table.name!r} has several rows for one cell, by {keys}.")
-    by_key = dict(zip(data[keys].itertuples(index=False, name=None), data.index, strict=True))
+    by_key = {key: row for row, key in enumerate(data[keys].itertuples(index=False, name=None))}
+    # Arrays, since a DataFrame takes its time for each single value.
+    values = {name: data[name].to_numpy() for name in data}
 
     shared = [name for name in layout.shared if _same(data, layout, name)]
     own = [name for name in layout.cells if name not in shared]
@@ -94,17 +95,17 @@ def _grid(title: str, table: Table, layout: Layout, data: pd.DataFrame) -> Grid:
         line: list[Cell] = []
         for name in shared:
             there = next(by_key[(*row, *a)] for a in across if (*row, *a) in by_key)
-            line.append(_cell(table, data, there, name))
+            line.append(_cell(table, values, there, name))
         for column in across:
             index = by_key.get((*row, *column))
-            line += [_cell(table, data, index, name) for name in own]
-        rows.append((_names(table, data, layout.rows, row), line))
+            line += [_cell(table, values, index, name) for name in own]
+        rows.append((_names(table, values, layout.rows, row), line))
     first: list[Heading] = [Heading(table.column[name].head) for name in names]
     first += [Heading(table.column[name].head) for name in shared]
     if not layout.across:
         head = [[*first, *(Heading(table.column[name].head) for name in own)]]
     else:
-        groups = [_names(table, data, layout.across, key)[0] for key in across]
+        groups = [_names(table, values, layout.across, key)[0] for key in across]
         groups = [g.capitalize() if g == CEILING else g for g in groups]
         if len(own) == 1:
             head = [[*first, *map(Heading, groups)]]
@@ -122,15 +123,15 @@ def _without_upper_edges(names: Sequence[str]) -> list[str]:
 
 
 def _names(
-    table: Table, data: pd.DataFrame, columns: Sequence[str], values: Sequence[Any]
+    table: Table, values: Mapping[str, np.ndarray], columns: Sequence[str], key: Sequence[Any]
 ) -> list[Any]:
     """Return what names a row or a group of columns: texts and bins."""
-    given = dict(zip(columns, values, strict=True))
+    given = dict(zip(columns, key, strict=True))
     named: list[Any] = []
     for name in _without_upper_edges(columns):
         if name in _EDGES:
             even = name == "magnitude_lo" or (table.quantity is not None and table.quantity.even)
-            edges = data[[name, _EDGES[name]]].to_numpy(float).ravel()
+            edges = np.stack([values[name], values[_EDGES[name]]], axis=1).astype(float).ravel()
             named.append(
                 Bin(given[name], given[_EDGES[name]], decimals_of(edges) if even else None)
             )
@@ -146,14 +147,14 @@ def _same(data: pd.DataFrame, layout: Layout, name: str) -> bool:
     return bool((data.groupby(list(layout.rows))[name].nunique(dropna=False) == 1).all())
 
 
-def _cell(table: Table, data: pd.DataFrame, index: Any, name: str) -> Cell:
+def _cell(table: Table, values: Mapping[str, np.ndarray], row: int | None, name: str) -> Cell:
     column = table.column[name]
-    if index is None:
+    if row is None:
         return Cell(np.nan, column)
     if not column.interval:
-        return Cell(data.at[index, name], column)
-    low, high = (float(data.at[index, f"{name}_{end}"]) for end in ("lo", "hi"))
-    return Cell(data.at[index, name], column, low, high)
+        return Cell(values[name][row], column)
+    low, high = (float(values[f"{name}_{end}"][row]) for end in ("lo", "hi"))
+    return Cell(values[name][row], column, low, high)
 
 
 def bin_text(name: Any) -> str:

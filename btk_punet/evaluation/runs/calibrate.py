@@ -185,7 +185,10 @@ def fit_recipe(
     offsets = np.abs(np.concatenate([matched["x_offset"], matched["y_offset"]]))
     p_detect, surroundings = _fit_detection(candidates, conditions)
     unseen = UnseenSources.fit(
-        *(images[name].to_numpy() for name in ("unseen", "n_pixels", "depth", "density")),
+        images["unseen"].to_numpy(),
+        images["n_pixels"].to_numpy(),
+        images["depth"].to_numpy(),
+        images["density"].to_numpy(),
         _weights(images["kind"].to_numpy(), conditions),
     )
     recipe = replace(

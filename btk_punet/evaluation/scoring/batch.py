@@ -14,7 +14,7 @@ from btk_punet.deblending.calling import check_found
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.quantities import METHOD, Column
 from btk_punet.evaluation.scoring.matching import Matcher
-from btk_punet.evaluation.scoring.scenes import scene_detections, scene_truth
+from btk_punet.evaluation.scoring.scenes import Columns, detection_columns, truth_columns
 from btk_punet.simulation.snr import COUNTS_SNR, NEIGHBOUR_SNR
 from btk_punet.simulation.survey import (
     pixel_scale_arcsec,
@@ -132,36 +132,62 @@ def batch_tables(
             )
     scenes = range(blend_batch.batch_size)
     band = reference_band(blend_batch.survey) if band is None else band
-    truth = [scene_truth(blend_batch, scene, band, with_limit, min_snr) for scene in scenes]
-    all_truth = _joined_scenes(truth, first_scene)
+    truth = [truth_columns(blend_batch, scene, band, with_limit, min_snr) for scene in scenes]
+    all_truth = _table_of_scenes(truth, first_scene)
     matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))
     truth_tables: list[pd.DataFrame] = []
     detection_tables: list[pd.DataFrame] = []
     for method, deblend_batch in deblend_batches.items():
         found = [
-            scene_detections(blend_batch, deblend_batch.catalog_list[scene], scene, band)
+            detection_columns(blend_batch, deblend_batch.catalog_list[scene], scene, band)
             for scene in scenes
         ]
         given = None if matchings is None else matchings.get(method)
-        pairs = [
-            _match(matcher, truth[scene], found[scene])
-            if given is None
-            else (given.true_matches[scene], given.pred_matches[scene])
-            for scene in scenes
-        ]
-        of_truth, of_found = zip(
-            *(
-                _pair_columns(truth[scene], found[scene], pairs[scene], matcher.pixel_scale_arcsec)
-                for scene in scenes
-            ),
-            strict=True,
+        of_truth, detection_table = matched_scenes(
+            truth, found, method, first_scene, matcher, given
         )
-        truth_table = all_truth.assign(**_joined_columns(of_truth))
-        detection_table = _joined_scenes(found, first_scene).assign(**_joined_columns(of_found))
-        for table, tables in [(truth_table, truth_tables), (detection_table, detection_tables)]:
-            table.insert(1, "method", method)
-            tables.append(table)
+        truth_table = all_truth.assign(**of_truth)
+        truth_table.insert(1, "method", method)
+        truth_tables.append(truth_table)
+        detection_tables.append(detection_table)
     return _joined(truth_tables), _joined(detection_tables)
+
+
+def matched_scenes(
+    truth: Sequence[Mapping[str, np.ndarray]],
+    found: Sequence[Columns],
+    method: str,
+    first_scene: int,
+    matcher: Matcher,
+    matching: Matching | None = None,
+) -> tuple[Columns, pd.DataFrame]:
+    """Match the detections of one method to the sources, scene by scene.
+
+    Args:
+        truth: ``x``, ``y`` and ``alone_snr`` of the sources of each scene.
+        found: Columns of the detections of each scene.
+        method: Name of the method.
+        first_scene: Number of the first scene in the run.
+        matcher: Does the matching.
+        matching: What is matched, if that is not the matcher's.
+
+    Returns:
+        Columns of the truth table, for all scenes: ``matched``, ``detection`` and
+        ``match_distance_arcsec``; and the detection table.
+    """
+    of_truth, of_found = [], []
+    for scene, (sources, detections) in enumerate(zip(truth, found, strict=True)):
+        pairs = (
+            _match(matcher, sources, detections)
+            if matching is None
+            else (matching.true_matches[scene], matching.pred_matches[scene])
+        )
+        columns = _pair_columns(sources, detections, pairs, matcher.pixel_scale_arcsec)
+        of_truth.append(columns[0])
+        of_found.append(detections | columns[1])
+    table = _table_of_scenes(of_found, first_scene)
+    table.insert(1, "method", method)
+    return _joined_columns(of_truth), table
 
 
 def tables_of_one(
@@ -178,34 +204,30 @@ def tables_of_one(
 
 
 def _match(
-    matcher: Matcher, truth: pd.DataFrame, found: pd.DataFrame
+    matcher: Matcher, truth: Mapping[str, np.ndarray], found: Columns
 ) -> tuple[np.ndarray, np.ndarray]:
-    candidates = np.flatnonzero(truth["alone_snr"].to_numpy() > NEIGHBOUR_SNR)
+    candidates = np.flatnonzero(truth["alone_snr"] > NEIGHBOUR_SNR)
     sources, detections = matcher.match_positions(
-        truth["x"].to_numpy()[candidates],
-        truth["y"].to_numpy()[candidates],
-        found["x"].to_numpy(),
-        found["y"].to_numpy(),
+        truth["x"][candidates], truth["y"][candidates], found["x"], found["y"]
     )
     return candidates[sources], detections
 
 
 def _pair_columns(
-    truth: pd.DataFrame,
-    found: pd.DataFrame,
+    truth: Mapping[str, np.ndarray],
+    found: Columns,
     pairs: tuple[np.ndarray, np.ndarray],
     pixel_scale_arcsec: float,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+) -> tuple[Columns, Columns]:
     """Return, for both tables of a scene, the columns that say what is matched to what."""
     source, detection = (np.asarray(index, int) for index in pairs)
-    partner = np.full(len(truth), -1)
+    partner = np.full(len(truth["x"]), -1)
     partner[source] = detection
-    distance = np.full(len(truth), np.nan)
+    distance = np.full(len(truth["x"]), np.nan)
     distance[source] = pixel_scale_arcsec * np.hypot(
-        truth["x"].to_numpy()[source] - found["x"].to_numpy()[detection],
-        truth["y"].to_numpy()[source] - found["y"].to_numpy()[detection],
+        truth["x"][source] - found["x"][detection], truth["y"][source] - found["y"][detection]
     )
-    owner = np.full(len(found), -1)
+    owner = np.full(len(found["x"]), -1)
     owner[detection] = source
     return (
         {"matched": partner >= 0, "detection": partner, "match_distance_arcsec": distance},
@@ -213,16 +235,16 @@ def _pair_columns(
     )
 
 
-def _joined_scenes(tables: list[pd.DataFrame], first_scene: int) -> pd.DataFrame:
-    """Return the tables of a batch's scenes as one, with the number of the scene first."""
-    joined = _joined(tables)
-    numbers = np.arange(first_scene, first_scene + len(tables))
-    joined.insert(0, "scene", np.repeat(numbers, [len(table) for table in tables]))
-    return joined
+def _table_of_scenes(scenes: Sequence[Columns], first_scene: int) -> pd.DataFrame:
+    """Return the columns of a batch's scenes as a table, with the number of the scene first."""
+    numbers = np.arange(first_scene, first_scene + len(scenes))
+    sizes = [len(columns["x"]) for columns in scenes]
+    return pd.DataFrame({"scene": np.repeat(numbers, sizes)} | _joined_columns(scenes))
 
 
-def _joined_columns(columns: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([scene[name] for scene in columns]) for name in columns[0]}
+def _joined_columns(scenes: Sequence[Columns]) -> Columns:
+    names = scenes[0] if scenes else {}
+    return {name: np.concatenate([columns[name] for columns in scenes]) for name in names}
 
 
 def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -5,19 +5,20 @@ threshold, which are its detections, and those below. Each is a table with ``x_p
 [pixel], ``p_detect`` and further columns of a catalog.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from astropy.table import Table
 from btk.blend_batch import BlendBatch, DeblendBatch
 
+from btk_punet.deblending.base import unwrapped_arcsec
 from btk_punet.evaluation.quantities import Column
-from btk_punet.evaluation.scoring.batch import DETECTIONS, batch_tables
+from btk_punet.evaluation.scoring.batch import DETECTIONS, matched_scenes
 from btk_punet.evaluation.scoring.matching import Matcher
+from btk_punet.evaluation.scoring.scenes import Columns, measured_columns
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
-from btk_punet.simulation.survey import pixel_scale_arcsec
+from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 
 # Candidates that are less probable are not kept.
 LOWEST_THRESHOLD = 0.02
@@ -60,23 +61,18 @@ def batch_candidates(
         with ``candidate`` in place of ``detection`` and without ``flags``, all candidates of a
         scene being matched at once; and their ``outcome`` (see `outcomes`).
     """
-    as_detections = {}
-    for method, scenes in extra_of_scenes(deblend_batches, "candidates").items():
-        catalogs = [_with_sky(blend_batch, table) for table in scenes]
-        most = max(1, *map(len, catalogs)) if catalogs else 1
-        as_detections[method] = DeblendBatch(
-            blend_batch.batch_size, most, catalogs, image_size=blend_batch.image_size
-        )
-    if not as_detections:
-        return pd.DataFrame(columns=[column.name for column in CANDIDATE_COLUMNS])
-    _, table = batch_tables(
-        blend_batch, as_detections, first_scene, radius_arcsec, with_limit=False
-    )
-    table = table.drop(columns="flags").rename(columns={"detection": "candidate"})
     matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))
-    # What is true of the scenes is the same in the rows of any method.
-    one = truth[truth["method"] == truth["method"].iloc[0]] if len(truth) else truth
-    return table.assign(outcome=outcomes(one, table, matcher))
+    sources = _sources_of_scenes(truth, first_scene, blend_batch.batch_size)
+    tables = []
+    for method, scenes in extra_of_scenes(deblend_batches, "candidates").items():
+        found = _measured(blend_batch, scenes)
+        _, table = matched_scenes(sources, found, method, first_scene, matcher)
+        outcome = [outcomes(*scene, matcher) for scene in zip(sources, found, strict=True)]
+        tables.append(table.assign(outcome=np.concatenate([np.zeros(0, bool), *outcome])))
+    if not tables:
+        return pd.DataFrame(columns=[column.name for column in CANDIDATE_COLUMNS])
+    joined = pd.concat(tables, ignore_index=True)
+    return joined.drop(columns="flags").rename(columns={"detection": "candidate"})
 
 
 def extra_of_scenes(deblend_batches: Mapping[str, DeblendBatch], key: str) -> dict[str, list[Any]]:
@@ -97,38 +93,59 @@ def extra_of_scenes(deblend_batches: Mapping[str, DeblendBatch], key: str) -> di
     }
 
 
-def outcomes(truth: pd.DataFrame, candidates: pd.DataFrame, matcher: Matcher) -> np.ndarray:
+def outcomes(truth: Columns, candidates: Columns, matcher: Matcher) -> np.ndarray:
     """Return whether each candidate brings a match when the threshold falls to its probability.
 
     Args:
-        truth: Truth table of `batch_tables`, the rows of one method.
-        candidates: With ``scene``, ``method``, ``x``, ``y`` [pixel] and ``p_detect``, in any order.
+        truth: ``x``, ``y`` [pixel] and ``alone_snr`` of the sources of a scene.
+        candidates: ``x``, ``y`` [pixel] and ``p_detect`` of its candidates, in any order.
         matcher: Tells which are near enough.
 
     Returns:
         Booleans in the order of the candidates (see `Matcher.gains`).
     """
-    result = np.zeros(len(candidates), bool)
-    if not len(truth):
-        return result
-    can_match = truth[truth["alone_snr"] > NEIGHBOUR_SNR]
-    sources = {
-        scene: rows[["x", "y"]].to_numpy(float) for scene, rows in can_match.groupby("scene")
-    }
-    numbered = candidates.reset_index(drop=True)
-    for (scene, _), rows in numbered.groupby(["scene", "method"]):
-        if scene in sources:
-            rows = rows.sort_values("p_detect", ascending=False, kind="stable")
-            true_x, true_y = sources[scene].T
-            x, y = (rows[name].to_numpy(float) for name in ("x", "y"))
-            result[rows.index] = matcher.gains(true_x, true_y, x, y)
+    can_match = truth["alone_snr"] > NEIGHBOUR_SNR
+    order = np.argsort(-candidates["p_detect"], kind="stable")
+    result = np.zeros(len(order), bool)
+    result[order] = matcher.gains(
+        truth["x"][can_match],
+        truth["y"][can_match],
+        candidates["x"][order],
+        candidates["y"][order],
+    )
     return result
 
 
-def _with_sky(blend_batch: BlendBatch, candidates: Table) -> Table:
-    """Return the candidates that are probable enough, with BTK's world coordinates."""
-    table = candidates[np.asarray(candidates["p_detect"], float) >= LOWEST_THRESHOLD]
-    x, y = (np.asarray(table[name], float) for name in ("x_peak", "y_peak"))
-    ra, dec = blend_batch.wcs.pixel_to_world_values(x, y)
-    table["ra"], table["dec"] = 3600 * np.asarray(ra), 3600 * np.asarray(dec)
-    return table
+def _measured(blend_batch: BlendBatch, scenes: Sequence[Any]) -> list[Columns]:
+    """Return what is measured of the candidates that are probable enough, scene by scene."""
+    kept = []
+    for table in scenes:
+        probable = np.asarray(table["p_detect"], float) >= LOWEST_THRESHOLD
+        names = ("x_peak", "y_peak", "p_detect", "x_err", "y_err")
+        kept.append(
+            {n: np.asarray(table[n], float)[probable] for n in names if n in table.colnames}
+        )
+    x, y = (np.concatenate([np.zeros(0), *(own[n] for own in kept)]) for n in ("x_peak", "y_peak"))
+    # One call for all scenes, which takes as long as one for each.
+    ra, dec = (3600 * np.asarray(of) for of in blend_batch.wcs.pixel_to_world_values(x, y))
+    ends = np.cumsum([len(own["p_detect"]) for own in kept])[:-1]
+    places = {"x": x, "y": y, "ra": unwrapped_arcsec(ra), "dec": dec}
+    split = {name: np.split(values, ends) for name, values in places.items()}
+    band = reference_band(blend_batch.survey)
+    return [
+        measured_columns(
+            blend_batch, scene, band, stated | {name: split[name][scene] for name in split}
+        )
+        for scene, stated in enumerate(kept)
+    ]
+
+
+def _sources_of_scenes(truth: pd.DataFrame, first_scene: int, n_scenes: int) -> list[Columns]:
+    """Return place and brightness of each scene's sources, the same in the rows of a method."""
+    names = ("x", "y", "alone_snr")
+    if not len(truth):
+        return [dict.fromkeys(names, np.zeros(0)) for _ in range(n_scenes)]
+    one = truth[truth["method"] == truth["method"].iloc[0]]
+    ends = np.searchsorted(one["scene"].to_numpy(), first_scene + np.arange(1, n_scenes))
+    columns = {name: np.split(one[name].to_numpy(float), ends) for name in names}
+    return [{name: columns[name][scene] for name in names} for scene in range(n_scenes)]

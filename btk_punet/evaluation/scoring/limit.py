@@ -1,9 +1,9 @@
 """How well a source could be seen at best among neighbours of which nothing is known."""
 
 import numpy as np
-from scipy.sparse.csgraph import connected_components
 
 from btk_punet.errors import InputError
+from btk_punet.evaluation.scoring.matching import pair_groups
 from btk_punet.simulation.snr import Box, check_scene, light_boxes
 
 # Smallest eigenvalue of the normalised Fisher matrix, relative to the largest, that is inverted:
@@ -194,5 +194,6 @@ def fisher_matrix(templates: list[np.ndarray], boxes: list[Box]) -> np.ndarray:
 
 def overlapping_groups(fisher: np.ndarray) -> list[np.ndarray]:
     """Return the numbers of the sources of each group that hangs together by shared pixels."""
-    n_groups, group_of = connected_components((fisher != 0).any(axis=(1, 3)), directed=False)
-    return [np.flatnonzero(group_of == group) for group in range(n_groups)]
+    linked = (fisher != 0).any(axis=(1, 3)) | np.eye(len(fisher), dtype=bool)
+    i, j = np.nonzero(linked)
+    return [np.unique(i[group]) for group in pair_groups(i, j)]

@@ -13,7 +13,7 @@ from btk_punet.evaluation.scoring.scenes import is_real, scene_truth
 from btk_punet.evaluation.scoring.spread import PosteriorSpread
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES, PixelScores
 from btk_punet.evaluation.statistics.reliability import Reliability
-from btk_punet.simulation.labels import overlap_count
+from btk_punet.simulation.labels import covered_pixels
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import background_variance, reference_band
 
@@ -155,14 +155,11 @@ def source_footprints(blend_batch: BlendBatch, scene: int, band: int, k: float =
     catalog, survey = blend_batch.catalog_list[scene], blend_batch.survey
     sigma = np.sqrt(background_variance(survey, survey.get_filter(survey.available_filters[band])))
     isolated = blend_batch.isolated_images[scene][: len(catalog), band]
+    # Only images of real galaxies hold noise that is to be told from the galaxy.
+    if not is_real(catalog):
+        return covered_pixels(isolated, sigma, k)
     x, y = (np.asarray(catalog[name], float) for name in ("x_peak", "y_peak"))
-    covered = np.zeros(isolated.shape, bool)
-    for source in range(len(catalog)):
-        one = slice(source, source + 1)
-        # Only images of real galaxies hold noise that is to be told from the galaxy.
-        centre = (x[one], y[one]) if is_real(catalog) else (None, None)
-        covered[source] = overlap_count(isolated[one], sigma, k, *centre) > 0
-    return covered
+    return covered_pixels(isolated, sigma, k, x, y)
 
 
 def scene_class_map(blend_batch: BlendBatch, scene: int, k: float = 1.0) -> np.ndarray:

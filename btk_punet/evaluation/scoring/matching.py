@@ -4,12 +4,13 @@ import numpy as np
 from astropy.table import Table
 from btk.match import Matcher as BtkMatcher
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from btk_punet.errors import InputError
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
+
+# Up to so many pairs all distances are faster than a tree.
+FEW_PAIRS = 10_000
 
 
 class Matcher(BtkMatcher):
@@ -74,20 +75,16 @@ class Matcher(BtkMatcher):
         Raises:
             InputError: if a position is not finite.
         """
-        near = self._near(true_x, true_y, x, y)
-        if len(near) == 0:
-            return np.zeros(0, int), np.zeros(0, int)
-        radius = self.radius_arcsec / self.pixel_scale_arcsec
-        # Only sources and detections that hang together by near pairs compete with each other.
-        n_nodes = len(true_x) + len(x)
-        graph = coo_array(
-            (np.ones(len(near)), (near["i"], near["j"] + len(true_x))), shape=(n_nodes, n_nodes)
-        )
-        _, group_of = connected_components(graph, directed=False)
-        group_of_pair = group_of[near["i"]]
-        order = np.argsort(group_of_pair, kind="stable")
-        starts = np.flatnonzero(np.diff(group_of_pair[order])) + 1
-        pairs = [_match_group(near[group], radius) for group in np.split(order, starts)]
+        i, j, distance = self._near(true_x, true_y, x, y)
+        lone = lone_pairs(i, j)
+        pairs = [np.stack([i[lone], j[lone]])]
+        if not lone.all():
+            i, j, distance = i[~lone], j[~lone], distance[~lone]
+            radius = self.radius_arcsec / self.pixel_scale_arcsec
+            pairs += [
+                _match_group(i[group], j[group], distance[group], radius)
+                for group in pair_groups(i, j)
+            ]
         source, detection = np.concatenate(pairs, axis=1)
         by_source = np.argsort(source)
         return source[by_source], detection[by_source]
@@ -106,9 +103,9 @@ class Matcher(BtkMatcher):
         Returns:
             Booleans, shape (m,).
         """
-        near = self._near(true_x, true_y, x, y)
+        i, j, _ = self._near(true_x, true_y, x, y)
         reached: list[list[int]] = [[] for _ in range(len(x))]
-        for source, detection in zip(near["i"].tolist(), near["j"].tolist(), strict=True):
+        for source, detection in zip(i.tolist(), j.tolist(), strict=True):
             reached[detection].append(source)
         owner: dict[int, int] = {}
 
@@ -126,32 +123,93 @@ class Matcher(BtkMatcher):
 
     def _near(
         self, true_x: np.ndarray, true_y: np.ndarray, x: np.ndarray, y: np.ndarray
-    ) -> np.ndarray:
-        """Return the pairs within the radius: source ``i``, detection ``j``, distance ``v``."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return source, detection and distance [pixel] of each pair within the radius."""
         truth = np.stack([np.asarray(true_x, float), np.asarray(true_y, float)], axis=1)
         found = np.stack([np.asarray(x, float), np.asarray(y, float)], axis=1)
         for name, positions in [("source", truth), ("detection", found)]:
             if not np.isfinite(positions).all():
                 raise InputError(f"Every {name} must have a finite position, got {positions}.")
         radius = self.radius_arcsec / self.pixel_scale_arcsec
-        if len(truth) == 0 or len(found) == 0:
-            return np.zeros(0, [("i", int), ("j", int), ("v", float)])
-        near = KDTree(truth).sparse_distance_matrix(
-            KDTree(found), radius * (1 + 1e-9), output_type="ndarray"
-        )
-        return near[near["v"] < radius]
+        if len(truth) * len(found) <= FEW_PAIRS:
+            offset = truth[:, None] - found
+            distance = np.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2)
+            i, j = np.nonzero(distance < radius)
+            return i, j, distance[i, j]
+        return near_pairs(truth, found, radius)
 
 
-def _match_group(near: np.ndarray, radius: float) -> np.ndarray:
+def near_pairs(
+    places: np.ndarray, others: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs of places that are closer than a radius.
+
+    Args:
+        places: Shape (n, dimensions), one or more.
+        others: Shape (m, dimensions), one or more.
+        radius: The radius, in their unit.
+
+    Returns:
+        Number of the place, number of the other, and distance of each pair.
+    """
+    near = KDTree(places).sparse_distance_matrix(
+        KDTree(others), radius * (1 + 1e-9), output_type="ndarray"
+    )
+    near = near[near["v"] < radius]
+    return near["i"], near["j"], near["v"]
+
+
+def lone_pairs(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Tell which pairs compete with no other one, as both their source and detection have one.
+
+    Args:
+        i: Source of each pair, shape (n,).
+        j: Detection of each pair.
+
+    Returns:
+        Booleans, shape (n,).
+    """
+    return (np.bincount(i)[i] == 1) & (np.bincount(j)[j] == 1)
+
+
+def pair_groups(i: np.ndarray, j: np.ndarray) -> list[np.ndarray]:
+    """Return the pairs of each group that hangs together by sources and detections in common.
+
+    Only within a group do sources and detections compete with each other.
+
+    Args:
+        i: Source of each pair, shape (n,).
+        j: Detection of each pair.
+
+    Returns:
+        Numbers of the pairs of each group, increasing.
+    """
+    parent = list(range(len(i)))
+
+    def root(pair: int) -> int:
+        while parent[pair] != pair:
+            parent[pair] = parent[parent[pair]]
+            pair = parent[pair]
+        return pair
+
+    for ends in (i.tolist(), j.tolist()):
+        first: dict[int, int] = {}
+        for pair, end in enumerate(ends):
+            parent[root(pair)] = root(first.setdefault(end, pair))
+    members: dict[int, list[int]] = {}
+    for pair in range(len(i)):
+        members.setdefault(root(pair), []).append(pair)
+    return [np.array(group) for group in members.values()]
+
+
+def _match_group(i: np.ndarray, j: np.ndarray, distance: np.ndarray, radius: float) -> np.ndarray:
     """Return the best pairs, shape (2, n), of the near pairs of one connected group."""
-    if len(near) == 1:
-        return np.array([near["i"], near["j"]], int)
-    sources, rows = np.unique(near["i"], return_inverse=True)
-    detections, cols = np.unique(near["j"], return_inverse=True)
+    sources, rows = np.unique(i, return_inverse=True)
+    detections, cols = np.unique(j, return_inverse=True)
     # Any pair within the radius is worth more than all the distance that it may cost elsewhere.
     worth = radius * (min(len(sources), len(detections)) + 1)
     cost = np.zeros((len(sources), len(detections)))
-    cost[rows, cols] = near["v"] - worth
+    cost[rows, cols] = distance - worth
     row, col = linear_sum_assignment(cost)
     paired = cost[row, col] < 0
     return np.array([sources[row[paired]], detections[col[paired]]], int)

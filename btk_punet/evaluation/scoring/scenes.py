@@ -1,5 +1,7 @@
 """The tidy tables of one scene: what is true of its sources, what its detections measure."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import sep
@@ -20,6 +22,12 @@ EDGE_PIXELS = 2
 # The magnitude of a detection, the same for every method, is taken in this aperture.
 APERTURE_RADIUS_ARCSEC = 0.5
 
+# Up to so many points the distances of all pairs are faster than a tree.
+FEW_POINTS = 100
+
+# The columns of a scene: an array by the name of each, without the time that a DataFrame takes.
+Columns = dict[str, np.ndarray]
+
 _CATSIM_SIZES = ("a_d", "b_d", "a_b", "b_b", "fluxnorm_disk", "fluxnorm_bulge")
 
 
@@ -34,6 +42,17 @@ def scene_truth(
 
     Args and columns are those of `batch_tables`.
     """
+    return pd.DataFrame(truth_columns(blend_batch, scene, band, with_limit, min_snr))
+
+
+def truth_columns(
+    blend_batch: BlendBatch,
+    scene: int,
+    band: int = 0,
+    with_limit: bool = True,
+    min_snr: float = COUNTS_SNR,
+) -> Columns:
+    """Return the columns of `scene_truth`."""
     catalog = blend_batch.catalog_list[scene]
     survey = blend_batch.survey
     n_sources = len(catalog)
@@ -53,29 +72,27 @@ def scene_truth(
 
     in_bounds = _in_bounds(x, y, blend_batch.image_size)
     filter_name = survey.available_filters[band]
-    return pd.DataFrame(
-        {
-            "source": np.arange(n_sources),
-            "x": x,
-            "y": y,
-            "ra": np.asarray(catalog["ra"], float),
-            "dec": np.asarray(catalog["dec"], float),
-            "magnitude": true_magnitudes(catalog, survey.name, filter_name),
-            "size_arcsec": _true_sizes(catalog),
-            "is_star": (
-                np.asarray(catalog["is_star"], bool)
-                if "is_star" in catalog.colnames
-                else np.zeros(n_sources, bool)
-            ),
-            "alone_snr": alone,
-            "limit_snr": limit if with_limit else np.full(n_sources, np.nan),
-            "blendedness": _blendedness(clean[band]),
-            "neighbour_distance_arcsec": nearest_distance(x, y, alone > NEIGHBOUR_SNR)
-            * pixel_scale_arcsec(survey),
-            "in_bounds": in_bounds,
-            "counts": in_bounds & (alone > min_snr),
-        }
-    )
+    return {
+        "source": np.arange(n_sources),
+        "x": x,
+        "y": y,
+        "ra": np.asarray(catalog["ra"], float),
+        "dec": np.asarray(catalog["dec"], float),
+        "magnitude": true_magnitudes(catalog, survey.name, filter_name),
+        "size_arcsec": _true_sizes(catalog),
+        "is_star": (
+            np.asarray(catalog["is_star"], bool)
+            if "is_star" in catalog.colnames
+            else np.zeros(n_sources, bool)
+        ),
+        "alone_snr": alone,
+        "limit_snr": limit if with_limit else np.full(n_sources, np.nan),
+        "blendedness": _blendedness(clean[band]),
+        "neighbour_distance_arcsec": nearest_distance(x, y, alone > NEIGHBOUR_SNR)
+        * pixel_scale_arcsec(survey),
+        "in_bounds": in_bounds,
+        "counts": in_bounds & (alone > min_snr),
+    }
 
 
 def clean_isolated(blend_batch: BlendBatch, scene: int, band: int) -> np.ndarray:
@@ -108,38 +125,54 @@ def scene_detections(
 
     Columns are those of `batch_tables`.
     """
-    survey = blend_batch.survey
+    return pd.DataFrame(detection_columns(blend_batch, catalog, scene, band))
+
+
+def detection_columns(
+    blend_batch: BlendBatch, catalog: Table, scene: int, band: int = 0
+) -> Columns:
+    """Return the columns of `scene_detections`."""
     x, y = catalog_positions(catalog, blend_batch.wcs)
     ra, dec = unwrapped_arcsec(catalog["ra"]), np.asarray(catalog["dec"], float)
+    names = set(catalog.colnames).intersection(("x_err", "y_err", "p_detect", "flags"))
+    stated = {name: np.asarray(catalog[name]) for name in names}
+    places = {"x": x, "y": y, "ra": ra, "dec": dec}
+    return measured_columns(blend_batch, scene, band, stated | places)
+
+
+def measured_columns(
+    blend_batch: BlendBatch,
+    scene: int,
+    band: int,
+    stated: Mapping[str, np.ndarray],
+) -> Columns:
+    """Return the columns of `scene_detections` of places in a scene.
+
+    Args:
+        blend_batch: The scenes.
+        scene: Number of the scene in the batch.
+        band: Index of the band.
+        stated: ``x``, ``y`` [pixel], ``ra``, ``dec`` [arcsec], and those of ``x_err``, ``y_err``,
+            ``p_detect`` and ``flags`` that there are; shape (m,) each.
+    """
+    survey = blend_batch.survey
+    x, y = stated["x"], stated["y"]
     flux = aperture_flux(blend_batch.blend_images[scene, band], x, y, pixel_scale_arcsec(survey))
-    n_found = len(catalog)
-    return pd.DataFrame(
-        {
-            "detection": np.arange(n_found),
-            "x": x,
-            "y": y,
-            "ra": ra,
-            "dec": dec,
-            "aperture_flux": flux,
-            "magnitude": magnitude(flux, survey.get_filter(survey.available_filters[band])),
-            "neighbour_distance_arcsec": nearest_distance(x, y, np.ones(n_found, bool))
-            * pixel_scale_arcsec(survey),
-            "in_bounds": _in_bounds(x, y, blend_batch.image_size),
-            **{
-                name: (
-                    np.asarray(catalog[name], float)
-                    if name in catalog.colnames
-                    else np.full(n_found, np.nan)
-                )
-                for name in ("x_err", "y_err", "p_detect")
-            },
-            "flags": (
-                np.asarray(catalog["flags"], int)
-                if "flags" in catalog.colnames
-                else np.zeros(n_found, int)
-            ),
-        }
-    )
+    unknown = np.full(len(x), np.nan)
+    return {
+        "detection": np.arange(len(x)),
+        **{name: stated[name] for name in ("x", "y", "ra", "dec")},
+        "aperture_flux": flux,
+        "magnitude": magnitude(flux, survey.get_filter(survey.available_filters[band])),
+        "neighbour_distance_arcsec": nearest_distance(x, y, np.ones(len(x), bool))
+        * pixel_scale_arcsec(survey),
+        "in_bounds": _in_bounds(x, y, blend_batch.image_size),
+        **{
+            name: np.asarray(stated.get(name, unknown), float)
+            for name in ("x_err", "y_err", "p_detect")
+        },
+        "flags": np.asarray(stated.get("flags", np.zeros(len(x))), int),
+    }
 
 
 def is_real(catalog: Table) -> bool:
@@ -180,6 +213,10 @@ def nearest_distance(x: np.ndarray, y: np.ndarray, use: np.ndarray) -> np.ndarra
     (used,) = np.nonzero(use)
     if len(used) == 0:
         return np.full(len(x), np.inf)
+    if len(x) <= FEW_POINTS:
+        square = (x[:, None] - x[used]) ** 2 + (y[:, None] - y[used]) ** 2
+        square[used, np.arange(len(used))] = np.inf
+        return np.sqrt(square.min(axis=1))
     points = np.stack([x, y], axis=1)
     # Of the nearest two, one is the point itself if that is in use, or else a twin at the very
     # same place: in both cases the other one gives the distance.

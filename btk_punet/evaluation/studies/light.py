@@ -24,7 +24,7 @@ from btk_punet.evaluation.plotting.style import (
     set_bin_ticks,
 )
 from btk_punet.evaluation.quantities import METHOD, OF_SOURCES, WILSON, Column, Edges
-from btk_punet.evaluation.scoring.limit_errors import limit_errors
+from btk_punet.evaluation.scoring.limit_errors import LimitErrors, limit_errors
 from btk_punet.evaluation.scoring.matched import MatchedBatch
 from btk_punet.evaluation.scoring.scenes import clean_isolated
 from btk_punet.evaluation.statistics.fractions import (
@@ -116,10 +116,18 @@ def batch_light(batch: MatchedBatch) -> pd.DataFrame:
     for scene, catalog in enumerate(blends.catalog_list):
         x, y = (np.asarray(catalog[name], float) for name in ("x_peak", "y_peak"))
         images = clean_isolated(blends, scene, band)
-        limits.append(pd.DataFrame(limit_errors(images, x, y, background)._asdict()))
-    of_source = pd.concat(limits, keys=range(batch.first_scene, batch.first_scene + len(limits)))
-    of_source.index.names = ["scene", "source"]
-    of_source = of_source.add_prefix("limit_").reset_index()
+        limits.append(limit_errors(images, x, y, background))
+    sizes = [len(scene.x) for scene in limits]
+    of_source = pd.DataFrame(
+        {
+            "scene": np.repeat(batch.first_scene + np.arange(len(limits)), sizes),
+            "source": np.concatenate([np.zeros(0, int), *map(np.arange, sizes)]),
+            **{
+                f"limit_{name}": np.concatenate([np.zeros(0), *values])
+                for name, values in zip(LimitErrors._fields, zip(*limits, strict=True), strict=True)
+            },
+        }
+    )
 
     tables = []
     for method, found in batch.deblend_batches.items():

@@ -64,8 +64,10 @@ def test_improbable_candidates_are_left_out():
 
 
 def test_outcomes_without_sources():
-    candidates = pd.DataFrame({"scene": [0], "method": "m", "x": 5.0, "y": 5.0, "p_detect": 0.5})
-    truth = pd.DataFrame({"scene": [], "x": [], "y": [], "alone_snr": []})
+    candidates = {
+        name: np.array([value]) for name, value in (("x", 5), ("y", 5), ("p_detect", 0.5))
+    }
+    truth = dict.fromkeys(("x", "y", "alone_snr"), np.zeros(0))
     assert outcomes(truth, candidates, Matcher(0.3, 0.1)).tolist() == [False]
 
 
@@ -73,12 +75,11 @@ def test_outcomes_without_sources():
 def test_the_surer_of_two_candidates_of_a_source_brings_the_match(order):
     # The nearer one, which is matched when all are matched at once, comes too late. The second
     # source is too faint to be matched.
-    truth = pd.DataFrame({"scene": 0, "x": [20.0, 40.0], "y": 20.0, "alone_snr": [9.0, 1.0]})
-    candidates = pd.DataFrame(
-        {
-            "scene": 0, "method": "m", "x": [20.0, 22.0, 40.0], "y": 20.0,
-            "p_detect": [0.3, 0.6, 0.9],
-        }
-    )  # fmt: skip
-    found = outcomes(truth, candidates.iloc[order], Matcher(0.3, 0.1))
+    truth = {"x": [20.0, 40.0], "y": [20.0, 20.0], "alone_snr": [9.0, 1.0]}
+    candidates = {"x": [20.0, 22.0, 40.0], "y": [20.0] * 3, "p_detect": [0.3, 0.6, 0.9]}
+    found = outcomes(
+        {name: np.array(values) for name, values in truth.items()},
+        {name: np.array(values)[order] for name, values in candidates.items()},
+        Matcher(0.3, 0.1),
+    )
     np.testing.assert_array_equal(found, np.array([False, True, False])[order])

@@ -7,7 +7,8 @@ from astropy.table import Table
 from btk.match import Matching, PixelHungarianMatcher
 from btk.metrics.detection import Efficiency, Precision, Recall
 
-from btk_punet.evaluation.scoring.matching import Matcher
+from btk_punet.evaluation.scoring import matching
+from btk_punet.evaluation.scoring.matching import Matcher, lone_pairs, pair_groups
 
 
 def catalog(*positions, **columns):
@@ -98,6 +99,13 @@ class TestPositions:
         n_best, least = best_by_trying_all(true, found, 3.0)
         assert len(pairs) == n_best
         assert distance.sum() == pytest.approx(least)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_a_tree_finds_the_same_pairs(self, seed, monkeypatch):
+        true, found = np.random.default_rng(seed).uniform(0, 30, (2, 40, 2))
+        pairs = match(true, found)
+        monkeypatch.setattr(matching, "FEW_PAIRS", 0)
+        assert len(pairs) > 5 and match(true, found) == pairs
 
     def test_large_scenes_are_fast(self):
         rng = np.random.default_rng(0)
@@ -221,3 +229,17 @@ def test_gains_add_up_to_the_pairs_at_any_threshold(seed):
     for kept in range(len(x) + 1):
         pairs, _ = Matcher().match_positions(true_x, true_y, x[:kept], y[:kept])
         assert gains[:kept].sum() == len(pairs)
+
+
+def test_pairs_without_rivals():
+    i, j = np.array([0, 1, 1, 2, 3]), np.array([4, 0, 1, 2, 2])
+    assert lone_pairs(i, j).tolist() == [True, False, False, False, False]
+    assert lone_pairs(i[:0], j[:0]).tolist() == []
+
+
+def test_groups_of_pairs():
+    assert pair_groups(np.zeros(0, int), np.zeros(0, int)) == []
+    # 0-5, 0-6 and 3-6 hang together; 1-2 and 4-2 do; 2-0 stands alone, as a source 2 is no
+    # detection 2.
+    i, j = np.array([0, 0, 1, 2, 3, 4]), np.array([5, 6, 2, 0, 6, 2])
+    assert [group.tolist() for group in pair_groups(i, j)] == [[0, 1, 4], [2, 5], [3]]

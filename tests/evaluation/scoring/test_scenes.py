@@ -4,6 +4,7 @@ from astropy.table import Table
 from btk.measure import get_blendedness
 from btk.survey import get_surveys
 
+from btk_punet.evaluation.scoring import scenes
 from btk_punet.evaluation.scoring.scenes import (
     aperture_flux,
     nearest_distance,
@@ -145,8 +146,10 @@ class TestNearestDistance:
         alone = nearest_distance(x, x, np.array([True, False, False, False]))
         assert alone[:3].tolist() == [np.inf, 0, 0]
 
-    @pytest.mark.parametrize("seed", range(20))
-    def test_all_distances_by_brute_force(self, seed):
+    @pytest.mark.parametrize("few", [0, 100])
+    @pytest.mark.parametrize("seed", range(10))
+    def test_all_distances_by_brute_force(self, seed, few, monkeypatch):
+        monkeypatch.setattr(scenes, "FEW_POINTS", few)
         rng = np.random.default_rng(seed)
         x, y = rng.integers(0, 6, (2, 15)).astype(float)  # on a grid, so that some coincide
         use = rng.random(15) < 0.5

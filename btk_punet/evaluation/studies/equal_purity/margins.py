@@ -19,6 +19,7 @@ from btk_punet.evaluation.statistics.fractions import (
     check_edges,
 )
 from btk_punet.evaluation.studies.equal_purity.sweep import (
+    PuritySweep,
     all_scenes,
     check_columns,
     sum_by_unit,
@@ -81,6 +82,7 @@ def equal_purity_margins(
     radius_arcsec: float = 0.3,
     pixel_scale_arcsec: float = 0.1,
     unit: str = "scene",
+    sweep: PuritySweep | None = None,
 ) -> pd.DataFrame:
     """Return how much more complete a detector is than others, each time at the other's purity.
 
@@ -105,6 +107,7 @@ def equal_purity_margins(
         pixel_scale_arcsec: Pixel size [arcsec].
         unit: Column of all three tables, of integers, that says what is drawn with replacement in
             place of scenes; such as ``"object"``, where a few galaxies are drawn over and over.
+        sweep: What `sweep_purity` returns for these tables, if it is known.
 
     Returns:
         One row per method (and bin: ``lo``, ``hi``): ``method``; ``purity`` of the other method;
@@ -127,15 +130,16 @@ def equal_purity_margins(
 
     tables = (truth, detections, candidates)
     scenes, units = all_scenes(*tables), all_scenes(*tables, unit=unit)
-    sweep = sweep_purity(
-        truth[truth["method"] == methods[0]],
-        candidates,
-        scenes,
-        thresholds,
-        Matcher(radius_arcsec, pixel_scale_arcsec),
-        unit,
-        units,
-    )
+    if sweep is None:
+        sweep = sweep_purity(
+            truth[truth["method"] == methods[0]],
+            candidates,
+            scenes,
+            thresholds,
+            Matcher(radius_arcsec, pixel_scale_arcsec),
+            unit,
+            units,
+        )
     # How often each unit is in each draw; the first "draw" is the set itself.
     n_units = len(units)
     draws = np.random.default_rng(seed).multinomial(

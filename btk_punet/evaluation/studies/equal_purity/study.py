@@ -9,6 +9,7 @@ import pandas as pd
 
 from btk_punet.evaluation.quantities import METHOD, OF_SOURCES, WILSON, Column
 from btk_punet.evaluation.scoring.counting import headline_table
+from btk_punet.evaluation.scoring.matching import Matcher
 from btk_punet.evaluation.studies.base import Collected, Definition, Figure, Study
 from btk_punet.evaluation.studies.equal_purity.ceiling_share import (
     COMMON_PURITY,
@@ -16,7 +17,7 @@ from btk_punet.evaluation.studies.equal_purity.ceiling_share import (
 )
 from btk_punet.evaluation.studies.equal_purity.curves import PurityCompletenessDisplay
 from btk_punet.evaluation.studies.equal_purity.margins import equal_purity_margins
-from btk_punet.evaluation.studies.equal_purity.sweep import purity_completeness_curve
+from btk_punet.evaluation.studies.equal_purity.sweep import PuritySweep, all_scenes, sweep_purity
 from btk_punet.evaluation.studies.table import Layout, Table, all_described, rows_of_methods
 
 _DISTANCE = OF_SOURCES["neighbour_distance_arcsec"]
@@ -100,13 +101,17 @@ class EqualPurity(Study):
         if headline.empty:
             return
         candidates = {m: rows for m, rows in run.by_method("candidates").items() if len(rows)}
-        curves = _joined({m: _curve(run, m, rows) for m, rows in candidates.items()}, METHOD.name)
+        sweeps = {m: _sweep(run, m, rows) for m, rows in candidates.items()}
+        curves = _joined({m: sweep.curve() for m, sweep in sweeps.items()}, METHOD.name)
         yield _ceiling_share(headline, curves)
         if curves is None:
             return
         for name, by in (("equal_purity", None), (f"equal_purity_by_{_DISTANCE.name}", _DISTANCE)):
             data = _joined(
-                {m: _margins(run, m, rows, by is not None) for m, rows in candidates.items()},
+                {
+                    m: _margins(run, m, rows, sweeps[m], by is not None)
+                    for m, rows in candidates.items()
+                },
                 _DETECTOR.name,
             )
             if data is not None:
@@ -166,16 +171,16 @@ def _joined(parts: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame | No
     return pd.concat(some.values(), ignore_index=True)
 
 
-def _curve(run: Collected, detector: str, candidates: pd.DataFrame) -> pd.DataFrame:
-    return purity_completeness_curve(
-        run.by_method("truth")[detector],
-        candidates,
-        radius_arcsec=run.rules.radius_arcsec,
-        pixel_scale_arcsec=run.pixel_scale_arcsec,
-    )
+def _sweep(run: Collected, detector: str, candidates: pd.DataFrame) -> PuritySweep:
+    """Return what a detector finds at each threshold, for its curve and for its margins."""
+    matcher = Matcher(run.rules.radius_arcsec, run.pixel_scale_arcsec)
+    scenes = all_scenes(run.truth, run.detections, candidates)
+    return sweep_purity(run.by_method("truth")[detector], candidates, scenes, matcher=matcher)
 
 
-def _margins(run: Collected, detector: str, candidates: pd.DataFrame, binned: bool) -> pd.DataFrame:
+def _margins(
+    run: Collected, detector: str, candidates: pd.DataFrame, sweep: PuritySweep, binned: bool
+) -> pd.DataFrame:
     """Return a detector's margins over all others; no rows without others, or without sources."""
     known = set(run.truth["method"])
     others = [method for method in run.methods if method in known and method != detector]
@@ -203,6 +208,7 @@ def _margins(run: Collected, detector: str, candidates: pd.DataFrame, binned: bo
                     methods=methods,
                     radius_arcsec=run.rules.radius_arcsec,
                     pixel_scale_arcsec=run.pixel_scale_arcsec,
+                    sweep=None if scenes else sweep,
                 )
             )
     if not parts:

@@ -4,18 +4,21 @@ At each threshold truth and detections are matched anew: a candidate that drops 
 source to another one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial.distance import cdist
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.candidates import LOWEST_THRESHOLD
-from btk_punet.evaluation.scoring.matching import Matcher
+from btk_punet.evaluation.scoring.matching import (
+    Matcher,
+    lone_pairs,
+    near_pairs,
+    pair_groups,
+)
 from btk_punet.evaluation.statistics.fractions import fractions
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 
@@ -40,6 +43,31 @@ class PuritySweep:
     n_matched: np.ndarray
     sources: pd.DataFrame
     found: np.ndarray
+
+    def curve(self) -> pd.DataFrame:
+        """Return the table of `purity_completeness_curve`."""
+        n_truth, n_thresholds = self.found.shape
+        tables = [pd.DataFrame({"threshold": self.thresholds})]
+        for quantity, n_name, k_name, n, k in [
+            (
+                "purity",
+                "n_detections",
+                "n_matched_detections",
+                self.n_kept.sum(axis=0),
+                self.n_matched.sum(axis=0),
+            ),
+            (
+                "completeness",
+                "n_truth",
+                "n_found",
+                np.full(n_thresholds, n_truth),
+                self.found.sum(axis=0),
+            ),
+        ]:
+            table = fractions(n, k)
+            table.columns = [n_name, k_name, quantity, f"{quantity}_lo", f"{quantity}_hi"]
+            tables.append(table)
+        return pd.concat(tables, axis=1)
 
 
 def sweep_purity(
@@ -85,15 +113,21 @@ def sweep_purity(
     places = candidates[["x", "y"]].to_numpy(float)
     found = np.zeros((len(truth), len(thresholds)), bool)
     matched = np.zeros((len(candidates), len(thresholds)), bool)
-    for sources, near in _competing(truth, candidates, scenes, matcher):
+    i, j = _near_pairs(truth, candidates, matcher)
+    lone = lone_pairs(i, j)
+    found[i[lone]] = matched[j[lone]] = p_detect[j[lone]][:, None] >= thresholds
+    i, j = i[~lone], j[~lone]
+    for group in pair_groups(i, j):
+        # In the order of the tables, which settles ties as when a whole scene is matched.
+        sources, near = np.unique(i[group]), np.unique(j[group])
         # The match changes only where one of these candidates drops out.
         n_left = np.count_nonzero(p_detect[near][:, None] >= thresholds, axis=0)
         for number in np.unique(n_left[n_left > 0]):
             (at,) = np.nonzero(n_left == number)
             left = near[p_detect[near] >= thresholds[at[0]]]
-            i, j = matcher.match_positions(*true_places[sources].T, *places[left].T)
-            found[sources[i], at[0] : at[-1] + 1] = True
-            matched[left[j], at[0] : at[-1] + 1] = True
+            own, its = matcher.match_positions(*true_places[sources].T, *places[left].T)
+            found[sources[own], at[0] : at[-1] + 1] = True
+            matched[left[its], at[0] : at[-1] + 1] = True
 
     in_bounds = candidates["in_bounds"].to_numpy(bool)
     kept = (p_detect[:, None] >= thresholds) & in_bounds[:, None]
@@ -142,29 +176,8 @@ def purity_completeness_curve(
             threshold is not between 0 and 1, or the thresholds do not increase.
     """
     matcher = Matcher(radius_arcsec, pixel_scale_arcsec)
-    sweep = sweep_purity(truth, candidates, all_scenes(truth, candidates), thresholds, matcher)
-    n_truth, n_thresholds = sweep.found.shape
-    tables = [pd.DataFrame({"threshold": sweep.thresholds})]
-    for quantity, n_name, k_name, n, k in [
-        (
-            "purity",
-            "n_detections",
-            "n_matched_detections",
-            sweep.n_kept.sum(axis=0),
-            sweep.n_matched.sum(axis=0),
-        ),
-        (
-            "completeness",
-            "n_truth",
-            "n_found",
-            np.full(n_thresholds, n_truth),
-            sweep.found.sum(axis=0),
-        ),
-    ]:
-        table = fractions(n, k)
-        table.columns = [n_name, k_name, quantity, f"{quantity}_lo", f"{quantity}_hi"]
-        tables.append(table)
-    return pd.concat(tables, axis=1)
+    scenes = all_scenes(truth, candidates)
+    return sweep_purity(truth, candidates, scenes, thresholds, matcher).curve()
 
 
 def default_thresholds(p_detect: np.ndarray, n_thresholds: int = N_THRESHOLDS) -> np.ndarray:
@@ -221,40 +234,22 @@ def check_columns(table: pd.DataFrame, name: str, needed: Sequence[str]) -> None
         )
 
 
-def _competing(
-    truth: pd.DataFrame, candidates: pd.DataFrame, scenes: np.ndarray, matcher: Matcher
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield row numbers of sources and candidates that compete for each other.
-
-    They hang together by pairs within the matching radius, and are matched alike whatever else
-    is in their scene. The rows are in the order of the tables, which settles ties as when a whole
-    scene is matched. What is within reach of nothing is left out.
-    """
+def _near_pairs(
+    truth: pd.DataFrame, candidates: pd.DataFrame, matcher: Matcher
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return row numbers of the sources and candidates of a scene that can be matched."""
     matchable = np.flatnonzero(truth["alone_snr"].to_numpy() > NEIGHBOUR_SNR)
-    sources_of = _rows_by_scene(truth["scene"].to_numpy()[matchable], scenes)
-    candidates_of = _rows_by_scene(candidates["scene"].to_numpy(), scenes)
-    true_places = truth[["x", "y"]].to_numpy(float)[matchable]
-    places = candidates[["x", "y"]].to_numpy(float)
+    if len(matchable) == 0 or len(candidates) == 0:
+        return np.zeros(0, int), np.zeros(0, int)
     radius_pixels = matcher.radius_arcsec / matcher.pixel_scale_arcsec
-    for of_sources, of_candidates in zip(sources_of, candidates_of, strict=True):
-        distance = cdist(true_places[of_sources], places[of_candidates])
-        i, j = np.nonzero(distance <= radius_pixels)
-        n_sources, n_nodes = len(of_sources), len(of_sources) + len(of_candidates)
-        graph = coo_array((np.ones(len(i)), (i, j + n_sources)), shape=(n_nodes, n_nodes))
-        _, group = connected_components(graph, directed=False)
-        for number in np.unique(group[i]):
-            (members,) = np.nonzero(group == number)
-            is_source = members < n_sources
-            yield (
-                matchable[of_sources[members[is_source]]],
-                of_candidates[members[~is_source] - n_sources],
-            )
-
-
-def _rows_by_scene(scene: np.ndarray, scenes: np.ndarray) -> list[np.ndarray]:
-    """Return the numbers of the rows of each scene, in the order of the rows."""
-    order = np.argsort(scene, kind="stable")
-    return np.split(order, np.searchsorted(scene[order], scenes[1:])) if len(scenes) else []
+    # All scenes at once, one above another, so far apart that none reaches the next.
+    apart = np.ceil(2 * radius_pixels) + 1
+    places = [
+        np.stack([*table[["x", "y"]].to_numpy(float).T, apart * table["scene"].to_numpy()], axis=1)
+        for table in (truth, candidates)
+    ]
+    i, j, _ = near_pairs(places[0][matchable], places[1], radius_pixels)
+    return matchable[i], j
 
 
 def _check_probabilities(p_detect: np.ndarray, thresholds: np.ndarray) -> None:

@@ -6,7 +6,7 @@ galaxy, the connected part of that which holds its centre. The sources are those
 (`batch_tables`) and have a footprint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from btk_punet.errors import InputError
 from btk_punet.evaluation.quantities import METHOD, Column
 from btk_punet.evaluation.scoring.maps import source_footprints
 from btk_punet.evaluation.scoring.masks import mask_iou, overlapped, undeblended
+from btk_punet.evaluation.scoring.scenes import Columns
 from btk_punet.evaluation.statistics.average_precision import IOU_THRESHOLDS, mask_outcomes
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
 from btk_punet.evaluation.studies.base import Tidy
@@ -26,6 +27,12 @@ from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 OUTCOME_COLUMNS = tuple(f"at_{round(100 * threshold)}" for threshold in IOU_THRESHOLDS)
 # Numbers of pixels of a true class that the outlines say are of a class, true class by true class.
 PIXEL_COLUMNS = tuple(f"{true}_as_{said}" for true in CLASS_NAMES for said in CLASS_NAMES)
+
+# What is read of the truth table and of the detection table.
+_OF_SOURCE = (
+    "source", "x", "y", "alone_snr", "counts", "detection", "match_distance_arcsec",
+)  # fmt: skip
+_OF_DETECTION = ("detection", "p_detect", "in_bounds")
 
 _SCENE = Column("scene", "number of the scene in the run")
 TIDY = (
@@ -109,28 +116,48 @@ def batch_outlines(
     Raises:
         InputError: if a segmentation does not fit the batch.
     """
+    band = reference_band(blend_batch.survey)
+    scenes = range(blend_batch.batch_size)
+    footprints = [source_footprints(blend_batch, scene, band, k) for scene in scenes]
     parts: dict[str, list[pd.DataFrame]] = {tidy.name: [] for tidy in TIDY}
     for method, deblend_batch in deblend_batches.items():
         if deblend_batch.segmentation is None:
             continue
         segmentation = checked_segmentation(blend_batch, deblend_batch)
-        sources, found = (table[table["method"] == method] for table in (truth, detections))
-        for scene in range(blend_batch.batch_size):
-            number = first_scene + scene
-            tables = _of_scene(
+        sources, found = (
+            _by_scene(table[table["method"] == method], names, first_scene, len(scenes))
+            for table, names in ((truth, _OF_SOURCE), (detections, _OF_DETECTION))
+        )
+        of_scenes = [
+            _of_scene(
                 blend_batch,
                 scene,
                 segmentation[scene],
-                sources[sources["scene"] == number],
-                found[found["scene"] == number],
-                k,
+                footprints[scene],
+                sources[scene],
+                found[scene],
             )
-            for name, table in tables.items():
-                table.insert(0, "scene", number)
-                table.insert(1, "method", method)
-                # Without rows, pandas cannot see what the columns hold.
-                parts[name].append(table.astype({"scene": int, "method": str}))
+            for scene in scenes
+        ]
+        for name, part in parts.items():
+            own = [tables[name] for tables in of_scenes]
+            table = pd.DataFrame(
+                {column: np.concatenate([columns[column] for columns in own]) for column in own[0]}
+            )
+            sizes = [len(next(iter(columns.values()))) for columns in own]
+            table.insert(0, "scene", np.repeat(first_scene + np.arange(len(own)), sizes))
+            table.insert(1, "method", pd.Series(method, index=table.index, dtype=str))
+            part.append(table)
     return {name: pd.concat(part, ignore_index=True) for name, part in parts.items() if part}
+
+
+def _by_scene(
+    table: pd.DataFrame, names: Sequence[str], first_scene: int, n_scenes: int
+) -> list[Columns]:
+    """Return columns of the rows of each scene, of a table in the order of the scenes."""
+    ends = np.searchsorted(table["scene"].to_numpy(), first_scene + np.arange(1, n_scenes))
+    split = {name: np.split(table[name].to_numpy(), ends) for name in names}
+    return [{name: split[name][scene] for name in names} for scene in range(n_scenes)]
 
 
 def checked_segmentation(blend_batch: BlendBatch, deblend_batch: DeblendBatch) -> np.ndarray:
@@ -160,59 +187,57 @@ def _of_scene(
     blend_batch: BlendBatch,
     scene: int,
     segmentation: np.ndarray,
-    sources: pd.DataFrame,
-    found: pd.DataFrame,
-    k: float,
-) -> dict[str, pd.DataFrame]:
-    """Return the three tables of a scene and method, without their names.
+    footprints: np.ndarray,
+    sources: Columns,
+    found: Columns,
+) -> dict[str, Columns]:
+    """Return the columns of the three tables of a scene and method, by the names of the tables.
 
     Args:
         blend_batch: The scenes.
         scene: Number of the scene in the batch.
         segmentation: Outlines, shape (max_n_sources, H, W).
-        sources: Rows of the scene of the truth table.
-        found: Those of the detection table.
-        k: Threshold of the footprints.
+        footprints: Pixels of each source, shape (n, H, W).
+        sources: `_OF_SOURCE` of the scene.
+        found: `_OF_DETECTION` of the scene.
     """
-    masks = segmentation[: len(found)]
-    footprints = source_footprints(blend_batch, scene, reference_band(blend_batch.survey), k)
+    n_found, n_sources = len(found["detection"]), len(sources["source"])
+    masks = segmentation[:n_found]
     iou = mask_iou(masks, footprints)
-    counts = sources["counts"].to_numpy(bool) & footprints.any(axis=(1, 2))
-    can_match = sources["alone_snr"].to_numpy() > NEIGHBOUR_SNR
-    p_detect = found["p_detect"].to_numpy(float)
+    counts = sources["counts"].astype(bool) & footprints.any(axis=(1, 2))
+    can_match = sources["alone_snr"] > NEIGHBOUR_SNR
+    p_detect = found["p_detect"].astype(float)
     outcomes = mask_outcomes(
-        iou[:, can_match], p_detect, found["in_bounds"].to_numpy(bool), counts[can_match]
+        iou[:, can_match], p_detect, found["in_bounds"].astype(bool), counts[can_match]
     )
-    detection = sources["detection"].to_numpy(int)
+    detection = sources["detection"].astype(int)
     matched = np.flatnonzero(detection >= 0)
-    of_match = np.full(len(sources), np.nan)
+    of_match = np.full(n_sources, np.nan)
     of_match[matched] = iou[detection[matched], matched]
     in_overlap = overlapped(footprints)
     asked = np.flatnonzero(counts & in_overlap & (detection >= 0))
-    worse = np.zeros((2, len(sources)), bool)
-    worse[:, asked] = _harm(
-        blend_batch, scene, masks, footprints[asked], sources.iloc[asked], of_match[asked]
-    )
+    worse = np.zeros((2, n_sources), bool)
+    if len(asked):
+        of_asked = {name: values[asked] for name, values in sources.items()}
+        worse[:, asked] = _harm(
+            blend_batch, scene, masks, footprints[asked], of_asked, of_match[asked]
+        )
     said, true = (np.minimum(of.sum(axis=0), 2).ravel() for of in (masks, footprints))
     return {
-        "source_outlines": pd.DataFrame(
-            {
-                "source": sources["source"].to_numpy(int)[counts],
-                "iou": of_match[counts],
-                "overlapped": in_overlap[counts],
-                "placed_worse": worse[0, counts],
-                "outlined_worse": worse[1, counts],
-            }
-        ),
-        "detection_outlines": pd.DataFrame(
-            {
-                "detection": found["detection"].to_numpy(int),
-                "p_detect": p_detect,
-                **dict(zip(OUTCOME_COLUMNS, outcomes, strict=True)),
-            }
-        ),
-        "class_pixels": pd.DataFrame(
-            [np.bincount(3 * true + said, minlength=9)], columns=list(PIXEL_COLUMNS)
+        "source_outlines": {
+            "source": sources["source"].astype(int)[counts],
+            "iou": of_match[counts],
+            "overlapped": in_overlap[counts],
+            "placed_worse": worse[0, counts],
+            "outlined_worse": worse[1, counts],
+        },
+        "detection_outlines": {
+            "detection": found["detection"].astype(int),
+            "p_detect": p_detect,
+            **dict(zip(OUTCOME_COLUMNS, outcomes, strict=True)),
+        },
+        "class_pixels": dict(
+            zip(PIXEL_COLUMNS, np.bincount(3 * true + said, minlength=9)[:, None], strict=True)
         ),
     }
 
@@ -222,7 +247,7 @@ def _harm(
     scene: int,
     masks: np.ndarray,
     footprints: np.ndarray,
-    sources: pd.DataFrame,
+    sources: Columns,
     iou: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which matched sources are placed and outlined worse than undeblended, booleans (n,).
@@ -232,12 +257,12 @@ def _harm(
         scene: Number of the scene in the batch.
         masks: Outlines of all detections, shape (m, H, W).
         footprints: Of the sources asked about, shape (n, H, W).
-        sources: Their rows of the truth table.
+        sources: What the truth table says of them.
         iou: That of each one's match.
     """
     survey = blend_batch.survey
     image = blend_batch.blend_images[scene, reference_band(survey)]
-    whole = undeblended(masks, footprints, sources["detection"].to_numpy(), image)
-    x, y, distance = (sources[name].to_numpy() for name in ("x", "y", "match_distance_arcsec"))
+    whole = undeblended(masks, footprints, sources["detection"], image)
+    x, y, distance = (sources[name] for name in ("x", "y", "match_distance_arcsec"))
     error = pixel_scale_arcsec(survey) * np.hypot(whole.x - x, whole.y - y)
     return whole.deblended & (distance > error), whole.deblended & (iou < whole.iou)

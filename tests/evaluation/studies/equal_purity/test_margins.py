@@ -9,7 +9,11 @@ from btk_punet.evaluation.studies.equal_purity.margins import (
     completeness_at_purity,
     equal_purity_margins,
 )
-from btk_punet.evaluation.studies.equal_purity.sweep import purity_completeness_curve
+from btk_punet.evaluation.studies.equal_purity.sweep import (
+    all_scenes,
+    purity_completeness_curve,
+    sweep_purity,
+)
 from tests.evaluation.conftest import bright_scenes, deblend_batch, detection_table, random_scenes
 
 COLUMNS = [
@@ -128,6 +132,14 @@ class TestEqualPurityMargins:
         row = table.iloc[0]
         assert (row["completeness_other"], row["reached"], row["reached_share"]) == (0.0, False, 0)
         assert row[["purity", "threshold", "margin", *INTERVALS]].isna().all()
+
+    def test_a_sweep_that_is_known_is_the_same(self):
+        tables = split(*detector_tables(THREE, other=OTHER, ours=OURS))
+        sweep = sweep_purity(tables[0], tables[2], all_scenes(*tables))
+        pd.testing.assert_frame_equal(
+            equal_purity_margins(*tables, n_bootstrap=5, sweep=sweep),
+            equal_purity_margins(*tables, n_bootstrap=5),
+        )
 
     def test_counted_by_hand(self):
         tables = split(*detector_tables(THREE, other=OTHER, ours=OURS))
