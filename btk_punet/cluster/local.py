@@ -15,13 +15,10 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 from typing import Any
 
 from btk_punet.cluster.quiet import silence_dask
 
-# How long workers may take to end [s].
-CLOSING_S = 2
 # Of Dask. A worker that holds much memory shall neither pause nor write files: it is ended at the
 # limit, or left alone. Each lost worker is heard of, and may take its own task with it, no other.
 CONFIG = {
@@ -70,19 +67,18 @@ def main() -> None:
         with contextlib.suppress(BrokenPipeError):  # of a run that has ended meanwhile
             print(cluster.scheduler_address, flush=True)
         sys.stdin.read()
-        _close(cluster)
+        _end_workers(cluster)
     # Threads of Dask that wait for a worker which was ended would keep this process.
     os._exit(0)
 
 
-def _close(cluster: Any) -> None:
-    """Close a cluster in a while, whatever its workers do."""
-    pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid is not None]
-    closing = threading.Thread(target=cluster.close, daemon=True)
-    closing.start()
-    closing.join(CLOSING_S)
-    if closing.is_alive():
-        for pid in pids:
+def _end_workers(cluster: Any) -> None:
+    """End the workers at once: what they still do, nobody waits for.
+
+    Closing them in Dask's way takes seconds, and a worker that hangs in C code hears of nothing.
+    """
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                # One that hangs in C code hears of nothing else.
-                os.kill(pid, signal.SIGKILL)
+                os.kill(nanny.pid, signal.SIGKILL)

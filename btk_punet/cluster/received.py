@@ -12,7 +12,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from btk_punet import __version__
 from btk_punet.cluster.tasks import Function, Outcome, do
-from btk_punet.cores import share_cores
+from btk_punet.cores import keep_memory, share_cores
 
 # By key: what was sent, and once a task has come, the same loaded.
 _SENT: dict[str, Parcel] = {}
@@ -76,6 +76,7 @@ def do_in_worker(key: str, item: Any) -> Outcome:
                 raise NotSentError
             n_threads = get_worker().state.nthreads
             share_cores(max((os.cpu_count() or 1) // n_threads, 1))
+            keep_memory()
             try:
                 _LOADED[key] = _SENT[key].load()
             except Exception as error:
