@@ -2,10 +2,12 @@
 
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from btk_punet.cluster.workers import open_workers
@@ -48,6 +50,14 @@ def die_of_one(folder, item):
 
 def loaded_and_cores(shared, item):
     return type(shared).n_loaded, os.getpid(), os.environ["TF_NUM_INTRAOP_THREADS"]
+
+
+def pages_of_new_arrays(shared, item):
+    """Return how many pages of memory the system has to hand out for arrays one after another."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(250_000)  # of more, NumPy asks for huge pages
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 def items_taken(taken):
@@ -155,3 +165,10 @@ def test_scheduler_that_does_not_answer(monkeypatch):
         open_workers(scheduler="tcp://127.0.0.1:9"),
     ):
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
+def test_workers_keep_freed_memory(two_workers):
+    # 489 pages an array, and 20 times as many where Dask's setting holds.
+    outcomes = list(two_workers.run(pages_of_new_arrays, range(8)))
+    assert all(outcome.get() < 2 * 489 for outcome in outcomes)
