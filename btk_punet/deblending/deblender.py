@@ -38,6 +38,7 @@ from btk_punet.deblending.light import Light, measure_light
 from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, recipe_file, reweighted
+from btk_punet.deblending.surroundings import Surroundings, density_of, depth_of
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.quiet import quietly_imported
 from btk_punet.model.weights import (
@@ -99,7 +100,8 @@ class ProbaUNetDeblender(DetectingDeblender):
     - ``class_mean``, ``class_variance`` ``(H, W)``: over samples, of the most probable class.
     - ``centre_probability`` ``(H, W)``: that the pixel holds the centre of a source.
     - ``count_posterior`` ``(max_n_sources + 1,)``: probabilities that the image holds the centres
-      of 0, 1, ... sources with ``alone_snr > 2``; the last entry is that of so many or more.
+      of 0, 1, ... sources with ``alone_snr > 2``, those that no candidate shows included; the
+      last entry is that of so many or more.
     - ``density_ratio``: under which the image was judged (see Args), a number.
     - ``candidates``: table of ``x_peak``, ``y_peak``, ``x_err``, ``y_err`` and ``p_detect`` of all
       candidates down to a probability of 0.02, whatever the threshold.
@@ -394,15 +396,25 @@ class ProbaUNetDeblender(DetectingDeblender):
             ratio if self.network.told_density else None,
             self.orientations,
         )
-        candidates = instances.find_candidates(maps.centre_probability)
         index = reference_band(blend_batch.survey)
         # Here and not for each image: surveycodex's units take half a millisecond.
         conditions = batch_conditions(blend_batch)
+        candidates = self.calibrated(
+            instances.find_candidates(maps.centre_probability),
+            ratio,
+            _together(normalised, usable),
+            conditions[index].background,
+        )
+        unseen = self.recipe.unseen(
+            images.shape[-2] * images.shape[-1],
+            float(depth_of(conditions[index].background)),
+            density_of(ratio if self.network.told_density else 1.0),
+        )
         shape = (len(images), self.max_n_sources, *images.shape[2:])
         segmentation = np.zeros(shape, bool)
         owns, founds, prints, counts = [], [], [], []
         for i in range(len(images)):
-            own = self.calibrated(candidates.of(i), ratio)
+            own = candidates.of(i)
             kept = own.mass >= self.threshold
             found = own.take(np.flatnonzero(kept)[: self.max_n_sources])
             covered = instances.footprints(found.x, found.y, maps.class_probability[i])
@@ -437,7 +449,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             if counts[i] > self.max_n_sources:
                 catalog["flags"] |= int(DetectionFlag.TRUNCATED)
             catalogs.append(catalog)
-            extra.append(self._extra_data(i, maps, own, catalog) | {"density_ratio": ratio})
+            extra.append(self._extra_data(i, maps, own, catalog, unseen) | {"density_ratio": ratio})
         self._warn_if_truncated(counts)
         return catalogs, segmentation, deblended, extra
 
@@ -474,17 +486,36 @@ class ProbaUNetDeblender(DetectingDeblender):
             light.take(slice(end - number, end)) for number, end in zip(numbers, ends, strict=True)
         ], deblended
 
-    def calibrated(self, candidates: Candidates, density_ratio: float) -> Candidates:
-        """Return candidates with calibrated probabilities.
+    def calibrated(
+        self,
+        candidates: Candidates,
+        density_ratio: float,
+        normalised: np.ndarray,
+        variance: float | np.ndarray | None,
+    ) -> Candidates:
+        """Return candidates with calibrated probabilities, of each image the most probable first.
 
         Args:
             candidates: As they come from the maps.
-            density_ratio: Under which a network that was not told it is judged.
+            density_ratio: Under which they are judged.
+            normalised: The images, divided by the noise, as `Surroundings.measure` takes them.
+            variance: Of the background, as it takes it.
         """
-        p_detect = self.recipe.p_detect(candidates.mass)
-        if not self.network.told_density:
+        told = self.network.told_density
+        surroundings = Surroundings.measure(
+            candidates.image,
+            candidates.x,
+            candidates.y,
+            normalised,
+            variance,
+            density_ratio if told else 1.0,
+        )
+        shift = self.recipe.surroundings(surroundings)
+        p_detect = self.recipe.p_detect(candidates.mass, shift)
+        if not told:
             p_detect = reweighted(p_detect, density_ratio)
-        return dataclasses.replace(candidates, mass=p_detect)
+        order = np.lexsort((-p_detect, candidates.image))
+        return dataclasses.replace(candidates, mass=p_detect).take(order)
 
     @property
     def fixed_density_ratio(self) -> float:
@@ -510,27 +541,30 @@ class ProbaUNetDeblender(DetectingDeblender):
         usable = np.all(usable_pixels(images), axis=1)
         images = np.where(usable[:, None], images, 0.0)
         scale = pixel_scale_arcsec(blend_batch.survey)
+        together = _together(normalised, usable)
+        variance = batch_conditions(blend_batch)[reference_band(blend_batch.survey)].background
 
         def candidates(ratio: float | None) -> Candidates:
             maps = PosteriorMaps.from_network(
                 self.network, normalised, self.n_samples, self.seed, usable, ratio,
                 self.orientations,
             )  # fmt: skip
-            found = instances.find_candidates(maps.centre_probability)
-            return bright_candidates(blend_batch, images, found)
+            return instances.find_candidates(maps.centre_probability)
 
         once = None if told else candidates(None)
 
         def expected(ratio: float) -> tuple[float, float]:
             found = candidates(ratio) if once is None else once
             own = ratio if told else ratio / UNTOLD_DENSITY_RATIO
-            return expected_pairs(self.calibrated(found, own), images.shape[-1], scale)
+            found = self.calibrated(found, own, together, variance)
+            bright = bright_candidates(blend_batch, images, found)
+            return expected_pairs(bright, images.shape[-1], scale)
 
         ratio = estimate_density_ratio(expected)
         return ratio if told else ratio / UNTOLD_DENSITY_RATIO
 
     def _extra_data(
-        self, i: int, maps: PosteriorMaps, own: Candidates, catalog: Table
+        self, i: int, maps: PosteriorMaps, own: Candidates, catalog: Table, unseen: float
     ) -> dict[str, Any]:
         some = own.take(own.mass >= LEAST_CANDIDATE)
         x_err, y_err = position_errors(some, self.recipe)
@@ -547,7 +581,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             "class_variance": maps.class_variance[i],
             "centre_probability": maps.centre_probability[i],
             "count_posterior": instances.count_posterior(
-                own.mass, maps.expected_counts[:, i], self.max_n_sources
+                own.mass, maps.expected_counts[:, i], self.max_n_sources, unseen
             ),
             "candidates": table,
         }
@@ -569,6 +603,17 @@ class ProbaUNetDeblender(DetectingDeblender):
         if text not in self._warned:
             self._warned.add(text)
             warnings.warn(f"{self!r}: {text}.", BtkPunetWarning, stacklevel=5)
+
+
+def _together(normalised: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Return images of several bands as one of the noise 1, and 0 where a pixel is not usable.
+
+    Args:
+        normalised: Divided by the noise, ``(b, H, W, bands)``.
+        usable: ``(b, H, W)``.
+    """
+    n_bands = normalised.shape[-1]
+    return np.where(usable, normalised.sum(axis=-1) / np.sqrt(n_bands), 0.0)
 
 
 def _opened(weights: str | Path | ProbaUNet) -> tuple[ProbaUNet, Path | None]:

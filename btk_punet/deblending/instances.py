@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy import ndimage
+from scipy.stats import poisson
 
 from btk_punet.deblending.footprints import Footprints
 
@@ -199,7 +200,9 @@ def _moments(
     return Candidates(image, places[0], places[1], variances[0], variances[1], mass)
 
 
-def count_posterior(mass: np.ndarray, expected_counts: np.ndarray, n_largest: int) -> np.ndarray:
+def count_posterior(
+    mass: np.ndarray, expected_counts: np.ndarray, n_largest: int, unseen: float = 0.0
+) -> np.ndarray:
     """Return the probabilities that an image holds 0, 1, ... sources.
 
     Within a sample the candidates are taken as independent, each with its mass scaled to what
@@ -209,6 +212,7 @@ def count_posterior(mass: np.ndarray, expected_counts: np.ndarray, n_largest: in
         mass: Calibrated probability of each candidate of the image, ``(m,)``.
         expected_counts: How many sources each sample expects, ``(n_samples,)``.
         n_largest: Largest number; its probability is that of so many or more.
+        unseen: How many sources without a candidate are expected; their number is Poisson's.
 
     Returns:
         ``(n_largest + 1,)``, of sum 1.
@@ -217,7 +221,8 @@ def count_posterior(mass: np.ndarray, expected_counts: np.ndarray, n_largest: in
     scale = expected_counts / mean if mean > 0 else np.ones_like(expected_counts)
     probability = np.clip(mass[:, None] * scale, 0, 1)  # (m, n_samples)
     counts = np.zeros((n_largest + 1, len(scale)))
-    counts[0] = 1
+    counts[:-1] = poisson.pmf(np.arange(n_largest), unseen)[:, None]
+    counts[-1] = poisson.sf(n_largest - 1, unseen)
     for p in probability:
         up = counts * p
         counts -= up

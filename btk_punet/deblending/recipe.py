@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit, logit
 
+from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, check_number
+from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.files import read_json, write_json
 
 # By the galaxies on whose scenes it was fitted: smooth profiles, as those of the benchmark; or with
 # the clumps, arms and patches of the sky's, which are easily taken for sources of their own.
 RECIPE_FILES = {"smooth": "detection.json", "structured": "detection_structured.json"}
-# How far a calibration may be from none before there are outcomes, in slope and intercept.
-PRIOR_SIGMA = 3.0
-
-
-def _check_number(
-    name: str, value: object, above: float = -math.inf, least: float = -math.inf
-) -> None:
-    """Raise InputError unless a value is a finite number, above one limit and not below another."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Real)
-        or not math.isfinite(value)
-        or value <= above
-        or value < least
-    ):
-        limits = [
-            f"{words} {limit:g}"
-            for words, limit in (("above", above), ("of at least", least))
-            if limit > -math.inf
-        ]
-        raise InputError(
-            f"expected {name} as a finite number{' ' if limits else ''}{' '.join(limits)}, got "
-            f"{value!r}; calibrate the network again (btk-punet calibrate)"
-        )
 
 
 def _check_kind(name: str, value: object, kind: type) -> None:
@@ -48,79 +23,6 @@ def _check_kind(name: str, value: object, kind: type) -> None:
         raise InputTypeError(
             f"expected {name} as a {kind.__name__}, got {value!r}; make one, or leave it out"
         )
-
-
-@dataclass(frozen=True)
-class LogitLine:
-    """A line in the logarithm of the odds, which takes probabilities to calibrated ones.
-
-    Attributes:
-        slope: Below 1 where the raw probabilities are too sure.
-        intercept: Above 0 where they are too low.
-
-    Raises:
-        InputError: if one of them is no finite number.
-    """
-
-    slope: float = 1.0
-    intercept: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the line."""
-        _check_number("slope", self.slope)
-        _check_number("intercept", self.intercept)
-
-    def __call__(self, probability: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities."""
-        return expit(self.slope * _logit(probability) + self.intercept)
-
-    @classmethod
-    def fit(cls, probability: np.ndarray, outcome: np.ndarray) -> LogitLine:
-        """Return the line of largest posterior probability, by Newton's method (Platt 1999).
-
-        The prior is a Gaussian about the line that changes nothing, `PRIOR_SIGMA` wide in slope
-        and intercept: it says nothing beside a hundred outcomes, and gives an answer where the
-        probabilities part the outcomes without error, or are all the same.
-
-        Args:
-            probability: Raw probabilities, ``(n,)``.
-            outcome: Whether it came true, ``(n,)``.
-
-        Raises:
-            InputError: if all outcomes are the same, there are fewer than 10, or not as many as
-                probabilities.
-        """
-        log_odds, outcome = _logit(probability), np.asarray(outcome, float)
-        if log_odds.shape != outcome.shape:
-            raise InputError(
-                "expected a probability for each outcome, got arrays of the shapes "
-                f"{log_odds.shape} and {outcome.shape}; give two of one length"
-            )
-        if len(outcome) < 10 or outcome.min() == outcome.max():
-            raise InputError(
-                f"expected 10 outcomes or more of both kinds to fit a calibration, got "
-                f"{len(outcome)}; draw more scenes"
-            )
-        terms = np.stack([log_odds, np.ones_like(log_odds)])
-        prior = np.array([1.0, 0.0])
-
-        def loss(line: np.ndarray) -> float:
-            likelihood = np.logaddexp(0, line @ terms) - outcome * (line @ terms)
-            return likelihood.sum() + ((line - prior) ** 2).sum() / (2 * PRIOR_SIGMA**2)
-
-        line = prior
-        for _ in range(100):
-            fitted = expit(line @ terms)
-            slopes = terms @ (fitted - outcome) + (line - prior) / PRIOR_SIGMA**2
-            hessian = (terms * fitted * (1 - fitted)) @ terms.T + np.eye(2) / PRIOR_SIGMA**2
-            step = np.linalg.solve(hessian, slopes)
-            # A whole step can lead too far out, from where there is no way back.
-            while loss(line - step) > loss(line) and np.abs(step).max() > 1e-9:
-                step /= 2
-            line = line - step
-            if np.abs(step).max() < 1e-9:
-                break
-        return cls(float(line[0]), float(line[1]))
 
 
 @dataclass(frozen=True)
@@ -150,9 +52,9 @@ class LightCalibration:
     def __post_init__(self) -> None:
         """Check the factors."""
         for name in ("place_scale", "flux_scale"):
-            _check_number(name, getattr(self, name), above=0)
+            check_number(name, getattr(self, name), above=0)
         for name in ("place_floor_radii", "flux_floor"):
-            _check_number(name, getattr(self, name), least=0)
+            check_number(name, getattr(self, name), least=0)
 
 
 def recipe_file(galaxies: str) -> str:
@@ -187,11 +89,6 @@ def reweighted(probability: np.ndarray, odds_ratio: float) -> np.ndarray:
     return odds_ratio * probability / (1 - probability + odds_ratio * probability)
 
 
-def _logit(probability: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the odds; 0 and 1 as one in a million from them."""
-    return logit(np.clip(np.asarray(probability, float), 1e-6, 1 - 1e-6))
-
-
 @dataclass(frozen=True)
 class DetectionRecipe:
     """How the maps of a network become detections, and which images it was trained for.
@@ -206,6 +103,9 @@ class DetectionRecipe:
             where they are not known.
         light: Calibration of fitted places and fluxes. It hangs on the fit and hardly on the
             network, so that a file without it has the default.
+        surroundings: What depth, density, light and neighbours of a candidate add to the log odds
+            of `p_detect`; nothing in a file without it.
+        unseen: How many sources leave no candidate; none in a file without it.
 
     Raises:
         InputError: for a value with which probabilities or errors would be wrong: a slope or scale
@@ -218,6 +118,8 @@ class DetectionRecipe:
     pixel_scale_arcsec: float | None = None
     psf_fwhm_arcsec: tuple[float, float] | None = None
     light: LightCalibration = LightCalibration()
+    surroundings: SurroundingTerms = SurroundingTerms()
+    unseen: UnseenSources = UnseenSources()
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -225,11 +127,13 @@ class DetectionRecipe:
             line = getattr(self, name)
             _check_kind(name, line, LogitLine)
             # Else what the network holds for more probable would be called less so.
-            _check_number(f"{name}.slope", line.slope, above=0)
+            check_number(f"{name}.slope", line.slope, above=0)
         _check_kind("light", self.light, LightCalibration)
-        _check_number("position_scale", self.position_scale, above=0)
+        _check_kind("surroundings", self.surroundings, SurroundingTerms)
+        _check_kind("unseen", self.unseen, UnseenSources)
+        check_number("position_scale", self.position_scale, above=0)
         if self.pixel_scale_arcsec is not None:
-            _check_number("pixel_scale_arcsec", self.pixel_scale_arcsec, above=0)
+            check_number("pixel_scale_arcsec", self.pixel_scale_arcsec, above=0)
         if self.psf_fwhm_arcsec is not None:
             if not isinstance(self.psf_fwhm_arcsec, tuple) or len(self.psf_fwhm_arcsec) != 2:
                 raise InputError(
@@ -237,8 +141,8 @@ class DetectionRecipe:
                     f"{self.psf_fwhm_arcsec!r}; give for example (0.14, 0.2), or None"
                 )
             low, high = self.psf_fwhm_arcsec
-            _check_number("psf_fwhm_arcsec[0]", low, above=0)
-            _check_number("psf_fwhm_arcsec[1]", high, least=low)
+            check_number("psf_fwhm_arcsec[0]", low, above=0)
+            check_number("psf_fwhm_arcsec[1]", high, least=low)
 
     def save(self, folder: str | Path, galaxies: str = "smooth") -> None:
         """Write the recipe for scenes of such galaxies beside the weights in a folder."""
@@ -262,7 +166,13 @@ class DetectionRecipe:
                 f"fit one with btk-punet calibrate --galaxies {galaxies}"
             )
         content = read_json(path)
-        missing = {field.name for field in dataclasses.fields(cls)} - {"light"} - content.keys()
+        optional = {
+            "light": LightCalibration,
+            "surroundings": SurroundingTerms,
+            "unseen": UnseenSources,
+        }
+        needed = {field.name for field in dataclasses.fields(cls)} - optional.keys()
+        missing = needed - content.keys()
         if missing:
             raise _no_recipe(path, f"it lacks {', '.join(sorted(missing))}")
         try:
@@ -270,7 +180,8 @@ class DetectionRecipe:
                 content[name] = LogitLine(**content[name])
             if isinstance(content["psf_fwhm_arcsec"], list):
                 content["psf_fwhm_arcsec"] = tuple(content["psf_fwhm_arcsec"])
-            return cls(**{**content, "light": LightCalibration(**content.get("light", {}))})
+            made = {name: kind(**content.get(name, {})) for name, kind in optional.items()}
+            return cls(**{**content, **made})
         except (InputError, TypeError) as error:
             raise _no_recipe(path, str(error)) from error
 

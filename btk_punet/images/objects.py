@@ -113,7 +113,12 @@ def find_objects(
     ).astype(np.float32)
     top, left = tile.origin
     candidates = instances.find_candidates(centre[None])
-    candidates = deblender.calibrated(candidates, deblender.fixed_density_ratio)
+    candidates = deblender.calibrated(
+        candidates,
+        deblender.fixed_density_ratio,
+        (pixels.electrons / np.sqrt(pixels.variance))[None],
+        pixels.variance[None] if image.gain_known else None,
+    )
     candidates, star = saturated.merged(candidates, pixels.electrons, tile.window)
     kept = (star >= 0) | _is_seen(candidates, pixels.usable)
     candidates, star = candidates.take(kept), star[kept]

@@ -176,7 +176,8 @@ def _electrons(
     if per_unit is None:
         notes.append(
             "How many electrons one unit of the image stands for is not known: the photon noise "
-            "of the sources is neglected, and errors of bright sources are too small. Give gain."
+            "of the sources is neglected, errors of bright sources are too small, and "
+            "probabilities are those of an image of two exposures of Euclid's. Give gain."
         )
     return per_unit
 

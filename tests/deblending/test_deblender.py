@@ -16,15 +16,18 @@ from btk.deblend import DeblendGenerator, SepSingleBand
 from btk.match import PixelHungarianMatcher
 from btk.metrics.detection import Efficiency, Precision, Recall
 from btk.metrics.segmentation import IoU
+from scipy.special import expit, logit
 
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms
 from btk_punet.deblending.measure import MeasureGenerator
 from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
-from btk_punet.deblending.recipe import DetectionRecipe, LogitLine, reweighted
+from btk_punet.deblending.recipe import DetectionRecipe, reweighted
 from btk_punet.deblending.sep import SepDeblender
+from btk_punet.deblending.surroundings import DEEP_VARIANCE, Surroundings
 from btk_punet.errors import BtkPunetError, BtkPunetWarning, InputError, InputTypeError
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.generator import EuclidGenerator
@@ -321,6 +324,31 @@ def test_a_calibration_of_ones_own(network, scenes):
         for some, others in zip(usual(batch).catalog_list, other(batch).catalog_list, strict=True):
             np.testing.assert_allclose(others["p_detect"], recipe.p_detect(some["p_detect"]))
         assert pickle.loads(pickle.dumps(other)).recipe == recipe or first
+
+
+def test_what_the_surroundings_say_is_added(network):
+    images = random_scenes(3, seed=5)
+    deep = make_batch(images, get_euclid_survey(4, 4.4, 0.17))
+    usual = ProbaUNetDeblender(30, network, threshold=0.0, light=False)
+    terms = SurroundingTerms(depth=-1.0, faint=-2.0, near=-3.0)
+    other = usual.with_recipe(DetectionRecipe(surroundings=terms))
+    for i, (some, others) in enumerate(
+        zip(usual(deep).extra_data, other(deep).extra_data, strict=True)
+    ):
+        before, after = some["candidates"], others["candidates"]
+        assert (np.diff(after["p_detect"]) <= 0).all()
+        around = Surroundings.measure(
+            np.zeros(len(before), int),
+            np.asarray(before["x_peak"]),
+            np.asarray(before["y_peak"]),
+            noise_normalised(deep)[i : i + 1, ..., 0],
+            DEEP_VARIANCE,
+            1.0,
+        )
+        shift = -1 - 2 * around.faint - 3 * around.near
+        expected = expit(logit(before["p_detect"]) + shift)
+        kept = np.sort(expected[expected >= 0.02])[::-1]
+        np.testing.assert_allclose(after["p_detect"], kept, rtol=1e-3)
 
 
 def test_too_many_detections(network):

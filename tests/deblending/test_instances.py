@@ -250,6 +250,16 @@ def test_probabilities_are_not_scaled_above_one():
     np.testing.assert_allclose(found, (by_enumeration([0.09, 0.08], 3) + sure) / 2)
 
 
+def test_unseen_sources_are_poissons():
+    found = count_posterior(np.zeros(0), np.ones(2), 3, unseen=0.5)
+    few = np.exp(-0.5) * np.array([1, 1 / 2, 1 / 8])
+    np.testing.assert_allclose(found, [*few, 1 - few.sum()])
+    # One that is there for sure moves them by one.
+    found = count_posterior(np.ones(1), np.ones(2), 3, unseen=0.5)
+    np.testing.assert_allclose(found, [0, *few[:2], 1 - few[:2].sum()])
+    np.testing.assert_array_equal(count_posterior(np.zeros(0), np.ones(2), 0, unseen=0.5), [1])
+
+
 def test_samples_that_expect_nothing():
     found = count_posterior(np.array([0.3]), np.zeros(3), 2)
     np.testing.assert_allclose(found, [0.7, 0.3, 0])

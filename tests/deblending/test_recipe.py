@@ -1,120 +1,19 @@
-"""Calibration lines and the file that keeps them."""
+"""The file that keeps a calibration."""
 
 import json
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
 
+from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms
 from btk_punet.deblending.recipe import (
     RECIPE_FILES,
     DetectionRecipe,
     LightCalibration,
-    LogitLine,
     reweighted,
 )
+from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError, InputTypeError
-
-
-@pytest.mark.parametrize("outcome", [[], [True] * 20, [False] * 20, [True, False] * 4])
-def test_too_few_outcomes_are_named(outcome):
-    with pytest.raises(InputError, match=f"10 outcomes or more of both .* got {len(outcome)};"):
-        LogitLine.fit(np.full(len(outcome), 0.5), outcome)
-
-
-def test_probabilities_without_outcomes_are_named():
-    with pytest.raises(InputError, match=r"\(12,\) and \(20,\); give two of one length"):
-        LogitLine.fit(np.full(12, 0.5), [True, False] * 10)
-
-
-def test_the_default_changes_nothing():
-    p = np.linspace(0, 1, 11)
-    np.testing.assert_allclose(LogitLine()(p), p, atol=2e-6)
-
-
-def test_closed_form():
-    line = LogitLine(2.0, np.log(3))
-    # Odds 1/4 become 3/16, of which the probability is 3/19.
-    np.testing.assert_allclose(line(np.array([0.2, 0.5])), [3 / 19, 3 / 4])
-
-
-@pytest.mark.parametrize("line", [LogitLine(300.0, -40.0), LogitLine(0.1, 5000.0)])
-def test_certainty_and_steep_lines_stay_finite(line):
-    p = line(np.array([0, 1e-12, 0.5, 1 - 1e-12, 1]))
-    assert ((p >= 0) & (p <= 1)).all()
-    assert (np.diff(p) >= 0).all()
-
-
-@pytest.mark.parametrize(("slope", "intercept"), [(0.6, 0.4), (1.0, 0.0), (1.8, -1.0)])
-def test_fit_recovers_the_line(slope, intercept):
-    rng = np.random.default_rng(5)
-    raw = rng.uniform(0.01, 0.99, 20_000)
-    truth = LogitLine(slope, intercept)(raw)
-    line = LogitLine.fit(raw, rng.random(len(raw)) < truth)
-    # What the sample leaves in doubt, from the Fisher information of the true line.
-    terms = np.stack([logit(raw), np.ones_like(raw)])
-    sigma = np.sqrt(np.diag(np.linalg.inv((terms * truth * (1 - truth)) @ terms.T)))
-    assert sigma.max() < 0.05
-    assert abs(line.slope - slope) < 3.5 * sigma[0]
-    assert abs(line.intercept - intercept) < 3.5 * sigma[1]
-
-
-def test_fit_has_the_best_likelihood_of_all_lines():
-    rng = np.random.default_rng(6)
-    raw = rng.uniform(0, 1, 3000)
-    outcome = rng.random(3000) < raw**2
-    line = LogitLine.fit(raw, outcome)
-
-    def loss(slope, intercept):
-        p = np.clip(LogitLine(slope, intercept)(raw), 1e-12, 1 - 1e-12)
-        return -np.where(outcome, np.log(p), np.log(1 - p)).sum()
-
-    best = loss(line.slope, line.intercept)
-    for step in (0.1, -0.1):
-        assert loss(line.slope + step, line.intercept) > best
-        assert loss(line.slope, line.intercept + step) > best
-    # Calibrated in the large: as many as expected come true.
-    assert line(raw).sum() == pytest.approx(outcome.sum(), rel=1e-3)
-
-
-@pytest.mark.parametrize("n", [10, 1000, 100_000])
-def test_outcomes_that_are_parted_without_error_give_a_steep_finite_line(n):
-    raw = np.linspace(0.01, 0.99, n)
-    line = LogitLine.fit(raw, raw > 0.5)
-    assert 1 < line.slope < 1e3
-    assert abs(line.intercept) < 5
-    p = line(raw)
-    assert p[raw > 0.6].min() > 0.7
-    assert p[raw < 0.4].max() < 0.3
-
-
-def test_probabilities_that_are_wrong_turn_round():
-    raw = np.linspace(0.01, 0.99, 100)
-    assert LogitLine.fit(raw, raw < 0.5).slope < 0
-
-
-def test_equal_probabilities_give_their_frequency():
-    outcome = np.arange(2000) < 500
-    line = LogitLine.fit(np.full(2000, 0.9), outcome)
-    assert line(np.array([0.9]))[0] == pytest.approx(0.25, abs=2e-3)
-
-
-def test_far_from_the_start_newton_still_arrives():
-    # Plain Newton steps from the line that changes nothing leave for infinity here.
-    rng = np.random.default_rng(7)
-    raw = expit(rng.normal(9, 2, 5000))
-    truth = expit(3 * (logit(raw) - 9))
-    line = LogitLine.fit(raw, rng.random(5000) < truth)
-    assert line.slope == pytest.approx(3, rel=0.1)
-    assert line.intercept == pytest.approx(-27, rel=0.1)
-
-
-def test_certain_probabilities_are_clipped():
-    raw = np.repeat([0.0, 1.0], 100)
-    outcome = np.tile([True] + 9 * [False], 20)
-    outcome[100:] = ~outcome[100:]
-    line = LogitLine.fit(raw, outcome)
-    np.testing.assert_allclose(line(np.array([0.0, 1.0])), [0.1, 0.9], atol=0.005)
 
 
 def test_a_folder_without_recipe_changes_nothing(tmp_path):
@@ -127,6 +26,8 @@ def test_a_folder_without_recipe_changes_nothing(tmp_path):
         DetectionRecipe(),
         DetectionRecipe(LogitLine(0.7, -0.1), LogitLine(1.3, 0.2), 1.1, 0.1, (0.14, 0.2)),
         DetectionRecipe(light=LightCalibration(1.2, 0.03, 1.3, 0.04)),
+        DetectionRecipe(unseen=UnseenSources(1e-5, -1.0, -0.7)),
+        DetectionRecipe(surroundings=SurroundingTerms(-0.4, 1.5, -0.7, -2.5, -5.0, -7.0, 2.0)),
     ],
 )
 def test_saved_and_loaded(recipe, tmp_path):
@@ -195,6 +96,11 @@ BAD_FILES = {
     "place_scale 0": ({"light": {"place_scale": 0}}, "place_scale as .* above 0, got 0"),
     "flux_scale negative": ({"light": {"flux_scale": -1}}, "flux_scale as .* above 0, got -1"),
     "flux_floor negative": ({"light": {"flux_floor": -0.1}}, "flux_floor as .* at least 0, got"),
+    "surroundings null": ({"surroundings": None}, "not a detection recipe: .*NoneType"),
+    "surroundings of another key": ({"surroundings": {"height": 1}}, "'height'"),
+    "unseen below 0": ({"unseen": {"per_pixel": -1}}, "per_pixel as .* at least 0, got -1"),
+    "depth text": ({"surroundings": {"depth": "deep"}}, "depth as a finite number, got 'deep'"),
+    "near NaN": ({"surroundings": {"near": np.nan}}, "near as a finite number, got nan"),
     "floor NaN": ({"light": {"place_floor_radii": np.nan}}, "place_floor_radii as .* got nan"),
 }
 
@@ -226,6 +132,8 @@ def test_a_folder_in_place_of_the_file(galaxies, tmp_path):
         ({"p_detect": LogitLine(-1.0)}, InputError, "p_detect.slope as .* above 0, got -1.0"),
         ({"p_blend": 1.0}, InputTypeError, "p_blend as a LogitLine, got 1.0"),
         ({"light": None}, InputTypeError, "light as a LightCalibration, got None"),
+        ({"unseen": 0}, InputTypeError, "unseen as a UnseenSources, got 0"),
+        ({"surroundings": 1}, InputTypeError, "surroundings as a SurroundingTerms, got 1"),
         ({"position_scale": "1"}, InputError, "position_scale as .* got '1'"),
         ({"psf_fwhm_arcsec": (0.2, 0.1)}, InputError, "of at least 0.2, got 0.1"),
     ],
@@ -235,13 +143,16 @@ def test_a_recipe_that_would_be_wrong_is_not_made(options, error, message):
         DetectionRecipe(**options)
 
 
-def test_a_file_without_light_has_the_default(tmp_path):
-    DetectionRecipe(light=LightCalibration(flux_scale=7.0)).save(tmp_path)
+def test_a_file_without_what_is_optional_has_the_defaults(tmp_path):
+    """As those have that were written before it was there."""
+    light, surroundings = LightCalibration(flux_scale=7.0), SurroundingTerms(depth=3.0)
+    unseen = UnseenSources(1.0)
+    DetectionRecipe(light=light, surroundings=surroundings, unseen=unseen).save(tmp_path)
     path = tmp_path / RECIPE_FILES["smooth"]
     content = json.loads(path.read_text())
-    del content["light"]
+    del content["light"], content["surroundings"], content["unseen"]
     path.write_text(json.dumps(content))
-    assert DetectionRecipe.load(tmp_path).light == LightCalibration()
+    assert DetectionRecipe.load(tmp_path) == DetectionRecipe()
 
 
 def test_reweighting_by_hand():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,15 @@ from tqdm.auto import tqdm
 from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.deblending.recipe import DetectionRecipe, LogitLine, recipe_file
+from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, fit_log_odds
+from btk_punet.deblending.noise import noise_normalised
+from btk_punet.deblending.recipe import DetectionRecipe, recipe_file
+from btk_punet.deblending.surroundings import Surroundings, density_of, depth_of
+from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.scoring.candidates import batch_candidates
+from btk_punet.evaluation.statistics.counts import true_counts
 from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities
 from btk_punet.files import read_json
 from btk_punet.model.weights import CONFIG_FILE, is_told_density, weights_folder
@@ -29,7 +34,7 @@ from btk_punet.simulation.sampling import (
     EuclidPairSampling,
     EuclidSampling,
 )
-from btk_punet.simulation.survey import get_euclid_survey
+from btk_punet.simulation.survey import background_variance, get_euclid_survey
 from btk_punet.training.config import TRAINING_FILE, TrainingConfig
 from btk_punet.training.generator import HeldOutGalaxyGenerator, StructuredEuclidGenerator
 
@@ -39,6 +44,10 @@ CALIBRATION_GALAXIES = 30_000
 BATCH_SIZE = 50
 # A field is as large as 16 of the others.
 FIELD_BATCH_SIZE = 4
+_SURROUNDINGS = [field.name for field in fields(Surroundings)]
+# Candidates are kept down to a probability of 0.02. Those down to a mass of 0.005 are in the number
+# of sources of an image too: for the fit all are lifted, and the threshold with them.
+_LIFT = 1.5
 # Half-width of a Gaussian that holds 68% of it, in sigma.
 _CONTAINED = 0.6827
 
@@ -54,6 +63,8 @@ class _Condition:
         read_noise: Read noise of one exposure [electron].
         fwhm: FWHM of the PSF before the pixel [arcsec].
         real: Whether the bright galaxies are real ones, where there is a file of them.
+        weight: What all candidates of the kind together count in the fit of `p_detect`, and all
+            images in that of unseen sources.
     """
 
     sampling: Callable[[], EuclidSampling]
@@ -62,6 +73,7 @@ class _Condition:
     read_noise: float
     fwhm: float
     real: bool = False
+    weight: float = 1.0
 
 
 def _bright_pairs() -> EuclidPairSampling:
@@ -77,13 +89,13 @@ _CONDITIONS = (
 )
 # Of networks that are told how dense sources lie, each time of what the sampling says.
 _TOLD_CONDITIONS = (
-    _Condition(EuclidGroupSampling, 0.15, 1, 0.0, 0.15),
-    _Condition(EuclidGroupSampling, 0.125, 4, 4.4, 0.17),
+    _Condition(EuclidGroupSampling, 0.15, 1, 0.0, 0.15, weight=1.5),
+    _Condition(EuclidGroupSampling, 0.125, 4, 4.4, 0.17, weight=1.5),
     _Condition(EuclidGroupSampling, 0.10, 2, 4.4, 0.19),
     _Condition(EuclidPairSampling, 0.125, 1, 0.0, 0.17),
     _Condition(_bright_pairs, 0.05, 1, 0.0, 0.16),
-    _Condition(EuclidFieldSampling, 0.10, 1, 0.0, 0.165),
-    _Condition(EuclidFieldSampling.sky, 0.20, 4, 4.4, 0.16, real=True),
+    _Condition(EuclidFieldSampling, 0.10, 1, 0.0, 0.165, weight=1.5),
+    _Condition(EuclidFieldSampling.sky, 0.20, 4, 4.4, 0.16, real=True, weight=1.5),
     _Condition(EuclidFieldSampling.sky, 0.05, 1, 0.0, 0.18, real=True),
     _Condition(EuclidGroupSampling, 0.05, 4, 4.4, 0.16, real=True),
     _Condition(EuclidGroupSampling, 0.05, 1, 0.0, 0.17, real=True),
@@ -105,10 +117,12 @@ def fit_recipe(
     """Fit the calibration of a network's detections, and write it beside the weights.
 
     Groups, pairs and fields of Euclid-like galaxies at 1, 2 and 4 exposures and five PSFs are
-    drawn. A line in the log of the odds is fitted to whether candidates down to a probability of
-    0.02 came true (see `outcomes`), and another to whether the source that a detection matched is
-    overlapped. The scale of the position errors is such that they hold 68% of the matched true
-    positions.
+    drawn. A line in the log of the odds, and what the surroundings of a candidate add to it (see
+    `Surroundings`), are fitted to whether candidates down to a mass of 0.005 came true (see
+    `outcomes`), each kind of scenes with its own weight, and the number of sources that left no
+    candidate to what is missing. Another line is fitted to whether the
+    source that a detection matched is overlapped. The scale of the position errors is such that
+    they hold 68% of the matched true positions.
 
     A network that is told how dense sources lie is told that of each kind of scenes, and there are
     more kinds: pairs of bright galaxies, fields as dense as the sky, and further groups, both of
@@ -150,30 +164,69 @@ def fit_recipe(
         )
     recipe = DetectionRecipe(pixel_scale_arcsec=pixel_scale_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec)
     # The errors of places are those of the network's own, which the fit of light starts from.
-    deblender = ProbaUNetDeblender(400, folder, n_samples, light=False).with_recipe(recipe)
+    lifted = LogitLine(1.0, _LIFT)
+    deblender = ProbaUNetDeblender(
+        400, folder, n_samples, threshold=float(lifted(np.array(0.5))), light=False
+    ).with_recipe(replace(recipe, p_detect=lifted))
     _ = deblender.network  # before there are copies that are told of their scenes
     generators = _generators(conditions, n_scenes, seed, galaxies, real_galaxies)
     parts = [
-        _outcomes(batch, method)
-        for batch, method in tqdm(
+        _outcomes(batch, method, kind)
+        for batch, method, kind in tqdm(
             _batches(generators, deblender),
             total=sum(number for _, number in generators),
             unit="batch",
             disable=not progress,
         )
     ]
-    candidates, matched = (
+    candidates, matched, images = (
         pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
     )
     offsets = np.abs(np.concatenate([matched["x_offset"], matched["y_offset"]]))
+    p_detect, surroundings = _fit_detection(candidates, conditions)
+    unseen = UnseenSources.fit(
+        images["unseen"].to_numpy(),
+        images["n_pixels"].to_numpy(),
+        images["depth"].to_numpy(),
+        images["density"].to_numpy(),
+        _weights(images["kind"].to_numpy(), conditions),
+    )
     recipe = replace(
         recipe,
-        p_detect=LogitLine.fit(candidates["p_detect"], candidates["outcome"]),
+        p_detect=p_detect,
+        surroundings=surroundings,
+        unseen=unseen,
         p_blend=LogitLine.fit(matched["p_blend"], matched["overlapped"]),
         position_scale=float(np.quantile(offsets, _CONTAINED)),
     )
     recipe.save(folder, galaxies)
     return recipe
+
+
+def _fit_detection(
+    candidates: pd.DataFrame, conditions: tuple[_Condition, ...]
+) -> tuple[LogitLine, SurroundingTerms]:
+    """Return what takes the masses of candidates to probabilities.
+
+    Args:
+        candidates: With ``kind``, the number of their condition, and what `_outcomes` returns.
+        conditions: Where the weights are from.
+    """
+    columns = (candidates[name].to_numpy() for name in _SURROUNDINGS)
+    line, numbers = fit_log_odds(
+        LogitLine(1.0, -_LIFT)(candidates["p_detect"]),
+        candidates["outcome"],
+        SurroundingTerms.values(Surroundings(*columns)),
+        _weights(candidates["kind"].to_numpy(), conditions),
+    )
+    return line, SurroundingTerms(*map(float, numbers))
+
+
+def _weights(kind: np.ndarray, conditions: tuple[_Condition, ...]) -> np.ndarray:
+    """Return what each candidate, or image, of some kind counts: 1 in the mean of all."""
+    numbers = np.maximum(np.bincount(kind, minlength=len(conditions)), 1)
+    each = (np.array([condition.weight for condition in conditions]) / numbers)[kind]
+    return each / each.mean()
 
 
 def check_drawable(folder: Path) -> None:
@@ -242,18 +295,28 @@ def _generators(
 
 def _batches(
     generators: list[tuple[EuclidGenerator, int]], deblender: ProbaUNetDeblender
-) -> Iterator[tuple[BlendBatch, ProbaUNetDeblender]]:
-    """Yield the batches, and for each the deblender that is told of its scenes."""
-    for generator, number in generators:
+) -> Iterator[tuple[BlendBatch, ProbaUNetDeblender, int]]:
+    """Yield the batches, for each the deblender that is told of its scenes, and their kind."""
+    for kind, (generator, number) in enumerate(generators):
         method = told_scenes(deblender, generator)
         for _ in range(number):
-            yield next(generator), method
+            yield next(generator), method, kind
 
 
 def _outcomes(
-    batch: BlendBatch, deblender: ProbaUNetDeblender
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the candidates of a batch, and its matched detections with what is true of each."""
+    batch: BlendBatch, deblender: ProbaUNetDeblender, kind: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return what is to be calibrated on a batch.
+
+    Args:
+        batch: Scenes of one kind.
+        deblender: Whose recipe changes nothing but for the lift.
+        kind: Number of the kind.
+
+    Returns:
+        The candidates with their surroundings, the matched detections with what is true of each,
+        and a row for each image with the number of its sources that left no candidate.
+    """
     deblended = call_method(deblender, batch)
     truth, found = batch_tables(batch, {"": deblended}, with_limit=False)
     candidates = batch_candidates(batch, {"": deblended}, truth)
@@ -263,4 +326,29 @@ def _outcomes(
     for axis in ("x", "y"):
         offset = matched[axis] - matched[f"{axis}_true"]
         matched[f"{axis}_offset"] = offset / matched[f"{axis}_err"]
-    return candidates[candidates["in_bounds"]], matched
+    candidates = candidates.sort_values(["scene", "p_detect"], ascending=[True, False])
+    n_scenes, size = batch.batch_size, batch.image_size
+    variance = background_variance(batch.survey, batch.survey.get_filter("IE"))
+    ratio = deblender.fixed_density_ratio
+    surroundings = Surroundings.measure(
+        candidates["scene"].to_numpy(),
+        candidates["x"].to_numpy(),
+        candidates["y"].to_numpy(),
+        noise_normalised(batch)[..., 0],
+        variance,
+        ratio,
+    )
+    came_true = np.bincount(
+        candidates["scene"].to_numpy(int), candidates["outcome"].to_numpy(float), n_scenes
+    )
+    images = pd.DataFrame(
+        {
+            "kind": kind,
+            "unseen": np.maximum(true_counts(truth, size, n_scenes) - came_true, 0),
+            "n_pixels": size**2,
+            "depth": float(depth_of(variance)),
+            "density": density_of(ratio),
+        }
+    )
+    candidates = candidates.assign(kind=kind, **vars(surroundings))
+    return candidates[candidates["in_bounds"]], matched, images

@@ -11,7 +11,8 @@ pytest.importorskip("keras")
 
 from btk_punet.cli import main  # noqa: E402
 from btk_punet.deblending.deblender import ProbaUNetDeblender  # noqa: E402
-from btk_punet.deblending.recipe import DetectionRecipe, LogitLine  # noqa: E402
+from btk_punet.deblending.log_odds import LogitLine  # noqa: E402
+from btk_punet.deblending.recipe import DetectionRecipe  # noqa: E402
 from btk_punet.errors import InputError  # noqa: E402
 from btk_punet.evaluation.runs import calibrate as module  # noqa: E402
 from btk_punet.evaluation.runs.benchmark import BENCHMARK_SETS, CATALOG_SEED  # noqa: E402
@@ -104,8 +105,8 @@ def outcomes_of(folder, n_scenes, n_samples, real_galaxies=None):
     )
     deblender = ProbaUNetDeblender(400, folder, n_samples)
     return [
-        (method.density_ratio, module._outcomes(batch, method)[0])
-        for batch, method in module._batches(generators, deblender)
+        (method.density_ratio, module._outcomes(batch, method, kind)[0])
+        for batch, method, kind in module._batches(generators, deblender)
     ]
 
 

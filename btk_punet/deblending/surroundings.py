@@ -1,0 +1,124 @@
+"""What the probability of a candidate hangs on besides its mass: depth, density, light, neighbours.
+
+A network that saw a candidate a thousand times over would need none of this. One that was trained
+for hours is too sure of lumps on real galaxies in deep images, and of the lesser of two candidates
+that lie on each other, and of what is faint it takes the mean over all the scenes of its training.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from btk_punet.deblending.instances import nearest_pixels
+
+# Background of the images between which the calibration is fitted, one exposure and four of
+# Euclid's [electron^2 per pixel]; beyond them it is that of the nearer one.
+SHALLOW_VARIANCE, DEEP_VARIANCE = 155.0, 700.0
+# Where nobody knows what an electron is, an image is taken for one of half that depth.
+UNKNOWN_DEPTH = 0.5
+# The same of the density of sources, as the ratio to the sky's: fields of any kind, and groups.
+SPARSE_RATIO, DENSE_RATIO = 2.0, 18.0
+# Signal to noise of a faint candidate, in a square of so many pixels on a side.
+FAINT_SNR, SQUARE_PIXELS = 3.0, 5
+# How far one candidate lies from another that it is hardly told from [pixel].
+NEAR_PIXELS = 4.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Numbers from 0 to 1 of each candidate, all of the shape ``(m,)``.
+
+    Attributes:
+        depth: 0 for an image of one exposure, 1 for one of four, by its background.
+        density: 0 where sources lie as dense as in fields, 1 where as in groups, or denser.
+        faint: Near 1 for a signal to noise below `FAINT_SNR`, near 0 above twice that.
+        near: Near 1 within `NEAR_PIXELS` of a more probable candidate, 0 far from all of them.
+    """
+
+    depth: np.ndarray
+    density: np.ndarray
+    faint: np.ndarray
+    near: np.ndarray
+
+    @classmethod
+    def measure(
+        cls,
+        image: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        normalised: np.ndarray,
+        variance: float | np.ndarray | None,
+        density_ratio: float,
+    ) -> Surroundings:
+        """Return the surroundings of candidates, those of an image in a row, the likely first.
+
+        Args:
+            image: Number of the image, ``(m,)``.
+            x: Column [pixel].
+            y: Row.
+            normalised: ``(b, H, W)``, divided by the noise, 0 where a pixel is not usable; of
+                several bands the sum of what counts in each, over the root of their number.
+            variance: Of the background [electron^2], a number, or ``(b, H, W)``; None if it is not
+                known in electrons.
+            density_ratio: As in `ProbaUNetDeblender`; 1 for a network that is not told.
+        """
+        row, column = nearest_pixels(x, y, normalised.shape[1:])
+        if variance is not None:
+            variance = np.broadcast_to(variance, normalised.shape)[image, row, column]
+        depth = np.broadcast_to(depth_of(variance), len(x))
+        density = np.full(len(x), density_of(density_ratio))
+        snr = _squares(normalised, image, row, column)
+        faint = 1 / (1 + (np.maximum(snr, 0) / FAINT_SNR) ** 4)
+        near = np.exp(-((_to_more_probable(image, x, y) / NEAR_PIXELS) ** 2))
+        return cls(depth, density, faint, near)
+
+    def __len__(self) -> int:
+        return len(self.depth)
+
+
+def depth_of(variance: float | np.ndarray | None) -> np.ndarray:
+    """Return `Surroundings.depth` where the background has some variance; None if not known."""
+    if variance is None:
+        return np.asarray(UNKNOWN_DEPTH)
+    return _between(variance, SHALLOW_VARIANCE, DEEP_VARIANCE)
+
+
+def density_of(density_ratio: float) -> float:
+    """Return `Surroundings.density` where sources lie so many times as dense as in the sky."""
+    return float(_between(density_ratio, SPARSE_RATIO, DENSE_RATIO))
+
+
+def _between(values: float | np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return where values lie between two others in their logarithm, 0 to 1."""
+    return np.clip(np.log(np.asarray(values) / low) / math.log(high / low), 0, 1)
+
+
+def _squares(
+    normalised: np.ndarray, image: np.ndarray, row: np.ndarray, column: np.ndarray
+) -> np.ndarray:
+    """Return the signal to noise in the square around each pixel, what is outside as 0."""
+    reach = SQUARE_PIXELS // 2
+    total = np.zeros(len(row))
+    for down in range(-reach, reach + 1):
+        for right in range(-reach, reach + 1):
+            i, j = row + down, column + right
+            inside = (i >= 0) & (i < normalised.shape[1]) & (j >= 0) & (j < normalised.shape[2])
+            total[inside] += normalised[image[inside], i[inside], j[inside]]
+    return total / SQUARE_PIXELS
+
+
+def _to_more_probable(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the distance to the nearest earlier candidate of the image; inf beyond all reach."""
+    distance = np.full(len(x), np.inf)
+    if len(x):
+        reach = 3 * NEAR_PIXELS
+        # Images stand apart along a third axis.
+        place = np.stack([x, y, 2 * reach * image], axis=1)
+        one, other = KDTree(place).query_pairs(reach, output_type="ndarray").T
+        apart = np.hypot(x[one] - x[other], y[one] - y[other])
+        np.minimum.at(distance, np.maximum(one, other), apart)
+    return distance

@@ -1,0 +1,87 @@
+"""What is measured around a candidate."""
+
+import numpy as np
+import pytest
+
+from btk_punet.deblending.surroundings import (
+    DEEP_VARIANCE,
+    SHALLOW_VARIANCE,
+    UNKNOWN_DEPTH,
+    Surroundings,
+)
+from btk_punet.simulation.survey import background_variance, get_euclid_survey
+
+
+def measured(image, x, y, pixels, variance=SHALLOW_VARIANCE, ratio=1.0):
+    image, x, y = np.array(image, int), np.array(x, float), np.array(y, float)
+    return Surroundings.measure(image, x, y, pixels, variance, ratio)
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8), (2, 8, 8)])
+def test_no_candidates(shape):
+    found = measured([], [], [], np.zeros(shape))
+    assert len(found) == 0
+    assert all(values.shape == (0,) for values in vars(found).values())
+
+
+@pytest.mark.parametrize(
+    ("variance", "depth"),
+    [
+        (10.0, 0.0),
+        (SHALLOW_VARIANCE, 0.0),
+        ((SHALLOW_VARIANCE * DEEP_VARIANCE) ** 0.5, 0.5),
+        (DEEP_VARIANCE, 1.0),
+        (1e9, 1.0),
+        (None, UNKNOWN_DEPTH),
+    ],
+)
+def test_depth_is_that_of_the_background(variance, depth):
+    found = measured([0], [3], [4], np.zeros((1, 8, 8)), variance)
+    assert found.depth[0] == pytest.approx(depth)
+
+
+def test_depth_of_euclid():
+    survey = [get_euclid_survey(1, 0.0), get_euclid_survey(4, 4.4)]
+    variance = [background_variance(one, one.get_filter("IE")) for one in survey]
+    np.testing.assert_allclose(variance, [SHALLOW_VARIANCE, DEEP_VARIANCE], rtol=0.02)
+
+
+def test_depth_is_that_of_the_pixel():
+    variance = np.full((2, 8, 8), SHALLOW_VARIANCE)
+    variance[1, 4, 3] = DEEP_VARIANCE
+    found = measured([0, 1, 1], [3, 3.4, 4], [4, 3.6, 3], np.zeros((2, 8, 8)), variance)
+    np.testing.assert_allclose(found.depth, [0, 1, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize(("ratio", "density"), [(0.1, 0), (2, 0), (6, 0.5), (18, 1), (50, 1)])
+def test_density(ratio, density):
+    found = measured([0], [3], [4], np.zeros((1, 8, 8)), ratio=ratio)
+    assert found.density[0] == pytest.approx(density)
+
+
+def test_signal_to_noise_in_the_square():
+    pixels = np.zeros((1, 12, 12))
+    pixels[0, 3:8, 4:9] = 3 / 5  # 15 in all, over a noise of 5: 3
+    found = measured([0] * 3, [6, 7, 11], [5, 5, 11], pixels)
+    # One column further a fifth of it is lost; the corner has none.
+    np.testing.assert_allclose(found.faint, [1 / 2, 1 / (1 + 0.8**4), 1])
+
+
+def test_a_negative_sum_is_as_faint_as_none():
+    assert measured([0], [5], [5], np.full((1, 12, 12), -9.0)).faint[0] == 1
+
+
+def test_at_a_border_what_is_outside_counts_nothing():
+    found = measured([0], [0], [0], np.full((1, 6, 6), 5 / 9))
+    assert found.faint[0] == pytest.approx(1 / (1 + (1 / 3) ** 4))
+
+
+def test_near_is_to_the_more_probable_ones_of_the_image():
+    found = measured([0, 0, 0, 1], [10, 14, 14, 10], [10, 10, 13, 10], np.zeros((2, 40, 40)))
+    # 4 pixels from the first one; 3 from the second one; alone in its image.
+    np.testing.assert_allclose(found.near, [0, np.exp(-1), np.exp(-9 / 16), 0])
+
+
+def test_candidates_that_are_far_apart_are_not_near():
+    found = measured([0, 0], [10, 23], [10, 10], np.zeros((1, 40, 40)))
+    np.testing.assert_array_equal(found.near, 0)
