@@ -226,11 +226,11 @@ def plot(memory: pd.DataFrame, happened: list[tuple[float, str]], path: Path) ->
     for axis, (run, samples) in zip(axes, memory.groupby("run", sort=False), strict=True):
         for process, line in samples.groupby("process", sort=False):
             axis.plot(line["seconds"], line["gigabytes"], label=process)
-        axis.set(title=run, xlabel="time [s]", ylim=(0, None))
+        axis.set(title=run, xlabel="time [s]")
         axis.legend()
     for seconds, _ in happened:
         axes[1].axvline(seconds, color="0.8", zorder=0)
-    axes[0].set_ylabel("memory [GB]")
+    axes[0].set(ylabel="memory [GB]", ylim=(0, 1.05 * memory["gigabytes"].max()))
     figure.savefig(path, dpi=120)
 
 
