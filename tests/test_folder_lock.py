@@ -19,12 +19,13 @@ with locked(sys.argv[1]):
     print("held", flush=True)
     time.sleep(600)
 """
-# The child outlives the parent, which is killed, and must not keep its lock.
+# The child outlives the parent, which is killed, and must not keep its lock. It says when it has
+# begun: until then it still has the parent's open file.
 HOLD_AND_FORK = """
 import os, sys, time
 from btk_punet.folder_lock import locked
 with locked(sys.argv[1]):
-    if os.fork():
+    if not os.fork():
         print("held", flush=True)
     time.sleep(600)
 """
