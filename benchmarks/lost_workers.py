@@ -105,7 +105,7 @@ class Watched:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one = psutil.Process(pid)
                 # A worker's nanny is small; its child does the work.
-                family = [one, *one.children(recursive=True)] if process != "run" else [one]
+                family = [one, *one.children(recursive=True)]
                 size = sum(member.memory_info().rss for member in family)
                 self.samples.append(
                     {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import warnings
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,18 +34,13 @@ from btk_punet.deblending.density import (
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import Light, measure_light
-from btk_punet.deblending.noise import noise_normalised
+from btk_punet.deblending.noise import bands_together, noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, recipe_file, reweighted
 from btk_punet.deblending.surroundings import Surroundings, density_of, depth_of
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
-from btk_punet.model.quiet import quietly_imported
-from btk_punet.model.weights import (
-    installed_presets,
-    is_told_density,
-    weights_fingerprint,
-    weights_folder,
-)
+from btk_punet.model.shared import shared_network
+from btk_punet.model.weights import installed_presets, is_told_density, weights_fingerprint
 from btk_punet.simulation.catalog import EuclidCatalog
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 
@@ -58,8 +52,6 @@ _PRESET, _PRESET_BANDS = "euclid-vis", ["IE"]
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
 LEAST_CANDIDATE = 0.02
-# So many networks that were loaded are kept, for other deblenders of the same weights.
-MOST_NETWORKS = 4
 
 
 class ProbaUNetDeblender(DetectingDeblender):
@@ -297,7 +289,7 @@ class ProbaUNetDeblender(DetectingDeblender):
 
     def _loaded(self) -> tuple[ProbaUNet, DetectionRecipe]:
         if self._network is None:
-            network, folder = _opened(self.weights)
+            network, folder = shared_network(self.weights)
             recipe = DetectionRecipe() if self._own_recipe is None else self._own_recipe
             if folder is not None and self._own_recipe is None:
                 recipe = DetectionRecipe.load(folder, self.galaxies)
@@ -402,7 +394,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         candidates = self.calibrated(
             instances.find_candidates(maps.centre_probability),
             ratio,
-            _together(normalised, usable),
+            bands_together(normalised, usable),
             conditions[index].background,
         )
         unseen = self.recipe.unseen(
@@ -541,7 +533,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         usable = np.all(usable_pixels(images), axis=1)
         images = np.where(usable[:, None], images, 0.0)
         scale = pixel_scale_arcsec(blend_batch.survey)
-        together = _together(normalised, usable)
+        together = bands_together(normalised, usable)
         variance = batch_conditions(blend_batch)[reference_band(blend_batch.survey)].background
 
         def candidates(ratio: float | None) -> Candidates:
@@ -603,33 +595,3 @@ class ProbaUNetDeblender(DetectingDeblender):
         if text not in self._warned:
             self._warned.add(text)
             warnings.warn(f"{self!r}: {text}.", BtkPunetWarning, stacklevel=5)
-
-
-def _together(normalised: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Return images of several bands as one of the noise 1, and 0 where a pixel is not usable.
-
-    Args:
-        normalised: Divided by the noise, ``(b, H, W, bands)``.
-        usable: ``(b, H, W)``.
-    """
-    n_bands = normalised.shape[-1]
-    return np.where(usable, normalised.sum(axis=-1) / np.sqrt(n_bands), 0.0)
-
-
-def _opened(weights: str | Path | ProbaUNet) -> tuple[ProbaUNet, Path | None]:
-    """Return a network and the folder that it was loaded from, as `open_network` does."""
-    # Here and not above: TensorFlow takes seconds to load.
-    model = quietly_imported("btk_punet.model.proba_unet")
-    if not isinstance(weights, str | Path):
-        return model.open_network(weights)
-    folder = weights_folder(weights)
-    return _loaded_once(folder, weights_fingerprint(folder))
-
-
-@lru_cache(maxsize=MOST_NETWORKS)
-def _loaded_once(folder: Path, fingerprint: str) -> tuple[ProbaUNet, Path | None]:
-    """Return the network of a folder, the same one for files of the same contents.
-
-    Each has compiled functions, which take a second and some megabytes.
-    """
-    return quietly_imported("btk_punet.model.proba_unet").open_network(folder)

@@ -42,3 +42,14 @@ def noise_normalised(blend_batch: BlendBatch) -> np.ndarray:
     variance = band_variances(blend_batch.survey, "divide the images by its noise")
     images = plain_floats(blend_batch.blend_images) / np.sqrt(variance)[:, None, None]
     return np.moveaxis(images, 1, -1)
+
+
+def bands_together(normalised: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Return images of several bands as one of the noise 1, and 0 where a pixel is not usable.
+
+    Args:
+        normalised: Divided by the noise, ``(b, H, W, bands)``.
+        usable: ``(b, H, W)``.
+    """
+    n_bands = normalised.shape[-1]
+    return np.where(usable, normalised.sum(axis=-1) / np.sqrt(n_bands), 0.0)

@@ -14,7 +14,12 @@ from btk_punet.deblending.calling import check_found
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.evaluation.quantities import METHOD, Column
 from btk_punet.evaluation.scoring.matching import Matcher
-from btk_punet.evaluation.scoring.scenes import Columns, detection_columns, truth_columns
+from btk_punet.evaluation.scoring.scenes import (
+    Columns,
+    detection_columns,
+    join_scenes,
+    truth_columns,
+)
 from btk_punet.simulation.snr import COUNTS_SNR, NEIGHBOUR_SNR
 from btk_punet.simulation.survey import (
     pixel_scale_arcsec,
@@ -187,7 +192,7 @@ def matched_scenes(
         of_found.append(detections | columns[1])
     table = _table_of_scenes(of_found, first_scene)
     table.insert(1, "method", method)
-    return _joined_columns(of_truth), table
+    return join_scenes(of_truth), table
 
 
 def tables_of_one(
@@ -239,12 +244,7 @@ def _table_of_scenes(scenes: Sequence[Columns], first_scene: int) -> pd.DataFram
     """Return the columns of a batch's scenes as a table, with the number of the scene first."""
     numbers = np.arange(first_scene, first_scene + len(scenes))
     sizes = [len(columns["x"]) for columns in scenes]
-    return pd.DataFrame({"scene": np.repeat(numbers, sizes)} | _joined_columns(scenes))
-
-
-def _joined_columns(scenes: Sequence[Columns]) -> Columns:
-    names = scenes[0] if scenes else {}
-    return {name: np.concatenate([columns[name] for columns in scenes]) for name in names}
+    return pd.DataFrame({"scene": np.repeat(numbers, sizes)} | join_scenes(scenes))
 
 
 def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from btk_punet.deblending.base import unwrapped_arcsec
 from btk_punet.evaluation.quantities import Column
 from btk_punet.evaluation.scoring.batch import DETECTIONS, matched_scenes
 from btk_punet.evaluation.scoring.matching import Matcher
-from btk_punet.evaluation.scoring.scenes import Columns, measured_columns
+from btk_punet.evaluation.scoring.scenes import Columns, measured_columns, split_scenes
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 
@@ -62,7 +62,9 @@ def batch_candidates(
         scene being matched at once; and their ``outcome`` (see `outcomes`).
     """
     matcher = Matcher(radius_arcsec, pixel_scale_arcsec(blend_batch.survey))
-    sources = _sources_of_scenes(truth, first_scene, blend_batch.batch_size)
+    # What is true of the scenes is the same in the rows of any method.
+    one = truth[truth["method"] == truth["method"].iloc[0]] if len(truth) else truth
+    sources = split_scenes(one, ("x", "y", "alone_snr"), first_scene, blend_batch.batch_size)
     tables = []
     for method, scenes in extra_of_scenes(deblend_batches, "candidates").items():
         found = _measured(blend_batch, scenes)
@@ -138,14 +140,3 @@ def _measured(blend_batch: BlendBatch, scenes: Sequence[Any]) -> list[Columns]:
         )
         for scene, stated in enumerate(kept)
     ]
-
-
-def _sources_of_scenes(truth: pd.DataFrame, first_scene: int, n_scenes: int) -> list[Columns]:
-    """Return place and brightness of each scene's sources, the same in the rows of a method."""
-    names = ("x", "y", "alone_snr")
-    if not len(truth):
-        return [dict.fromkeys(names, np.zeros(0)) for _ in range(n_scenes)]
-    one = truth[truth["method"] == truth["method"].iloc[0]]
-    ends = np.searchsorted(one["scene"].to_numpy(), first_scene + np.arange(1, n_scenes))
-    columns = {name: np.split(one[name].to_numpy(float), ends) for name in names}
-    return [{name: columns[name][scene] for name in names} for scene in range(n_scenes)]

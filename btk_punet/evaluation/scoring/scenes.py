@@ -1,6 +1,6 @@
 """The tidy tables of one scene: what is true of its sources, what its detections measure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,21 @@ FEW_POINTS = 100
 Columns = dict[str, np.ndarray]
 
 _CATSIM_SIZES = ("a_d", "b_d", "a_b", "b_b", "fluxnorm_disk", "fluxnorm_bulge")
+
+
+def split_scenes(
+    table: pd.DataFrame, names: Sequence[str], first_scene: int, n_scenes: int
+) -> list[Columns]:
+    """Return some columns of the rows of each scene, of a table in the order of the scenes."""
+    ends = np.searchsorted(table["scene"].to_numpy(), first_scene + np.arange(1, n_scenes))
+    split = {name: np.split(table[name].to_numpy(), ends) for name in names}
+    return [{name: split[name][scene] for name in names} for scene in range(n_scenes)]
+
+
+def join_scenes(scenes: Sequence[Columns]) -> Columns:
+    """Return the columns of all scenes, one after another; none without scenes."""
+    names = scenes[0] if scenes else {}
+    return {name: np.concatenate([columns[name] for columns in scenes]) for name in names}
 
 
 def scene_truth(

@@ -6,7 +6,7 @@ galaxy, the connected part of that which holds its centre. The sources are those
 (`batch_tables`) and have a footprint.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from btk_punet.errors import InputError
 from btk_punet.evaluation.quantities import METHOD, Column
 from btk_punet.evaluation.scoring.maps import source_footprints
 from btk_punet.evaluation.scoring.masks import mask_iou, overlapped, undeblended
-from btk_punet.evaluation.scoring.scenes import Columns
+from btk_punet.evaluation.scoring.scenes import Columns, join_scenes, split_scenes
 from btk_punet.evaluation.statistics.average_precision import IOU_THRESHOLDS, mask_outcomes
 from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
 from btk_punet.evaluation.studies.base import Tidy
@@ -125,7 +125,7 @@ def batch_outlines(
             continue
         segmentation = checked_segmentation(blend_batch, deblend_batch)
         sources, found = (
-            _by_scene(table[table["method"] == method], names, first_scene, len(scenes))
+            split_scenes(table[table["method"] == method], names, first_scene, len(scenes))
             for table, names in ((truth, _OF_SOURCE), (detections, _OF_DETECTION))
         )
         of_scenes = [
@@ -141,23 +141,12 @@ def batch_outlines(
         ]
         for name, part in parts.items():
             own = [tables[name] for tables in of_scenes]
-            table = pd.DataFrame(
-                {column: np.concatenate([columns[column] for columns in own]) for column in own[0]}
-            )
+            table = pd.DataFrame(join_scenes(own))
             sizes = [len(next(iter(columns.values()))) for columns in own]
             table.insert(0, "scene", np.repeat(first_scene + np.arange(len(own)), sizes))
             table.insert(1, "method", pd.Series(method, index=table.index, dtype=str))
             part.append(table)
     return {name: pd.concat(part, ignore_index=True) for name, part in parts.items() if part}
-
-
-def _by_scene(
-    table: pd.DataFrame, names: Sequence[str], first_scene: int, n_scenes: int
-) -> list[Columns]:
-    """Return columns of the rows of each scene, of a table in the order of the scenes."""
-    ends = np.searchsorted(table["scene"].to_numpy(), first_scene + np.arange(1, n_scenes))
-    split = {name: np.split(table[name].to_numpy(), ends) for name in names}
-    return [{name: split[name][scene] for name in names} for scene in range(n_scenes)]
 
 
 def checked_segmentation(blend_batch: BlendBatch, deblend_batch: DeblendBatch) -> np.ndarray:
