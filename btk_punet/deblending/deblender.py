@@ -426,7 +426,9 @@ class ProbaUNetDeblender(DetectingDeblender):
         lights: list[Light] | list[None] = [None] * len(images)
         deblended = None
         if self.light:
-            lights, deblended = self._light(images, usable, conditions, index, founds, prints)
+            lights, deblended = self._light(
+                images, usable, conditions, index, owns, founds, prints
+            )
         catalogs, extra = [], []
         for i, (own, found) in enumerate(zip(owns, founds, strict=True)):
             catalog = detection_catalog(
@@ -451,6 +453,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         usable: np.ndarray,
         conditions: list[BandConditions],
         band: int,
+        owns: list[Candidates],
         founds: list[Candidates],
         prints: list[FootprintLight],
     ) -> tuple[list[Light], np.ndarray]:
@@ -460,6 +463,9 @@ class ProbaUNetDeblender(DetectingDeblender):
         deblended = np.zeros((len(images), self.max_n_sources, *images.shape[1:]), np.float32)
         if together is None:
             return [], deblended
+        left = Candidates.joined(
+            [own.take(slice(len(found), None)) for own, found in zip(owns, founds, strict=True)]
+        )
         light, models = measure_light(
             images,
             usable,
@@ -471,6 +477,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             np.concatenate([footprint.flux for footprint in prints]),
             together.mass,
             self.recipe.light,
+            left.take(left.mass >= LEAST_CANDIDATE),
         )
         ends = np.cumsum(numbers)
         models.draw(np.arange(len(together)) - np.repeat(ends - numbers, numbers), deblended)

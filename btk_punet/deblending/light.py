@@ -7,14 +7,16 @@ their profiles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from btk_punet.deblending.band_conditions import BandConditions
+from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light_canvas import Scenes
 from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, LightFit, SourceFit
-from btk_punet.deblending.light_prior import INDEX_MEAN, LightPrior
+from btk_punet.deblending.light_hidden import CHANGED, fit_with, judge
+from btk_punet.deblending.light_prior import INDEX_MEAN, PLACE_SCATTER_PIXELS, LightPrior
 from btk_punet.deblending.light_profiles import (
     FLUX,
     G1,
@@ -30,6 +32,8 @@ from btk_punet.errors import InputError
 
 # A source of less flux than this [sigma of a pixel] has no size of its own to speak of.
 _LEAST_FLUX_SIGMA = 10.0
+# How far the centre of a source may lie from the network's that else runs away from it [pixel].
+_HELD_SCATTER_PIXELS = 0.3
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def measure_light(
     flux: np.ndarray,
     p_detect: np.ndarray,
     calibration: LightCalibration,
+    doubtful: Candidates | None = None,
 ) -> tuple[Light, SourceImages]:
     """Fit the sources of some images.
 
@@ -91,6 +96,8 @@ def measure_light(
         flux: Its flux [electron], to begin with.
         p_detect: Probability that it is there.
         calibration: Of the errors.
+        doubtful: Candidates that are no sources of the above and may yet be there: where the pixels
+            speak for them too, their light is not given to their neighbours (see `light_hidden`).
 
     Returns:
         What is known of each source, and their images.
@@ -106,27 +113,72 @@ def measure_light(
         )
     own = conditions[band]
     scenes = _scenes(images, usable, conditions, band)
+
+    start, prior = _beginning(scenes, own.unit_magnitude, image, x, y, flux)
+    fit = SourceFit(scenes, image, start, prior)
+    found = _held(fit, fit.run())
+    catalog, p_detect = found, np.asarray(p_detect, float)
+    variance = np.zeros((len(x), len(CHANGED)))
+    if doubtful is not None and len(doubtful) and len(x):
+        hidden = judge(fit, doubtful)
+        chosen = hidden.apart(doubtful)
+        new, flux = doubtful.take(chosen), hidden.flux[chosen]
+        start, prior = _beginning(scenes, own.unit_magnitude, new.image, new.x, new.y, flux)
+        found, is_fitted = fit_with(fit, found, new.image, start, prior)
+        p_detect = np.concatenate([p_detect, hidden.probability[chosen]])
+        others = np.setdiff1d(np.arange(len(doubtful)), chosen[is_fitted])
+        off, variance = hidden.expected(others, found.parameters)
+        parameters = found.parameters.copy()
+        parameters[:, CHANGED] -= off
+        catalog = replace(found, parameters=parameters)
+    scale = own.pixel_scale_arcsec
+    light = _calibrated(catalog, fit.start, fit.sigma, p_detect, variance, calibration, scale)
+    light = light.take(slice(len(x)))
+    fits = [(band, fit)]
+    for other in range(images.shape[1]):
+        if other != band:
+            fixed = SourceFit(
+                _scenes(images, usable, conditions, other), fit.image, found.parameters, fit.prior
+            )
+            fixed.run_fluxes()
+            fits.append((other, fixed))
+    return light, SourceImages(fits, light.failed)
+
+
+def _beginning(
+    scenes: Scenes,
+    unit_magnitude: float,
+    image: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    flux: np.ndarray,
+) -> tuple[np.ndarray, LightPrior]:
+    """Return where the search for sources begins, ``(m, 7)``, and their prior."""
     column, row = (np.floor(np.asarray(place) + 0.5).astype(int) for place in (x, y))
-    sigma = scenes.sigma(np.asarray(image, int), column, row)
-    least_flux = _LEAST_FLUX_SIGMA * sigma
-    prior = LightPrior(own.unit_magnitude, own.pixel_scale_arcsec, least_flux)
+    least_flux = _LEAST_FLUX_SIGMA * scenes.sigma(np.asarray(image, int), column, row)
+    scatter = np.full(len(x), PLACE_SCATTER_PIXELS)
+    prior = LightPrior(unit_magnitude, scenes.pixel_scale_arcsec, least_flux, scatter)
     start = np.zeros((len(x), N_PARAMETERS))
     start[:, FLUX] = np.maximum(flux, least_flux)
     start[:, X], start[:, Y] = x, y
     start[:, LOG_RADIUS] = prior.log_radius(start[:, FLUX])
     start[:, LOG_INDEX] = np.log(INDEX_MEAN)
-    fit = SourceFit(scenes, image, start, prior)
-    found = fit.run()
-    light = _calibrated(found, start, sigma, p_detect, calibration, own.pixel_scale_arcsec)
-    others = []
-    for other in range(images.shape[1]):
-        if other != band:
-            fixed = SourceFit(
-                _scenes(images, usable, conditions, other), image, found.parameters, prior
-            )
-            fixed.run_fluxes()
-            others.append((other, fixed))
-    return light, SourceImages([(band, fit), *others], light.failed)
+    return start, prior
+
+
+def _held(fit: SourceFit, found: LightFit) -> LightFit:
+    """Return a fit in which sources that ran from their places begin again, and are held there."""
+    ran = _moves(found.parameters, fit.start) > MAX_SHIFT_PIXELS - 1e-6
+    if not ran.any():
+        return found
+    scatter = np.where(ran, _HELD_SCATTER_PIXELS, PLACE_SCATTER_PIXELS)
+    fit.restart(np.flatnonzero(ran), replace(fit.prior, place_scatter_pixels=scatter))
+    return fit.run()
+
+
+def _moves(parameters: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Return how far sources moved along an axis at most [pixel]."""
+    return np.abs(parameters[:, [X, Y]] - start[:, [X, Y]]).max(axis=1, initial=0)
 
 
 class SourceImages:
@@ -144,7 +196,8 @@ class SourceImages:
         """
         for band, fit in self._fits:
             for source, (image, rows, columns), pixels in fit.images():
-                if not self._failed[source]:
+                # Beyond those of the catalog are hidden ones.
+                if source < len(self._failed) and not self._failed[source]:
                     # Light is not negative: what the Fourier modes leave beside it is cut off.
                     np.maximum(pixels, 0, out=target[image, where[source], band, rows, columns])
 
@@ -169,30 +222,35 @@ def _calibrated(
     start: np.ndarray,
     sigma: np.ndarray,
     p_detect: np.ndarray,
+    doubt: np.ndarray,
     calibration: LightCalibration,
     scale_arcsec: float,
 ) -> Light:
-    """Return a fit in the units of the catalog, with errors that hold 68%."""
+    """Return a fit in the units of the catalog, with errors that hold 68%.
+
+    `doubt` is the variance of flux, column and row for hidden sources, ``(m, 3)``.
+    """
     parameters, covariance = found.parameters, found.covariance
     variance = np.einsum("mii->mi", covariance)
     radius = np.exp(parameters[:, LOG_RADIUS])
     floor = calibration.place_floor_radii * radius
     x_err, y_err = (
-        np.sqrt(calibration.place_scale**2 * variance[:, axis] + floor**2) for axis in (X, Y)
+        np.sqrt(calibration.place_scale**2 * variance[:, axis] + floor**2 + doubt[:, axis])
+        for axis in CHANGED[1:]
     )
     flux = parameters[:, FLUX]
     flux_err = np.sqrt(
         calibration.flux_scale**2 * variance[:, FLUX]
         + (calibration.flux_floor * flux) ** 2
+        + doubt[:, FLUX]
         + _doubt(found, p_detect)
     )
-    moved = np.abs(parameters[:, [X, Y]] - start[:, [X, Y]]).max(axis=1, initial=0)
     known = variance[:, [FLUX, X, Y]]
     failed = (
         ~found.converged
         | ~np.isfinite(parameters).all(axis=1)
         | ~((known > 0) & (known < np.inf)).all(axis=1)
-        | (moved > MAX_SHIFT_PIXELS - 1e-6)
+        | (_moves(parameters, start) > MAX_SHIFT_PIXELS - 1e-6)
         | (flux <= sigma)
     )
     return Light(

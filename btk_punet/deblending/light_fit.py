@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from btk_punet.deblending.light_canvas import PATCH_SIZES, Box, Canvas, Scenes, shared_part
-from btk_punet.deblending.light_groups import overlapping_groups
+from btk_punet.deblending.light_groups import MAX_GROUP, overlapping_groups
 from btk_punet.deblending.light_prior import LightPrior
 from btk_punet.deblending.light_profiles import (
     FLUX,
@@ -52,7 +52,7 @@ _GOOD_RATIO, _BAD_RATIO = 0.7, 0.3
 # Damping at which a step is next to nothing.
 _MOST_DAMPING = 100.0
 # Share of a diagonal that keeps a matrix without information from being singular.
-_RIDGE = 1e-6
+RIDGE = 1e-6
 # How far a centre may move along each axis [pixel].
 MAX_SHIFT_PIXELS = 2.0
 # Longest step in each parameter, in flux as a share of it; a longer one is shortened as a whole.
@@ -130,34 +130,84 @@ class SourceFit:
     def __init__(
         self, scenes: Scenes, image: np.ndarray, start: np.ndarray, prior: LightPrior
     ) -> None:
-        self.scenes, self.image, self.prior = scenes, np.asarray(image, int), prior
-        self.parameters = np.array(start, float)
-        self.start = self.parameters.copy()
-        self.column, self.row = (np.floor(self.start[:, a] + 0.5).astype(int) for a in (X, Y))
-        # Of the background, where each source is, ``(m,)``.
-        self.sigma = scenes.sigma(self.image, self.column, self.row)
-        self.lowest, self.highest = self._bounds()
-        self.parameters = self._within_bounds(self.parameters)
+        self.scenes, self.prior = scenes, prior
+        self.canvas = Canvas(scenes)
+        self._models: dict[int, PatchModel] = {}
+        self._place(np.asarray(image, int), np.array(start, float))
         n = len(self.parameters)
         self.covariance = np.tile(np.eye(N_PARAMETERS), (n, 1, 1))
-        self.canvas = Canvas(scenes)
         self.patch = np.zeros(n, int)
-        self._models: dict[int, PatchModel] = {}
+        self._drawn: list[np.ndarray | None] = [None] * n
         self.psf_reach = self._psf_reach() if n else 0.0
-        group = overlapping_groups(self.image, self.parameters, self._reach())
-        order = np.argsort(group, kind="stable")
-        self.groups = [
-            _Group(members)
-            for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-            if len(members)
-        ]
+        self.groups = [_Group(members) for members in self._overlapping()]
         for own in self.groups:
             own.parameters = self.parameters[own.members].copy()
-        self._drawn: list[np.ndarray | None] = [None] * n
+
+    def _place(self, image: np.ndarray, start: np.ndarray) -> None:
+        """Put sources where their search begins."""
+        self.image, self.start = image, start
+        self.column, self.row = (np.floor(self.start[:, a] + 0.5).astype(int) for a in (X, Y))
+        # Of the background, where each source is, ``(m,)``.
+        self.sigma = self.scenes.sigma(self.image, self.column, self.row)
+        self.lowest, self.highest = self._bounds()
+        self.parameters = self._within_bounds(start)
+
+    def _overlapping(self) -> list[np.ndarray]:
+        """Return the sources of each group."""
+        group = overlapping_groups(self.image, self.parameters, self.reach())
+        order = np.argsort(group, kind="stable")
+        groups = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+        return [members for members in groups if len(members)]
+
+    def add(self, image: np.ndarray, start: np.ndarray, prior: LightPrior) -> None:
+        """Add sources to those that are fitted, which go on from where they are.
+
+        Args:
+            image: Number of the image of each new source, ``(k,)``.
+            start: Where the search of each begins, ``(k, 7)``.
+            prior: Of the new sources.
+        """
+        found, n_before, n_new = self.parameters, len(self.parameters), len(image)
+        self.prior = self.prior.joined(prior)
+        self._place(np.concatenate([self.image, image]), np.concatenate([self.start, start]))
+        self.parameters[:n_before] = found
+        free = np.tile(np.eye(N_PARAMETERS), (n_new, 1, 1))
+        self.covariance = np.concatenate([self.covariance, free])
+        self.patch = np.concatenate([self.patch, np.zeros(n_new, int)])
+        self._drawn += [None] * n_new
+        reach = self.reach()
+        for source in range(n_before, n_before + n_new):
+            distance = np.hypot(*(self.parameters[:, [X, Y]] - self.parameters[source, [X, Y]]).T)
+            near = (self.image == self.image[source]) & (distance < reach + reach[source])
+            joined = [group for group in self.groups if near[group.members].any()]
+            joined.sort(key=lambda group: distance[group.members].min())
+            while len(joined) > 1 and sum(len(group.members) for group in joined) >= MAX_GROUP:
+                joined.pop()
+            together = np.concatenate([*(group.members for group in joined), [source]])
+            self.groups = [group for group in self.groups if group not in joined]
+            self.groups.append(_Group(np.sort(together).astype(int)))
+            self.groups[-1].parameters = self.parameters[self.groups[-1].members].copy()
+
+    def restart(self, sources: np.ndarray, prior: LightPrior) -> None:
+        """Send sources and those of their groups back to the start, under another prior.
+
+        Args:
+            sources: Numbers of the sources, ``(k,)``.
+            prior: Of all sources.
+        """
+        self.prior = prior
+        for number, group in enumerate(self.groups):
+            if np.isin(group.members, sources).any():
+                again = _Group(group.members)
+                self.parameters[group.members] = self._within_bounds(
+                    self.start[group.members], group.members
+                )
+                again.parameters = self.parameters[group.members].copy()
+                self.groups[number] = again
 
     def run(self) -> LightFit:
-        """Fit all parameters."""
-        active = self.groups
+        """Fit all parameters, of those groups that have not arrived."""
+        active = [group for group in self.groups if not group.has_arrived()]
         with np.errstate(over="ignore", invalid="ignore"):  # which is seen at each step
             for _ in range(MAX_STEPS):
                 if not active:
@@ -190,16 +240,16 @@ class SourceFit:
         """
         self._choose_patches(np.arange(len(self.patch)))
         for size, which in self._chunks(np.arange(len(self.patch))):
-            found = self._patch_model(size).images(
+            found = self.patch_model(size).images(
                 self.parameters[which], self.column[which], self.row[which]
             )
             for source, image in zip(which, found, strict=True):
-                place, inside = self.canvas.inside(self._box(source, size))
+                place, inside = self.canvas.inside(self.box(source, size))
                 yield int(source), place, image[inside]
 
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and the highest value of each parameter, ``(m, 7)``."""
-        lowest, highest = (np.full(self.parameters.shape, end) for end in (-np.inf, np.inf))
+        lowest, highest = (np.full(self.start.shape, end) for end in (-np.inf, np.inf))
         lowest[:, FLUX] = _LEAST_FLUX_SIGMA * self.sigma
         for axis in (X, Y):
             lowest[:, axis] = self.start[:, axis] - MAX_SHIFT_PIXELS
@@ -213,10 +263,10 @@ class SourceFit:
         size = PATCH_SIZES[1]
         star = np.array([[1.0, size // 2, size // 2, *np.log(_RADIUS_RANGE_PIXELS[:1]), 0, 0, 0]])
         place = np.full(1, size // 2)
-        peak = self._patch_model(size).images(star, place, place).max()
+        peak = self.patch_model(size).images(star, place, place).max()
         return _PSF_REACH_SIGMA / np.sqrt(2 * np.pi * peak)
 
-    def _reach(self) -> np.ndarray:
+    def reach(self) -> np.ndarray:
         """Return how far from its centre each source shines [pixel]."""
         radius = np.exp(self.parameters[:, LOG_RADIUS])
         peak = self.parameters[:, FLUX] * 0.45 / radius**2  # of an exponential profile
@@ -229,7 +279,7 @@ class SourceFit:
         sizes = np.array(PATCH_SIZES)
         flux, sigma = self.parameters[active, FLUX], self.sigma[active]
         wings = _WINGS_AT_32 * 32 * flux / (_WINGS_SIGMA * sigma)
-        wanted = np.maximum(2 * self._reach()[active], np.cbrt(wings))
+        wanted = np.maximum(2 * self.reach()[active], np.cbrt(wings))
         wanted = np.minimum(wanted, sizes[-1])
         chosen = sizes[np.searchsorted(sizes, wanted)]
         self.patch[active] = np.maximum(self.patch[active], chosen)
@@ -239,9 +289,9 @@ class SourceFit:
         active = np.concatenate([group.members for group in groups])
         before = self.patch.copy()
         self._choose_patches(active)
-        slopes = self._draw(active)
+        slopes = self.draw(active)
         boxes = [
-            self._box(source, slope.shape[-1]) for source, slope in zip(active, slopes, strict=True)
+            self.box(source, slope.shape[-1]) for source, slope in zip(active, slopes, strict=True)
         ]
         equations = self.prior.take(active).equations(self.parameters[active], self.start[active])
         grown = self.patch != before
@@ -262,7 +312,7 @@ class SourceFit:
             if group.gain > -_LOSS_SLACK:
                 group.loss = loss
                 group.parameters = self.parameters[group.members].copy()
-                group.matrix, group.right = self._equations(boxes[own], slopes[own])
+                group.matrix, group.right = self.equations(boxes[own], slopes[own])
                 for number, stiffness in enumerate(equations[2][own]):
                     one = slice(number * N_PARAMETERS, (number + 1) * N_PARAMETERS)
                     group.matrix[one, one] += stiffness
@@ -277,21 +327,21 @@ class SourceFit:
         for size in np.unique(sizes):
             self._solve([groups[i] for i in np.flatnonzero(sizes == size)], free)
 
-    def _draw(self, active: np.ndarray) -> list[np.ndarray]:
+    def draw(self, active: np.ndarray) -> list[np.ndarray]:
         """Return each active source's derivatives, and put the sources on the canvas."""
         slopes: list[np.ndarray] = [np.empty(0)] * len(active)
         for size, own in self._chunks(active):
             which = active[own]
-            found = self._patch_model(size).derivatives(
+            found = self.patch_model(size).derivatives(
                 self.parameters[which], self.column[which], self.row[which]
             )
             for place, source, slope in zip(own, which, found, strict=True):
                 slopes[place] = slope
                 drawn = self._drawn[source]
                 if drawn is not None:
-                    self.canvas.add(self._box(source, len(drawn)), -drawn)
+                    self.canvas.add(self.box(source, len(drawn)), -drawn)
                 self._drawn[source] = slope[FLUX] * np.float32(self.parameters[source, FLUX])
-                self.canvas.add(self._box(source, size), self._drawn[source])
+                self.canvas.add(self.box(source, size), self._drawn[source])
         return slopes
 
     def _chunks(self, sources: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -304,7 +354,7 @@ class SourceFit:
             for first in range(0, len(own), _CHUNK):
                 yield int(size), own[first : first + _CHUNK]
 
-    def _patch_model(self, size: int) -> PatchModel:
+    def patch_model(self, size: int) -> PatchModel:
         # Here too: to look a PSF up that is another, equal object takes milliseconds.
         if size not in self._models:
             scenes = self.scenes
@@ -313,10 +363,10 @@ class SourceFit:
             )
         return self._models[size]
 
-    def _box(self, source: int, size: int) -> Box:
+    def box(self, source: int, size: int) -> Box:
         return self.canvas.box(self.image[source], self.column[source], self.row[source], size)
 
-    def _equations(
+    def equations(
         self, boxes: list[Box], slopes: list[np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the Fisher matrix of a group and the gradient of its likelihood."""
@@ -355,7 +405,7 @@ class SourceFit:
         diagonal = np.einsum("gii->gi", matrix)
         scale = np.where(fixed, 0.0, 1 / np.sqrt(np.maximum(diagonal, 1e-30)))
         unit = matrix * scale[:, :, None] * scale[:, None, :]
-        np.einsum("gii->gi", unit)[:] = 1.0 + _RIDGE
+        np.einsum("gii->gi", unit)[:] = 1.0 + RIDGE
         step_right = right * scale
         damping = np.array([group.damping for group in groups])
         damped = unit + damping[:, None, None] * np.eye(right.shape[1])

@@ -50,17 +50,32 @@ class LightPrior:
         pixel_scale_arcsec: Pixel size [arcsec].
         least_flux: Of fainter sources than this [electron] the size is that of this flux: what
             they are is noise. One number, or one for each source, ``(m,)``.
+        place_scatter_pixels: How far the centre may lie from where the search began [pixel], in
+            the same way.
     """
 
     zeropoint: float
     pixel_scale_arcsec: float
     least_flux: float | np.ndarray
+    place_scatter_pixels: float | np.ndarray = PLACE_SCATTER_PIXELS
 
     def take(self, rows: np.ndarray) -> LightPrior:
         """Return the prior of some of the sources."""
-        if np.ndim(self.least_flux) == 0:
-            return self
-        return replace(self, least_flux=np.asarray(self.least_flux)[rows])
+        return replace(
+            self,
+            **{
+                name: np.asarray(getattr(self, name))[rows]
+                for name in ("least_flux", "place_scatter_pixels")
+                if np.ndim(getattr(self, name))
+            },
+        )
+
+    def joined(self, other: LightPrior) -> LightPrior:
+        """Return the prior of these sources and others, both given one by one."""
+        names = ("least_flux", "place_scatter_pixels")
+        return replace(
+            self, **{n: np.concatenate([getattr(self, n), getattr(other, n)]) for n in names}
+        )
 
     def log_radius(self, flux: np.ndarray) -> np.ndarray:
         """Return the mean logarithm of the half-light radius [pixel] of sources of a flux."""
@@ -107,8 +122,8 @@ class LightPrior:
             (G1, 0.0, G_SCATTER),
             (G2, 0.0, G_SCATTER),
             (LOG_INDEX, math.log(INDEX_MEAN), INDEX_SCATTER),
-            (X, start[..., X], PLACE_SCATTER_PIXELS),
-            (Y, start[..., Y], PLACE_SCATTER_PIXELS),
+            (X, start[..., X], self.place_scatter_pixels),
+            (Y, start[..., Y], self.place_scatter_pixels),
         ):
             loss += 0.5 * ((parameters[..., axis] - mean) / scatter) ** 2
             gradient[..., axis] = (mean - parameters[..., axis]) / scatter**2

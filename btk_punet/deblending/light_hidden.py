@@ -1,0 +1,202 @@
+"""Sources that were not called, whose light must not be given to their neighbours.
+
+A candidate below the threshold may yet be a source, and its light is then taken for that of those
+around it. What the fit of the others leaves in the pixels says more of it than the network alone:
+how much better they would be described with one source more (a score test). From that and the
+network's probability comes the probability that light is hidden there. Where it is high, the
+source is fitted with the others; else what it would change is taken off in proportion, and widens
+their errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from scipy.special import expit
+
+from btk_punet.deblending.instances import Candidates
+from btk_punet.deblending.light_canvas import PATCH_SIZES, shared_part
+from btk_punet.deblending.light_fit import RIDGE, LightFit, SourceFit
+from btk_punet.deblending.light_prior import LightPrior
+from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, X, Y
+
+# Probability from which on a hidden source is fitted.
+FITTED_FROM = 0.4
+# Logarithm of the odds of a hidden source: by a constant, by those of the network, by the gain [sigma]
+# up to the largest, by the logarithm of the share of its light that no other source could give,
+# and by the product of the last two. Fitted on the seed 770100 of groups at one and at four
+# exposures and pairs of ``benchmarks/light.py``.
+_ODDS = np.array([-2.051, 0.886, 0.358, -0.215, -0.139])
+_LARGEST_GAIN, _LEAST_SHARE = 6.0, 1e-3
+_MOST_PROBABLE = 0.999
+# Half-light radius of a hidden source to be tested [pixel]; what is faint is about as small.
+_RADIUS_PIXELS = 2.0
+# Sources that are taken to feel a hidden one, at most: the nearest.
+_MOST_NEIGHBOURS = 8
+# A hidden source changes no flux by more than this share, and no place by more [pixel]: beyond,
+# the linear estimate says little.
+_MOST_OF_FLUX, _MOST_PIXELS = 0.7, 0.5
+# Two hidden sources are not fitted nearer to each other than this [pixel].
+_SPOT_PIXELS = 3.0
+# Parameters of which the changes are told.
+CHANGED = (FLUX, X, Y)
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What a fit says of ``k`` candidates that were not called.
+
+    Attributes:
+        probability: That light is hidden there, ``(k,)``.
+        flux: How much [electron]; 0 or less where there is less light than the fit has there.
+        neighbours: For each the fitted sources that would feel it, arrays of their numbers.
+        changes: By how much their `CHANGED` are too large for the hidden light, each
+            ``(neighbours, 3)``.
+    """
+
+    probability: np.ndarray
+    flux: np.ndarray
+    neighbours: list[np.ndarray]
+    changes: list[np.ndarray]
+
+    def apart(self, doubtful: Candidates) -> np.ndarray:
+        """Return the numbers of those to be fitted: probable, and not two on the same spot."""
+        chosen: list[int] = []
+        for one in np.argsort(-self.probability, kind="stable"):
+            if self.probability[one] < FITTED_FROM or self.flux[one] <= 0:
+                continue
+            near = doubtful.image[chosen] == doubtful.image[one]
+            distance = np.hypot(
+                doubtful.x[chosen] - doubtful.x[one], doubtful.y[chosen] - doubtful.y[one]
+            )
+            if not (near & (distance < _SPOT_PIXELS)).any():
+                chosen.append(int(one))
+        return np.array(chosen, int)
+
+    def expected(
+        self, which: np.ndarray, parameters: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what some of the candidates are expected to change, and its variance.
+
+        Args:
+            which: Numbers of the candidates.
+            parameters: Of the fitted sources, ``(m, 7)``.
+
+        Returns:
+            What to take off flux, column and row, and the variance for not knowing whether the
+            candidates are there, ``(m, 3)`` each.
+        """
+        off, variance = np.zeros((2, len(parameters), len(CHANGED)))
+        for number in which:
+            members, p = self.neighbours[number], self.probability[number]
+            most = np.full((len(members), len(CHANGED)), _MOST_PIXELS)
+            most[:, 0] = _MOST_OF_FLUX * parameters[members, FLUX]
+            change = np.clip(self.changes[number], -most, most)
+            off[members] += p * change
+            variance[members] += p * (1 - p) * change**2
+        return off, variance
+
+
+def judge(fit: SourceFit, doubtful: Candidates) -> Hidden:
+    """Return which candidates hide light, by a fit of the other sources that has run."""
+    k = len(doubtful)
+    near = [_neighbours(fit, *place) for place in zip(doubtful.image, doubtful.x, doubtful.y, strict=True)]
+    felt = np.unique(np.concatenate([*near, np.zeros(0, int)]))
+    slopes = dict(zip(felt, fit.draw(felt), strict=True))
+    stiffness = dict(
+        zip(felt, fit.prior.take(felt).equations(fit.parameters[felt], fit.start[felt])[2], strict=True)
+    )
+    size = PATCH_SIZES[1]
+    column, row = (np.floor(place + 0.5).astype(int) for place in (doubtful.x, doubtful.y))
+    source = np.zeros((k, N_PARAMETERS))
+    source[:, FLUX], source[:, X], source[:, Y] = 1.0, doubtful.x, doubtful.y
+    source[:, LOG_RADIUS] = np.log(_RADIUS_PIXELS)
+    templates = fit.patch_model(size).images(source, column, row)
+    gain, share, flux = np.zeros((3, k))
+    changes = []
+    for number, (members, template) in enumerate(zip(near, templates, strict=True)):
+        box = fit.canvas.box(doubtful.image[number], column[number], row[number], size)
+        weight, residual = fit.canvas.weight_and_residual(box)
+        weighted = weight * template
+        alone = max(float((weighted * template).sum()), 1e-30)
+        score, left = float((weighted * residual).sum()), alone
+        change = np.zeros((len(members), N_PARAMETERS))
+        if len(members):
+            own = [slopes[member] for member in members]
+            boxes = [fit.box(member, one.shape[-1]) for member, one in zip(members, own, strict=True)]
+            matrix, _ = fit.equations(boxes, own)
+            common = np.zeros((len(members), N_PARAMETERS))
+            for one, (slope, its_box) in enumerate(zip(own, boxes, strict=True)):
+                part = slice(one * N_PARAMETERS, (one + 1) * N_PARAMETERS)
+                matrix[part, part] += stiffness[members[one]]
+                shared = shared_part(box, its_box)
+                if shared is not None:
+                    here, there = shared
+                    flat = slope[:, there[0], there[1]].reshape(N_PARAMETERS, -1)
+                    common[one] = flat @ weighted[here].ravel()
+            change = _solved(matrix, common.ravel()).reshape(common.shape)
+            left -= float((change * common).sum())
+        share[number] = max(left / alone, _LEAST_SHARE)
+        flux[number] = score / (share[number] * alone)
+        gain[number] = score / np.sqrt(share[number] * alone)
+        changes.append(change[:, CHANGED] * max(flux[number], 0))
+    gain, log_share = np.clip(gain, 0, _LARGEST_GAIN), np.log(share)
+    p = np.minimum(doubtful.mass, _MOST_PROBABLE)
+    log_odds = np.log(p) - np.log1p(-p)
+    terms = np.stack([np.ones(k), log_odds, gain, log_share, gain * log_share], axis=1)
+    return Hidden(expit(terms @ _ODDS), flux, near, changes)
+
+
+def fit_with(
+    fit: SourceFit, found: LightFit, image: np.ndarray, start: np.ndarray, prior: LightPrior
+) -> tuple[LightFit, np.ndarray]:
+    """Fit hidden sources with the others.
+
+    Args:
+        fit: Of the other sources, which has run; afterwards of all.
+        found: What it found, ``m`` sources.
+        image: Number of the image of each hidden source, ``(k,)``.
+        start: Where the search for it begins, ``(k, 7)``.
+        prior: Of the hidden sources.
+
+    Returns:
+        The fit of all, hidden ones last. Where a group does not arrive with them, it is what it was
+        without. And whether each hidden source is in it, ``(k,)``.
+    """
+    is_fitted = np.ones(len(image), bool)
+    if not len(image):
+        return found, is_fitted
+    m = len(found.parameters)
+    parameters, covariance = found.parameters.copy(), found.covariance.copy()
+    old = list(zip(found.groups, found.flux_covariance, strict=True))
+    fit.add(image, start, prior)
+    after = fit.run()
+    groups = []
+    for members, of_fluxes in zip(after.groups, after.flux_covariance, strict=True):
+        if members[-1] < m or after.converged[members].all():
+            groups.append((members, of_fluxes))
+            continue
+        own, new = members[members < m], members[members >= m]
+        is_fitted[new - m] = False
+        after.parameters[own], after.covariance[own] = parameters[own], covariance[own]
+        after.converged[own] = found.converged[own]
+        groups += [one for one in old if np.isin(one[0], own).any()]
+        groups += [(new[i : i + 1], np.eye(1)) for i in range(len(new))]
+    members, of_fluxes = ([group[i] for group in groups] for i in (0, 1))
+    return replace(after, groups=members, flux_covariance=of_fluxes), is_fitted
+
+
+def _neighbours(fit: SourceFit, image: int, x: float, y: float) -> np.ndarray:
+    """Return the sources whose light reaches a place, the nearest first."""
+    distance = np.hypot(fit.parameters[:, X] - x, fit.parameters[:, Y] - y)
+    (near,) = np.nonzero((fit.image == image) & (distance < fit.reach() + fit.psf_reach))
+    return near[np.argsort(distance[near], kind="stable")][:_MOST_NEIGHBOURS]
+
+
+def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the solution of symmetric equations whose unknowns may be hard to tell apart."""
+    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-30))
+    unit = matrix * scale[:, None] * scale
+    np.einsum("ii->i", unit)[:] = 1 + RIDGE
+    return scale * np.linalg.solve(unit, scale * right)
