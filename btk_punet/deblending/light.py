@@ -16,8 +16,9 @@ from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light_canvas import Scenes
 from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, LightFit, SourceFit
 from btk_punet.deblending.light_hidden import CHANGED, fit_with, judge
-from btk_punet.deblending.light_prior import INDEX_MEAN, PLACE_SCATTER_PIXELS, LightPrior
+from btk_punet.deblending.light_prior import BULGE_MEAN, INDEX_MEAN, PLACE_SCATTER_PIXELS, LightPrior
 from btk_punet.deblending.light_profiles import (
+    BULGE,
     FLUX,
     G1,
     G2,
@@ -162,7 +163,7 @@ def _beginning(
     start[:, FLUX] = np.maximum(flux, least_flux)
     start[:, X], start[:, Y] = x, y
     start[:, LOG_RADIUS] = prior.log_radius(start[:, FLUX])
-    start[:, LOG_INDEX] = np.log(INDEX_MEAN)
+    start[:, LOG_INDEX], start[:, BULGE] = np.log(INDEX_MEAN), BULGE_MEAN
     return start, prior
 
 

@@ -17,6 +17,8 @@ from btk_punet.deblending.light_canvas import PATCH_SIZES, Box, Canvas, Scenes, 
 from btk_punet.deblending.light_groups import MAX_GROUP, overlapping_groups
 from btk_punet.deblending.light_prior import LightPrior
 from btk_punet.deblending.light_profiles import (
+    BULGE,
+    BULGE_RANGE,
     FLUX,
     G1,
     G2,
@@ -56,7 +58,7 @@ RIDGE = 1e-6
 # How far a centre may move along each axis [pixel].
 MAX_SHIFT_PIXELS = 2.0
 # Longest step in each parameter, in flux as a share of it; a longer one is shortened as a whole.
-_LONGEST_STEP = np.array([0.8, 1.0, 1.0, 0.7, 0.3, 0.3, 0.5])
+_LONGEST_STEP = np.array([0.8, 1.0, 1.0, 0.7, 0.3, 0.3, 0.5, 0.3])
 _LARGEST_G = 0.9
 _RADIUS_RANGE_PIXELS = (0.05, 100.0)
 # Flux does not fall below this [background sigma], far below what is detected.
@@ -68,9 +70,9 @@ class LightFit:
     """What a fit found of ``m`` sources.
 
     Attributes:
-        parameters: In the order of `light_profiles`, ``(m, 7)``.
+        parameters: In the order of `light_profiles`, ``(m, 8)``.
         covariance: Of each source's parameters, those of its neighbours unknown too,
-            ``(m, 7, 7)``.
+            ``(m, 7, 8)``.
         converged: Whether the fit of the source's group arrived, bool ``(m,)``.
         groups: The sources of each group, arrays of their numbers.
         flux_covariance: Of the fluxes of each group, ``(n, n)``.
@@ -88,7 +90,7 @@ class _Group:
 
     Attributes:
         members: Numbers of the sources, ``(n,)``.
-        parameters: The best so far, ``(n, 7)``.
+        parameters: The best so far, ``(n, 8)``.
         loss: Minus the logarithm of the posterior there.
         matrix: Its second derivatives there, ``(7 n, 7 n)``.
         right: Minus its first derivatives, ``(7 n,)``.
@@ -123,7 +125,7 @@ class SourceFit:
     Args:
         scenes: The images.
         image: Number of the image of each source, ``(m,)``.
-        start: Where the search begins, ``(m, 7)``.
+        start: Where the search begins, ``(m, 8)``.
         prior: What is known of sources before the data.
     """
 
@@ -164,7 +166,7 @@ class SourceFit:
 
         Args:
             image: Number of the image of each new source, ``(k,)``.
-            start: Where the search of each begins, ``(k, 7)``.
+            start: Where the search of each begins, ``(k, 8)``.
             prior: Of the new sources.
         """
         found, n_before, n_new = self.parameters, len(self.parameters), len(image)
@@ -248,7 +250,7 @@ class SourceFit:
                 yield int(source), place, image[inside]
 
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lowest and the highest value of each parameter, ``(m, 7)``."""
+        """Return the lowest and the highest value of each parameter, ``(m, 8)``."""
         lowest, highest = (np.full(self.start.shape, end) for end in (-np.inf, np.inf))
         lowest[:, FLUX] = _LEAST_FLUX_SIGMA * self.sigma
         for axis in (X, Y):
@@ -256,12 +258,13 @@ class SourceFit:
             highest[:, axis] = self.start[:, axis] + MAX_SHIFT_PIXELS
         lowest[:, LOG_RADIUS], highest[:, LOG_RADIUS] = np.log(_RADIUS_RANGE_PIXELS)
         lowest[:, LOG_INDEX], highest[:, LOG_INDEX] = np.log(INDEX_RANGE)
+        lowest[:, BULGE], highest[:, BULGE] = BULGE_RANGE
         return lowest, highest
 
     def _psf_reach(self) -> float:
         """Return how far the PSF shines [pixel]."""
         size = PATCH_SIZES[1]
-        star = np.array([[1.0, size // 2, size // 2, *np.log(_RADIUS_RANGE_PIXELS[:1]), 0, 0, 0]])
+        star = np.array([[1.0, size // 2, size // 2, *np.log(_RADIUS_RANGE_PIXELS[:1]), 0, 0, 0, 0]])
         place = np.full(1, size // 2)
         peak = self.patch_model(size).images(star, place, place).max()
         return _PSF_REACH_SIGMA / np.sqrt(2 * np.pi * peak)

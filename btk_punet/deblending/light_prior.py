@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from btk_punet.deblending.light_profiles import (
+    BULGE,
     FLUX,
     G1,
     G2,
@@ -30,7 +31,9 @@ RADIUS_SLOPE_DEX, RADIUS_AT_24_DEX, RADIUS_SCATTER_DEX = -0.0997, -0.596, 0.20
 RADIUS_UNKNOWN_DEX, RADIUS_UNKNOWN_SCATTER_DEX = RADIUS_AT_24_DEX, 0.4
 # Geometric mean and scatter (of the natural logarithm) of the Sersic index: that of single profiles
 # is 1.2, and those with a bulge look like one of about 1.9; with it total fluxes are unbiased.
-INDEX_MEAN, INDEX_SCATTER = 1.6, 0.5
+INDEX_MEAN, INDEX_SCATTER = 1.2, 0.4
+# Mean and scatter of the share of the light in the bulge.
+BULGE_MEAN, BULGE_SCATTER = 0.15, 0.2
 # Scatter of each component of the ellipticity g.
 G_SCATTER = 0.25
 # How far a centre may lie from where the search began [pixel]; far more than the network's error.
@@ -92,12 +95,12 @@ class LightPrior:
         """Return minus the prior's logarithm, and the derivatives that a step needs.
 
         Args:
-            parameters: ``(..., 7)``.
-            start: Where the search began, ``(..., 7)``.
+            parameters: ``(..., 8)``.
+            start: Where the search began, ``(..., 8)``.
 
         Returns:
-            Minus the logarithm ``(...)``, minus its gradient ``(..., 7)``, and its second
-            derivatives ``(..., 7, 7)``.
+            Minus the logarithm ``(...)``, minus its gradient ``(..., 8)``, and its second
+            derivatives ``(..., 7, 8)``.
         """
         flux = np.maximum(parameters[..., FLUX], self.least_flux)
         gradient = np.zeros(parameters.shape)
@@ -122,6 +125,7 @@ class LightPrior:
             (G1, 0.0, G_SCATTER),
             (G2, 0.0, G_SCATTER),
             (LOG_INDEX, math.log(INDEX_MEAN), INDEX_SCATTER),
+            (BULGE, BULGE_MEAN, BULGE_SCATTER),
             (X, start[..., X], self.place_scatter_pixels),
             (Y, start[..., Y], self.place_scatter_pixels),
         ):

@@ -17,11 +17,18 @@ import numpy as np
 import scipy.fft
 from scipy.special import gammaincinv
 
+from btk_punet.simulation.catalog import composite_half_light_radius
+
 # Parameters of a source, in this order everywhere: flux [electron], place [pixel], logarithm of
 # the half-light radius [pixel] (of the circle with the ellipse's area), ellipticity as GalSim's g
-# ((1 - q) / (1 + q) along the long axis), logarithm of the Sersic index.
-FLUX, X, Y, LOG_RADIUS, G1, G2, LOG_INDEX = range(7)
-N_PARAMETERS = 7
+# ((1 - q) / (1 + q) along the long axis), logarithm of the Sersic index of the disk, share of the
+# light in the bulge.
+FLUX, X, Y, LOG_RADIUS, G1, G2, LOG_INDEX, BULGE = range(8)
+N_PARAMETERS = 8
+
+# The bulge: its Sersic index, and its half-light radius over the disk's.
+BULGE_INDEX, BULGE_RADIUS = 4.0, 0.5
+BULGE_RANGE = (0.0, 0.9)
 
 # Sersic indices of the table, evenly in the logarithm, and what is kept to.
 INDEX_RANGE = (0.45, 5.0)
@@ -59,6 +66,21 @@ class SersicTable:
         self.log_first = math.log(_WAVE_RANGE[0])
         self.log_step = math.log(_WAVE_RANGE[1] / _WAVE_RANGE[0]) / (_N_WAVES - 1)
         self.values = np.array([self._transform(math.exp(node)) for node in self.log_index])
+        shares = np.linspace(*BULGE_RANGE, 46)
+        self._shares = shares
+        radius = composite_half_light_radius(shares, np.full(len(shares), BULGE_RADIUS))
+        self._log_composite = np.log(radius)
+        self._composite_slope = np.gradient(self._log_composite, shares, edge_order=2)
+        bulge = self._transform(BULGE_INDEX)
+        shift = -round(math.log(BULGE_RADIUS) / self.log_step)
+        self.bulge = np.concatenate([np.repeat([[1.0, 0.0]], shift, axis=0), bulge[:-shift]])
+
+    def log_composite(self, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logarithm of the half-light radius over the disk's, and its derivative."""
+        return (
+            np.interp(share, self._shares, self._log_composite),
+            np.interp(share, self._shares, self._composite_slope),
+        )
 
     def _transform(self, index: float) -> np.ndarray:
         """Return the transform of one index and its derivative, ``(waves, 2)``."""
@@ -72,6 +94,28 @@ class SersicTable:
         transform = transform / np.trapezoid(light * radius, dx=self.log_step)
         slope = np.gradient(transform, self.log_step, edge_order=2)
         return np.stack([transform, slope], axis=-1)[beyond : beyond + _N_WAVES]
+
+    def of_profiles(self, log_index: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """Return transforms of disks with bulges, at wave numbers of the disk's radius.
+
+        Args:
+            log_index: Logarithm of the disk's Sersic index, ``(n,)``.
+            share: Of the light in the bulge, ``(n,)``.
+
+        Returns:
+            Transform, its derivative by the logarithm of the wave number, by that of the index, and
+            by the share where the radius of the whole stays; float32 ``(n, waves, 4)``.
+        """
+        disk = self.of_indices(log_index)
+        share = np.asarray(share, np.float32)[:, None]
+        bulge = self.bulge.astype(np.float32)
+        _, slope = self.log_composite(share)
+        found = np.empty((*disk.shape[:2], 4), np.float32)
+        for part in (0, 1):
+            found[..., part] = (1 - share) * disk[..., part] + share * bulge[:, part]
+        found[..., 2] = (1 - share) * disk[..., 2]
+        found[..., 3] = bulge[:, 0] - disk[..., 0] - slope * found[..., 1]
+        return found
 
     def of_indices(self, log_index: np.ndarray) -> np.ndarray:
         """Return transforms of some indices, by cubic interpolation between those of the table.
@@ -142,7 +186,7 @@ class PatchModel:
         """Return images of sources.
 
         Args:
-            parameters: ``(n, 7)``.
+            parameters: ``(n, 8)``.
             x: Column of each patch's pixel ``size // 2`` in the image [pixel], ``(n,)``.
             y: Row of the same.
 
@@ -159,9 +203,9 @@ class PatchModel:
         That by the flux is the image of flux 1. Args as for `images`.
 
         Returns:
-            float32 ``(n, 7, size, size)``.
+            float32 ``(n, 8, size, size)``.
         """
-        transform, by_wave, by_index, by_g1, by_g2 = self._transforms(parameters)
+        transform, by_wave, by_index, by_bulge, by_g1, by_g2 = self._transforms(parameters)
         carrier = self._phased(parameters, x, y)
         modes = np.empty((len(parameters), N_PARAMETERS, *carrier.shape[1:]), np.complex64)
         np.multiply(transform, carrier, out=modes[:, FLUX])
@@ -171,6 +215,7 @@ class PatchModel:
         np.multiply(modes[:, LOG_RADIUS], by_g1, out=modes[:, G1])
         np.multiply(modes[:, LOG_RADIUS], by_g2, out=modes[:, G2])
         np.multiply(by_index, carrier, out=modes[:, LOG_INDEX])
+        np.multiply(by_bulge, carrier, out=modes[:, BULGE])
         pixels = self._to_pixels(modes)
         pixels[:, X:] *= _column(parameters[:, FLUX], 4)
         return pixels
@@ -181,18 +226,21 @@ class PatchModel:
         g1, g2 = (_column(parameters[:, axis], 3) for axis in (G1, G2))
         rest = 1 - g1**2 - g2**2
         stretch = 1 + g1**2 + g2**2 + 2 * (g1 * self._cos2 + g2 * self._sin2)
-        scale = _column(parameters[:, LOG_RADIUS], 3) - 0.5 * np.log(rest) - table.log_first
+        composite, _ = table.log_composite(parameters[:, BULGE])
+        log_radius = _column(parameters[:, LOG_RADIUS] - composite, 3)
+        scale = log_radius - 0.5 * np.log(rest) - table.log_first
         place = (self._log_wave + scale + 0.5 * np.log(stretch)) / np.float32(table.log_step)
         nearest = np.clip(np.rint(place), 0, _N_WAVES - 1)
         beside = (np.clip(place, 0, _N_WAVES - 1) - nearest) * np.float32(table.log_step)
         rows = nearest.astype(np.int32)
         rows += (np.arange(len(parameters), dtype=np.int32) * _N_WAVES)[:, None, None]
-        found = table.of_indices(parameters[:, LOG_INDEX]).reshape(-1, 3).take(rows, axis=0)
-        by_wave, by_index = found[..., 1], found[..., 2]
+        tables = table.of_profiles(parameters[:, LOG_INDEX], parameters[:, BULGE])
+        found = tables.reshape(-1, 4).take(rows, axis=0)
+        by_wave, by_index, by_bulge = (found[..., part] for part in (1, 2, 3))
         transform = found[..., 0] + beside * by_wave
         by_g1 = (g1 + self._cos2) / stretch + g1 / rest
         by_g2 = (g2 + self._sin2) / stretch + g2 / rest
-        return [transform, by_wave, by_index, by_g1, by_g2]
+        return [transform, by_wave, by_index, by_bulge, by_g1, by_g2]
 
     def _phased(self, parameters: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the transfer function of PSF and pixel, moved to each source's place."""
