@@ -32,9 +32,11 @@ from btk_punet.deblending.light_profiles import (
     patch_model,
 )
 
-# A patch reaches to where an exponential profile falls below this [background sigma], and further
-# by so many sigma of the Gaussian that peaks as the PSF does.
-_EDGE_SIGMA, _PSF_REACH_SIGMA = 0.1, 5.0
+# A patch reaches to where an exponential profile falls below this [background sigma], in the first
+# steps and in the last ones: the wings of a bulge lie further out, and what of them is folded back
+# into the patch is missing in the flux. It reaches further by so many sigma of the Gaussian that
+# peaks as the PSF does.
+_EDGES_SIGMA, _PSF_REACH_SIGMA = (0.2, 0.01), 5.0
 # The PSF's wings fold back into the patch: about this share of the flux at 32 pixels, less as 1
 # over the side in larger ones; spread evenly, they are kept below the fraction of a sigma.
 _WINGS_AT_32, _WINGS_SIGMA = 0.03, 0.1
@@ -134,6 +136,7 @@ class SourceFit:
     ) -> None:
         self.scenes, self.prior = scenes, prior
         self.canvas = Canvas(scenes)
+        self._edge = _EDGES_SIGMA[0]
         self._models: dict[int, PatchModel] = {}
         self._place(np.asarray(image, int), np.array(start, float))
         n = len(self.parameters)
@@ -177,6 +180,7 @@ class SourceFit:
         self.covariance = np.concatenate([self.covariance, free])
         self.patch = np.concatenate([self.patch, np.zeros(n_new, int)])
         self._drawn += [None] * n_new
+        self._edge = _EDGES_SIGMA[0]
         reach = self.reach()
         for source in range(n_before, n_before + n_new):
             distance = np.hypot(*(self.parameters[:, [X, Y]] - self.parameters[source, [X, Y]]).T)
@@ -211,11 +215,14 @@ class SourceFit:
         """Fit all parameters, of those groups that have not arrived."""
         active = [group for group in self.groups if not group.has_arrived()]
         with np.errstate(over="ignore", invalid="ignore"):  # which is seen at each step
-            for _ in range(MAX_STEPS):
-                if not active:
-                    break
-                self._step(active)
-                active = [group for group in active if not group.has_arrived()]
+            # First on patches that hold most of the light, then for the last steps on larger ones.
+            for self._edge in _EDGES_SIGMA:
+                going = active
+                for _ in range(MAX_STEPS):
+                    if not going:
+                        break
+                    self._step(going)
+                    going = [group for group in going if not group.has_arrived()]
         converged = np.zeros(len(self.parameters), bool)
         for group in self.groups:
             if not group.decrement < _ARRIVED and not group.is_broken:
@@ -274,7 +281,7 @@ class SourceFit:
         radius = np.exp(self.parameters[:, LOG_RADIUS])
         peak = self.parameters[:, FLUX] * 0.45 / radius**2  # of an exponential profile
         scale_length = radius / 1.678
-        beyond = np.log(np.maximum(peak / (_EDGE_SIGMA * self.sigma), 1.0))
+        beyond = np.log(np.maximum(peak / (self._edge * self.sigma), 1.0))
         return scale_length * beyond + self.psf_reach
 
     def _choose_patches(self, active: np.ndarray) -> None:

@@ -31,9 +31,9 @@ RADIUS_SLOPE_DEX, RADIUS_AT_24_DEX, RADIUS_SCATTER_DEX = -0.0997, -0.596, 0.20
 RADIUS_UNKNOWN_DEX, RADIUS_UNKNOWN_SCATTER_DEX = RADIUS_AT_24_DEX, 0.4
 # Geometric mean and scatter (of the natural logarithm) of the Sersic index: that of single profiles
 # is 1.2, and those with a bulge look like one of about 1.9; with it total fluxes are unbiased.
-INDEX_MEAN, INDEX_SCATTER = 1.2, 0.4
+INDEX_MEAN, INDEX_SCATTER = 1.4, 0.45
 # Mean and scatter of the share of the light in the bulge.
-BULGE_MEAN, BULGE_SCATTER = 0.15, 0.2
+BULGE_MEAN, BULGE_SCATTER = 0.22, 0.22
 # Scatter of each component of the ellipticity g.
 G_SCATTER = 0.25
 # How far a centre may lie from where the search began [pixel]; far more than the network's error.
