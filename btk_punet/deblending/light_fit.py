@@ -40,12 +40,14 @@ _EDGES_SIGMA, _PSF_REACH_SIGMA = (0.2, 0.01), 5.0
 # The PSF's wings fold back into the patch: about this share of the flux at 32 pixels, less as 1
 # over the side in larger ones; spread evenly, they are kept below the fraction of a sigma.
 _WINGS_AT_32, _WINGS_SIGMA = 0.03, 0.1
-MAX_STEPS = 20
+MAX_STEPS = 12
 # Sources that are drawn at once.
 _CHUNK = 32
 _FLUX_STEPS = 3
 # Of a group that has arrived: how far the optimum still is, in sigma squared over all parameters.
 _ARRIVED = 0.04
+# The same, of the first steps, and how many of them there are.
+_FIRST_ARRIVED, _FIRST_STEPS = 4.0, 5
 # The same, of a fit that is good enough.
 _NEAR = 0.5
 # Rounding of the loss, of which a step may make more.
@@ -113,12 +115,12 @@ class _Group:
         self.gain = self.promised = np.inf
         self.is_broken = False
 
-    def has_arrived(self) -> bool:
-        """Return whether further steps would bring nothing."""
+    def has_arrived(self, enough: float = _ARRIVED) -> bool:
+        """Return whether further steps would bring no more than enough, in sigma squared."""
         if self.is_broken:
             return True
         whole_step = self.damping < 0.05
-        return self.decrement < _ARRIVED or (whole_step and abs(self.gain) < _ARRIVED)
+        return self.decrement < enough or (whole_step and abs(self.gain) < enough)
 
 
 class SourceFit:
@@ -216,13 +218,15 @@ class SourceFit:
         active = [group for group in self.groups if not group.has_arrived()]
         with np.errstate(over="ignore", invalid="ignore"):  # which is seen at each step
             # First on patches that hold most of the light, then for the last steps on larger ones.
-            for self._edge in _EDGES_SIGMA:
+            for self._edge, enough, most_steps in zip(
+                _EDGES_SIGMA, (_FIRST_ARRIVED, _ARRIVED), (_FIRST_STEPS, MAX_STEPS), strict=True
+            ):
                 going = active
-                for _ in range(MAX_STEPS):
+                for _ in range(most_steps):
                     if not going:
                         break
                     self._step(going)
-                    going = [group for group in going if not group.has_arrived()]
+                    going = [group for group in going if not group.has_arrived(enough)]
         converged = np.zeros(len(self.parameters), bool)
         for group in self.groups:
             if not group.decrement < _ARRIVED and not group.is_broken:
