@@ -426,9 +426,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         lights: list[Light] | list[None] = [None] * len(images)
         deblended = None
         if self.light:
-            lights, deblended = self._light(
-                images, usable, conditions, index, owns, founds, prints
-            )
+            lights, deblended = self._light(images, usable, conditions, index, owns, founds, prints)
         catalogs, extra = [], []
         for i, (own, found) in enumerate(zip(owns, founds, strict=True)):
             catalog = detection_catalog(

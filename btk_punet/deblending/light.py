@@ -16,7 +16,12 @@ from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light_canvas import Scenes
 from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, LightFit, SourceFit
 from btk_punet.deblending.light_hidden import CHANGED, fit_with, judge
-from btk_punet.deblending.light_prior import BULGE_MEAN, INDEX_MEAN, PLACE_SCATTER_PIXELS, LightPrior
+from btk_punet.deblending.light_prior import (
+    BULGE_MEAN,
+    INDEX_MEAN,
+    PLACE_SCATTER_PIXELS,
+    LightPrior,
+)
 from btk_punet.deblending.light_profiles import (
     BULGE,
     FLUX,

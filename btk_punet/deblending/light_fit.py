@@ -275,7 +275,9 @@ class SourceFit:
     def _psf_reach(self) -> float:
         """Return how far the PSF shines [pixel]."""
         size = PATCH_SIZES[1]
-        star = np.array([[1.0, size // 2, size // 2, *np.log(_RADIUS_RANGE_PIXELS[:1]), 0, 0, 0, 0]])
+        star = np.array(
+            [[1.0, size // 2, size // 2, *np.log(_RADIUS_RANGE_PIXELS[:1]), 0, 0, 0, 0]]
+        )
         place = np.full(1, size // 2)
         peak = self.patch_model(size).images(star, place, place).max()
         return _PSF_REACH_SIGMA / np.sqrt(2 * np.pi * peak)
@@ -369,6 +371,7 @@ class SourceFit:
                 yield int(size), own[first : first + _CHUNK]
 
     def patch_model(self, size: int) -> PatchModel:
+        """Return what draws sources on patches of a size."""
         # Here too: to look a PSF up that is another, equal object takes milliseconds.
         if size not in self._models:
             scenes = self.scenes
@@ -378,6 +381,7 @@ class SourceFit:
         return self._models[size]
 
     def box(self, source: int, size: int) -> Box:
+        """Return where a source's patch of a size lies."""
         return self.canvas.box(self.image[source], self.column[source], self.row[source], size)
 
     def equations(

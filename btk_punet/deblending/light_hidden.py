@@ -10,7 +10,7 @@ their errors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -23,10 +23,10 @@ from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, 
 
 # Probability from which on a hidden source is fitted.
 FITTED_FROM = 0.4
-# Logarithm of the odds of a hidden source: by a constant, by those of the network, by the gain [sigma]
-# up to the largest, by the logarithm of the share of its light that no other source could give,
-# and by the product of the last two. Fitted on the seed 770100 of groups at one and at four
-# exposures and pairs of ``benchmarks/light.py``.
+# Logarithm of the odds of a hidden source: by a constant, by those of the network, by the gain
+# [sigma] up to the largest, by the logarithm of the share of its light that no other source could
+# give, and by the product of the last two. Fitted on the seed 770100 of groups at one and at four
+# exposures and pairs of ``benchmarks/light.py``, told how dense they are.
 _ODDS = np.array([-2.051, 0.886, 0.358, -0.215, -0.139])
 _LARGEST_GAIN, _LEAST_SHARE = 6.0, 1e-3
 _MOST_PROBABLE = 0.999
@@ -74,9 +74,7 @@ class Hidden:
                 chosen.append(int(one))
         return np.array(chosen, int)
 
-    def expected(
-        self, which: np.ndarray, parameters: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def expected(self, which: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what some of the candidates are expected to change, and its variance.
 
         Args:
@@ -101,11 +99,18 @@ class Hidden:
 def judge(fit: SourceFit, doubtful: Candidates) -> Hidden:
     """Return which candidates hide light, by a fit of the other sources that has run."""
     k = len(doubtful)
-    near = [_neighbours(fit, *place) for place in zip(doubtful.image, doubtful.x, doubtful.y, strict=True)]
+    near = [
+        _neighbours(fit, *place)
+        for place in zip(doubtful.image, doubtful.x, doubtful.y, strict=True)
+    ]
     felt = np.unique(np.concatenate([*near, np.zeros(0, int)]))
     slopes = dict(zip(felt, fit.draw(felt), strict=True))
     stiffness = dict(
-        zip(felt, fit.prior.take(felt).equations(fit.parameters[felt], fit.start[felt])[2], strict=True)
+        zip(
+            felt,
+            fit.prior.take(felt).equations(fit.parameters[felt], fit.start[felt])[2],
+            strict=True,
+        )
     )
     size = PATCH_SIZES[1]
     column, row = (np.floor(place + 0.5).astype(int) for place in (doubtful.x, doubtful.y))
@@ -124,7 +129,9 @@ def judge(fit: SourceFit, doubtful: Candidates) -> Hidden:
         change = np.zeros((len(members), N_PARAMETERS))
         if len(members):
             own = [slopes[member] for member in members]
-            boxes = [fit.box(member, one.shape[-1]) for member, one in zip(members, own, strict=True)]
+            boxes = [
+                fit.box(member, one.shape[-1]) for member, one in zip(members, own, strict=True)
+            ]
             matrix, _ = fit.equations(boxes, own)
             common = np.zeros((len(members), N_PARAMETERS))
             for one, (slope, its_box) in enumerate(zip(own, boxes, strict=True)):

@@ -189,11 +189,11 @@ def test_ellipticity_is_that_of_the_profile():
 def test_doubt_by_hand():
     """Two fluxes that share light: without the second all of it would be the first's."""
     covariance = np.array([[2.0, -1.0], [-1.0, 4.0]])
-    parameters = np.zeros((3, 7))
+    parameters = np.zeros((3, 8))
     parameters[:, 0] = [100.0, 60.0, 10.0]
     fit = LightFit(
         parameters,
-        np.zeros((3, 7, 7)),
+        np.zeros((3, 8, 8)),
         np.ones(3, bool),
         [np.array([0, 1]), np.array([2])],
         [covariance, np.eye(1)],
@@ -205,13 +205,15 @@ def test_doubt_by_hand():
 
 
 def test_calibration_by_hand():
-    parameters = np.array([[1000.0, 30.0, 31.0, np.log(4.0), 0, 0, 0]])
-    covariance = np.diag([900.0, 0.04, 0.09, 1, 1, 1, 1])[None]
+    parameters = np.array([[1000.0, 30.0, 31.0, np.log(4.0), 0, 0, 0, 0]])
+    covariance = np.diag([900.0, 0.04, 0.09, 1, 1, 1, 1, 1])[None]
     fit = LightFit(parameters, covariance, np.ones(1, bool), [np.array([0])], [np.eye(1)])
     calibration = LightCalibration(1.5, 0.1, 2.0, 0.08)
-    light = _calibrated(fit, parameters, 12.0, np.ones(1), calibration, 0.1)
-    assert light.flux_err[0] == pytest.approx(100.0)  # 60 and 80
-    assert light.x_err[0] == pytest.approx(0.5)  # 0.3 and 0.4
+    doubt = np.array([[44.0**2, 1.2**2, 0.0]])
+    light = _calibrated(fit, parameters, 12.0, np.ones(1), doubt, calibration, 0.1)
+    assert light.flux_err[0] == pytest.approx(np.hypot(100.0, 44.0))  # 60 and 80, and 44
+    assert light.x_err[0] == pytest.approx(1.3)  # 0.3 and 0.4, and 1.2
+    assert light.y_err[0] == pytest.approx(np.hypot(0.45, 0.4))
     assert light.half_light_radius_arcsec[0] == pytest.approx(0.4)
     assert not light.failed[0]
 
@@ -220,17 +222,18 @@ def test_calibration_by_hand():
     "change",
     [
         {"converged": np.zeros(1, bool)},
-        {"parameters": np.array([[np.nan, 30, 31, 0, 0, 0, 0]])},
-        {"parameters": np.array([[1000.0, 32, 31, 0, 0, 0, 0]])},  # two pixels away
-        {"parameters": np.array([[12.0, 30, 31, 0, 0, 0, 0]])},  # as faint as may be
-        {"covariance": np.zeros((1, 7, 7))},
+        {"parameters": np.array([[np.nan, 30, 31, 0, 0, 0, 0, 0]])},
+        {"parameters": np.array([[1000.0, 32, 31, 0, 0, 0, 0, 0]])},  # two pixels away
+        {"parameters": np.array([[12.0, 30, 31, 0, 0, 0, 0, 0]])},  # as faint as may be
+        {"covariance": np.zeros((1, 8, 8))},
     ],
 )
 def test_what_is_no_fit(change):
-    start = np.array([[1000.0, 30.0, 31.0, 0, 0, 0, 0]])
-    values = {"parameters": start, "covariance": np.eye(7)[None], "converged": np.ones(1, bool)}
+    start = np.array([[1000.0, 30.0, 31.0, 0, 0, 0, 0, 0]])
+    values = {"parameters": start, "covariance": np.eye(8)[None], "converged": np.ones(1, bool)}
     fit = LightFit(**values | change, groups=[np.array([0])], flux_covariance=[np.eye(1)])
-    assert _calibrated(fit, start, 12.0, np.ones(1), LightCalibration(), 0.1).failed[0]
+    light = _calibrated(fit, start, 12.0, np.ones(1), np.zeros((1, 3)), LightCalibration(), 0.1)
+    assert light.failed[0]
 
 
 def test_a_failed_fit_is_flagged_and_keeps_place_and_isophotal_flux(deblender, monkeypatch):

@@ -6,8 +6,17 @@ import pytest
 
 from btk_punet.deblending.light_canvas import Scenes
 from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, SourceFit
-from btk_punet.deblending.light_prior import INDEX_MEAN, LightPrior
-from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, PatchModel, X, Y
+from btk_punet.deblending.light_prior import BULGE_MEAN, INDEX_MEAN, LightPrior
+from btk_punet.deblending.light_profiles import (
+    BULGE,
+    FLUX,
+    LOG_INDEX,
+    LOG_RADIUS,
+    N_PARAMETERS,
+    PatchModel,
+    X,
+    Y,
+)
 
 BACKGROUND, SCALE_ARCSEC, ZEROPOINT = 155.57, 0.1, 25.92 + 2.5 * np.log10(565)
 PSF = galsim.Gaussian(fwhm=0.2)
@@ -15,8 +24,8 @@ PRIOR = LightPrior(ZEROPOINT, SCALE_ARCSEC, 120.0)
 
 
 def sources(*rows):
-    """Return parameters of (flux, x, y) and, if given, size [pixel], g1, g2, index."""
-    default = (0, 0, 0, 2.5, 0.1, -0.05, 1.4)
+    """Return parameters of (flux, x, y) and, if given, size [pixel], g1, g2, index, bulge."""
+    default = (0, 0, 0, 2.5, 0.1, -0.05, 1.3, 0.2)
     table = np.array([row + default[len(row) :] for row in rows], float)
     table[:, [3, 6]] = np.log(table[:, [3, 6]])
     return table
@@ -42,7 +51,7 @@ def start_of(parameters, shift=0.3):
     start[:, FLUX] = 0.7 * parameters[:, FLUX]
     start[:, X], start[:, Y] = parameters[:, X] + shift, parameters[:, Y] - shift
     start[:, LOG_RADIUS] = PRIOR.log_radius(start[:, FLUX])
-    start[:, -1] = np.log(INDEX_MEAN)
+    start[:, LOG_INDEX], start[:, BULGE] = np.log(INDEX_MEAN), BULGE_MEAN
     return start
 
 
@@ -52,7 +61,7 @@ def fit(images, image, parameters, **options):
 
 def test_no_sources():
     found = SourceFit(
-        scenes(np.zeros((2, 32, 32))), np.zeros(0, int), np.zeros((0, 7)), PRIOR
+        scenes(np.zeros((2, 32, 32))), np.zeros(0, int), np.zeros((0, N_PARAMETERS)), PRIOR
     ).run()
     assert found.parameters.shape == (0, N_PARAMETERS)
     assert len(found.converged) == 0

@@ -11,14 +11,14 @@ from btk_punet.deblending.light_prior import (
     RADIUS_UNKNOWN_SCATTER_DEX,
     LightPrior,
 )
-from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS
+from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, X
 from btk_punet.simulation.catalog import EuclidCatalog, half_light_radius_arcsec
 
 PRIOR = LightPrior(zeropoint=32.8, pixel_scale_arcsec=0.1, least_flux=120.0)
 
 
 def test_no_sources():
-    loss, gradient, curvature = PRIOR.equations(np.zeros((0, 7)), np.zeros((0, 7)))
+    loss, gradient, curvature = PRIOR.equations(np.zeros((0, N_PARAMETERS)), np.zeros((0, N_PARAMETERS)))
     assert loss.shape == (0,)
     assert gradient.shape == (0, N_PARAMETERS)
     assert curvature.shape == (0, N_PARAMETERS, N_PARAMETERS)
@@ -26,10 +26,10 @@ def test_no_sources():
 
 @pytest.mark.parametrize("flux", [3000.0, 50.0])
 def test_gradient_is_that_of_the_loss(flux):
-    at = np.array([flux, 30.2, 31.4, 0.9, 0.2, -0.1, 0.8])
-    start = np.array([1000.0, 30.0, 31.0, 0.0, 0.0, 0.0, 0.0])
+    at = np.array([flux, 30.2, 31.4, 0.9, 0.2, -0.1, 0.8, 0.3])
+    start = np.array([1000.0, 30.0, 31.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     _, gradient, _ = PRIOR.equations(at, start)
-    for axis, step in enumerate([1.0] + 6 * [1e-5]):
+    for axis, step in enumerate([1.0] + 7 * [1e-5]):
         change = np.eye(N_PARAMETERS)[axis] * step
         up, down = (PRIOR.equations(at + sign * change, start)[0] for sign in (1, -1))
         assert gradient[axis] == pytest.approx(-(up - down) / (2 * step), rel=1e-3, abs=1e-9)
@@ -43,7 +43,7 @@ def test_without_a_zero_point_a_flux_says_nothing_of_the_size():
     sizes = PRIOR.log_radius(10 ** (-0.4 * (np.array([20, 26.5]) - PRIOR.zeropoint)))
     off = (sizes - unknown.log_radius(flux[:2])) / (RADIUS_UNKNOWN_SCATTER_DEX * np.log(10))
     assert (abs(off) < 1.3).all()
-    at = np.array([3000.0, 30.0, 31.0, 0.9, 0.0, 0.0, 0.0])
+    at = np.array([3000.0, 30.0, 31.0, 0.9, 0.0, 0.0, 0.0, 0.0])
     _, gradient, curvature = unknown.equations(at, at)
     assert gradient[FLUX] == 0
     assert not curvature[FLUX].any()
@@ -52,18 +52,27 @@ def test_without_a_zero_point_a_flux_says_nothing_of_the_size():
 
 def test_each_source_has_its_own_least_flux():
     several = replace(PRIOR, least_flux=np.array([10.0, 5000.0, 120.0]))
-    at = np.tile([3000.0, 30.0, 31.0, 0.9, 0.0, 0.0, 0.0], (3, 1))
+    at = np.tile([3000.0, 30.0, 31.0, 0.9, 0.0, 0.0, 0.0, 0.0], (3, 1))
     rows = np.array([1, 2])
     found = several.take(rows).equations(at[rows], at[rows])
     for number, row in enumerate(rows):
         alone = replace(PRIOR, least_flux=several.least_flux[row]).equations(at[row], at[row])
         for part, one in zip(found, alone, strict=True):
             np.testing.assert_array_equal(part[number], one)
-    assert PRIOR.take(rows) is PRIOR
+    assert PRIOR.take(rows) == PRIOR
+
+
+def test_a_place_is_held_by_the_scatter_of_its_source():
+    held = replace(PRIOR, least_flux=np.full(2, 120.0), place_scatter_pixels=np.array([2.0, 0.5]))
+    start = np.tile([3000.0, 30.0, 31.0, 0.9, 0.0, 0.0, 0.0, 0.2], (3, 1))
+    at = start + np.eye(N_PARAMETERS)[X]
+    several = held.joined(held.take(np.array([1])))
+    loss = several.equations(at, start)[0] - several.equations(start, start)[0]
+    np.testing.assert_allclose(loss, [1 / 8, 2, 2])
 
 
 def test_curvature_by_hand():
-    at = np.array([3000.0, 30.0, 31.0, 0.9, 0.0, 0.0, 0.0])
+    at = np.array([3000.0, 30.0, 31.0, 0.9, 0.0, 0.0, 0.0, 0.0])
     _, _, curvature = PRIOR.equations(at, at)
     np.testing.assert_allclose(curvature, curvature.T)
     assert np.linalg.eigvalsh(curvature).min() > -1e-12

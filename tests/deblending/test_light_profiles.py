@@ -6,6 +6,7 @@ import pytest
 from scipy.special import gammaincinv
 
 from btk_punet.deblending.light_profiles import (
+    BULGE_RADIUS,
     FLUX,
     INDEX_RANGE,
     LOG_RADIUS,
@@ -24,15 +25,17 @@ def waves():
     return np.exp(table.log_first + table.log_step * np.arange(table.values.shape[1]))
 
 
-def source(flux=1000.0, x=31.3, y=32.6, radius=2.0, g1=0.0, g2=0.0, index=1.0):
-    return np.array([[flux, x, y, np.log(radius), g1, g2, np.log(index)]])
+def source(flux=1000.0, x=31.3, y=32.6, radius=2.0, g1=0.0, g2=0.0, index=1.0, bulge=0.0):
+    return np.array([[flux, x, y, np.log(radius), g1, g2, np.log(index), bulge]])
 
 
 def galsim_image(parameters, psf, size):
-    flux, x, y, log_radius, g1, g2, log_index = parameters[0]
-    profile = galsim.Sersic(
-        float(np.exp(log_index)), half_light_radius=SCALE_ARCSEC * np.exp(log_radius), flux=flux
-    ).shear(g1=g1, g2=g2)
+    flux, x, y, log_radius, g1, g2, log_index, share = parameters[0]
+    composite, _ = sersic_table().log_composite(share)
+    radius = SCALE_ARCSEC * np.exp(log_radius - composite)
+    disk = galsim.Sersic(float(np.exp(log_index)), half_light_radius=radius, flux=flux * (1 - share))
+    bulge = galsim.DeVaucouleurs(half_light_radius=BULGE_RADIUS * radius, flux=flux * share)
+    profile = (disk + bulge).shear(g1=g1, g2=g2)
     middle = (size - 1) / 2
     return (
         galsim.Convolve(psf, profile)
@@ -70,11 +73,11 @@ def test_between_the_nodes_as_galsim(index):
         np.testing.assert_allclose(exact[some], values, atol=1e-4)
 
 
-@pytest.mark.parametrize("index", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("index, bulge", [(0.5, 0.0), (1.0, 0.0), (2.5, 0.0), (1.0, 0.4)])
 @pytest.mark.parametrize("size", [48, 64])
-def test_images_are_those_of_galsim(index, size):
+def test_images_are_those_of_galsim(index, bulge, size):
     psf = euclid_psf(0.16)
-    parameters = source(x=size / 2 + 0.3, y=size / 2 - 0.4, g1=0.2, g2=-0.3, index=index)
+    parameters = source(x=size / 2 + 0.3, y=size / 2 - 0.4, g1=0.2, g2=-0.3, index=index, bulge=bulge)
     model = PatchModel(psf, SCALE_ARCSEC, size)
     image = model.images(parameters, np.array([size // 2]), np.array([size // 2]))[0]
     expected = galsim_image(parameters, psf, size)
@@ -106,7 +109,7 @@ def test_a_psf_of_pixels():
 @pytest.mark.parametrize("psf", [galsim.Gaussian(fwhm=0.4), euclid_psf(0.16)])
 def test_derivatives_are_those_of_the_image(psf):
     model, place = PatchModel(psf, SCALE_ARCSEC, 48), np.array([24])
-    parameters = source(x=24.3, y=23.8, g1=-0.2, g2=0.3, index=1.6)
+    parameters = source(x=24.3, y=23.8, g1=-0.2, g2=0.3, index=1.6, bulge=0.3)
     slopes = model.derivatives(parameters, place, place)[0].astype(float)
     for axis in range(N_PARAMETERS):
         step = 20.0 if axis == FLUX else 0.02
@@ -120,10 +123,11 @@ def test_derivatives_are_those_of_the_image(psf):
         np.testing.assert_allclose(slopes[axis], expected, atol=6e-3 * np.abs(expected).max())
 
 
-def test_half_of_the_light_is_inside_the_half_light_radius():
+@pytest.mark.parametrize("bulge", [0.0, 0.5])
+def test_half_of_the_light_is_inside_the_half_light_radius(bulge):
     model = PatchModel(galsim.Gaussian(fwhm=0.05), SCALE_ARCSEC, 192)
     place = np.array([96])
-    parameters = source(x=96, y=96, radius=15.0, g1=0.0, index=1.0)
+    parameters = source(x=96, y=96, radius=15.0, index=1.0, bulge=bulge)
     image = model.images(parameters, place, place)[0]
     row, column = np.mgrid[:192, :192] - 96
     inside = np.hypot(row, column) < np.exp(parameters[0, LOG_RADIUS])
