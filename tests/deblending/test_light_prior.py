@@ -18,7 +18,9 @@ PRIOR = LightPrior(zeropoint=32.8, pixel_scale_arcsec=0.1, least_flux=120.0)
 
 
 def test_no_sources():
-    loss, gradient, curvature = PRIOR.equations(np.zeros((0, N_PARAMETERS)), np.zeros((0, N_PARAMETERS)))
+    loss, gradient, curvature = PRIOR.equations(
+        np.zeros((0, N_PARAMETERS)), np.zeros((0, N_PARAMETERS))
+    )
     assert loss.shape == (0,)
     assert gradient.shape == (0, N_PARAMETERS)
     assert curvature.shape == (0, N_PARAMETERS, N_PARAMETERS)

@@ -33,7 +33,9 @@ def galsim_image(parameters, psf, size):
     flux, x, y, log_radius, g1, g2, log_index, share = parameters[0]
     composite, _ = sersic_table().log_composite(share)
     radius = SCALE_ARCSEC * np.exp(log_radius - composite)
-    disk = galsim.Sersic(float(np.exp(log_index)), half_light_radius=radius, flux=flux * (1 - share))
+    disk = galsim.Sersic(
+        float(np.exp(log_index)), half_light_radius=radius, flux=flux * (1 - share)
+    )
     bulge = galsim.DeVaucouleurs(half_light_radius=BULGE_RADIUS * radius, flux=flux * share)
     profile = (disk + bulge).shear(g1=g1, g2=g2)
     middle = (size - 1) / 2
@@ -77,7 +79,9 @@ def test_between_the_nodes_as_galsim(index):
 @pytest.mark.parametrize("size", [48, 64])
 def test_images_are_those_of_galsim(index, bulge, size):
     psf = euclid_psf(0.16)
-    parameters = source(x=size / 2 + 0.3, y=size / 2 - 0.4, g1=0.2, g2=-0.3, index=index, bulge=bulge)
+    parameters = source(
+        x=size / 2 + 0.3, y=size / 2 - 0.4, g1=0.2, g2=-0.3, index=index, bulge=bulge
+    )
     model = PatchModel(psf, SCALE_ARCSEC, size)
     image = model.images(parameters, np.array([size // 2]), np.array([size // 2]))[0]
     expected = galsim_image(parameters, psf, size)
