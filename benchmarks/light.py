@@ -4,9 +4,9 @@
 
 Sets of scenes of its own seeds, one exposure unless said: ``isolated`` galaxies; ``groups`` of
 1-6; ``deep``, groups at four exposures; ``pairs`` of I_E 18-23, 0.2-2.0 arcsec apart. The network
-is told how dense they are, as in every comparison, if it can be. Prints for each, by magnitude, by neighbour distance and by whether the scene has as many detections as sources
-(what a detector misses or splits no fit can measure), over matched detections of sources that
-count:
+is told how dense they are, as in every comparison, if it can be. Prints for each, by magnitude, by
+neighbour distance and by whether the scene has as many detections as sources (what a detector
+misses or splits no fit can measure), over matched detections of sources that count:
 
 - place: 68% half-width of the errors over their limits (`limit_errors`; 1 is perfect), and the
   coverage of the stated errors (0.68 is right);
