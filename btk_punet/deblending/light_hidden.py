@@ -190,8 +190,9 @@ def fit_with(
         after.converged[own] = found.converged[own]
         groups += [one for one in old if np.isin(one[0], own).any()]
         groups += [(new[i : i + 1], np.eye(1)) for i in range(len(new))]
-    members, of_fluxes = ([group[i] for group in groups] for i in (0, 1))
-    return replace(after, groups=members, flux_covariance=of_fluxes), is_fitted
+    together = [members for members, _ in groups]
+    of_all = [of_fluxes for _, of_fluxes in groups]
+    return replace(after, groups=together, flux_covariance=of_all), is_fitted
 
 
 def _neighbours(fit: SourceFit, image: int, x: float, y: float) -> np.ndarray:

@@ -132,7 +132,12 @@ def find_objects(
     light = FootprintLight.measure(
         prints, pixels.electrons, pixels.usable, classes, pixels.variance
     )
-    catalog = _catalog(found, n_own, light, pixels, image, deblender, rows, columns)
+    uncalled = candidates.take(
+        np.flatnonzero(
+            (candidates.mass < deblender.threshold) & (candidates.mass >= LEAST_CANDIDATE)
+        )
+    )
+    catalog = _catalog(found, n_own, uncalled, light, pixels, image, deblender, rows, columns)
     _set_stars(catalog, saturated, star[chosen[:n_own]], image)
     for flag in (DetectionFlag.SATURATED, DetectionFlag.COSMIC_RAY):
         near = ndimage.binary_dilation(pixels.flags & flag != 0, _EIGHT_CONNECTED)
@@ -180,6 +185,7 @@ def _in_box(row: np.ndarray, column: np.ndarray, rows: slice, columns: slice) ->
 def _catalog(
     found: Candidates,
     n_own: int,
+    uncalled: Candidates,
     prints: FootprintLight,
     pixels: ImageTile,
     image: SkyImage,
@@ -192,12 +198,11 @@ def _catalog(
     light = None
     if deblender.light:
         around = LIGHT_MARGIN_PIXELS
-        near = _inside(
-            found,
+        box = (
             slice(rows.start - around, rows.stop + around),
             slice(columns.start - around, columns.stop + around),
         )
-        (fitted,) = np.nonzero(near)
+        (fitted,) = np.nonzero(_inside(found, *box))
         conditions = BandConditions(
             image.psf,
             image.psf_with_pixel,
@@ -216,6 +221,7 @@ def _catalog(
             prints.flux[fitted],
             found.mass[fitted],
             deblender.recipe.light,
+            uncalled.take(np.flatnonzero(_inside(uncalled, *box))),
         )
         # Those of the core come first, in both.
         light = light.take(own)
