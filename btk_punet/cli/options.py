@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from btk_punet.cluster.started import start_ahead
 from btk_punet.deblending.registry import DEBLENDERS
 from btk_punet.evaluation.runs.options import Running
 
@@ -107,6 +108,27 @@ def running_arguments(options: argparse.Namespace) -> dict[str, Any]:
     elif not connected:
         given["njobs"] = os.cpu_count() or 1
     return given | {"progress": not options.quiet}
+
+
+def start_workers(options: argparse.Namespace, n_batches: int | None = None) -> None:
+    """Start the local workers of a new run, while this process loads what the run needs.
+
+    Args:
+        options: Those of the command.
+        n_batches: Number of batches of the run, if it is known: more workers have nothing to do.
+    """
+    given = running_arguments(options)
+    njobs = given.get("njobs", 1)
+    if n_batches is not None:
+        njobs = min(njobs, n_batches)
+    # Of a run that is there already, little may be left to do; a limit is not checked yet.
+    if njobs < 2 or "memory_limit" in given or any(options.output.glob("*")):
+        return
+    names = options.deblenders or ["probaunet"]
+    modules = ["btk_punet.evaluation.runs.compare"]
+    if any(name.startswith("probaunet") for name in names):
+        modules.append("btk_punet.model.proba_unet")
+    start_ahead(njobs, modules=modules)
 
 
 # Exit status of a run that is done, and from which something is missing.

@@ -9,6 +9,7 @@ from btk_punet.cli.options import (
     add_running,
     incomplete_runs,
     running_arguments,
+    start_workers,
 )
 from btk_punet.errors import InputError
 
@@ -60,6 +61,7 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
+    start_workers(options)
     from btk_punet.evaluation.runs.uniformity import uniformity
 
     table = uniformity(
