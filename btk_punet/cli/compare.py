@@ -13,6 +13,7 @@ from btk_punet.cli.options import (
     incomplete_runs,
     running_arguments,
     shard_done,
+    told_at_the_end,
 )
 from btk_punet.errors import InputError
 from btk_punet.evaluation.runs.options import Scenes
@@ -104,15 +105,16 @@ def run(options: argparse.Namespace) -> int:
                 "--shard works for one set of scenes at a time, and not with --benchmark: give "
                 "--scheduler or --jobs, or each set to a machine of its own."
             )
-        summary = compare_benchmark(
-            options.output,
-            options.benchmark,
-            options.deblenders,
-            n_blends=n_blends,
-            cosmos_dir=options.cosmos_dir,
-            real_galaxies=options.real_galaxies,
-            **common,
-        )
+        with told_at_the_end():
+            summary = compare_benchmark(
+                options.output,
+                options.benchmark,
+                options.deblenders,
+                n_blends=n_blends,
+                cosmos_dir=options.cosmos_dir,
+                real_galaxies=options.real_galaxies,
+                **common,
+            )
         print(summary.to_string(index=False, float_format="{:.3f}".format))
         print(f"\nTables, plots and reports: {options.output}")
         return incomplete_runs(options.output)
@@ -126,9 +128,10 @@ def run(options: argparse.Namespace) -> int:
             "--real-galaxies would be ignored: it belongs to --benchmark sky; for other scenes of "
             "real galaxies give --catalog cosmos:DIR."
         )
-    result = compare(options.output, options.deblenders, **scenes, **common)
+    with told_at_the_end():
+        result = compare(options.output, options.deblenders, **scenes, **common)
     if result.run["status"] == "shard":
-        return shard_done(options.output, result.run["shard"], result.missing)
+        return shard_done(options.output, result.run["shard"])
     for note in result.run.get("notes", []):
         print(note)
     print(result)

@@ -9,6 +9,7 @@ from btk_punet.cli.options import (
     add_running,
     incomplete_runs,
     running_arguments,
+    told_at_the_end,
 )
 from btk_punet.errors import InputError
 
@@ -62,14 +63,16 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     from btk_punet.evaluation.runs.uniformity import uniformity
 
-    table = uniformity(
-        options.output,
-        options.deblenders,
-        None if options.conditions is None else _conditions(options.conditions),
-        n_blends=options.n_blends,
-        seed=options.seed,
-        **running_arguments(options),
-    )
+    conditions = None if options.conditions is None else _conditions(options.conditions)
+    with told_at_the_end():
+        table = uniformity(
+            options.output,
+            options.deblenders,
+            conditions,
+            n_blends=options.n_blends,
+            seed=options.seed,
+            **running_arguments(options),
+        )
     print(table[_SHOWN].to_string(index=False, float_format="{:.3f}".format))
     print(f"\nTable: {options.output / 'uniformity.csv'}")
     print(f"Plot: {options.output / 'uniformity.png'}")

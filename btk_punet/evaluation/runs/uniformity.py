@@ -76,12 +76,13 @@ def uniformity(
         {Running}
 
     Returns:
-        One row per condition and method: ``quantity``, ``value``, ``method``, the columns of
-        ``headline`` of `summary_tables` (``completeness``, ``purity`` and ``ceiling`` with counts
-        and 68% intervals), ``lost_with_information`` (1 - ceiling: sources that the pixels do not
-        tell from their neighbours) and ``lost_by_method`` (ceiling - completeness: those that the
-        pixels tell, and the method not; it may be slightly below 0, since the ceiling is no
-        strict bound).
+        One row per condition and method: ``quantity``, ``value``, ``method``, ``n_scenes`` (of the
+        method: fewer where it failed time and again, of which there is an `IncompleteRunWarning`
+        for each condition), the columns of ``headline`` of a comparison (``completeness``,
+        ``purity`` and ``ceiling`` with counts and 68% intervals), ``lost_with_information``
+        (1 - ceiling: sources that the pixels do not tell from their neighbours) and
+        ``lost_by_method`` (ceiling - completeness: those that the pixels tell, and the method not;
+        it may be slightly below 0, since the ceiling is no strict bound).
 
     Raises:
         InputError: for an unknown quantity, one without values or with one that cannot be, and as
@@ -126,6 +127,7 @@ def uniformity(
                 progress=progress,
             )
             table = run.tables["headline"].copy()  # the run keeps its own
+            table.insert(1, "n_scenes", table["method"].map(run.collected.n_scenes_of))
             table.insert(0, "value", float(value))
             table.insert(0, "quantity", quantity)
             parts.append(table)

@@ -6,9 +6,11 @@ import shutil
 import pytest
 
 from btk_punet.cli import main
-from btk_punet.errors import InputError, RunExistsError
+from btk_punet.errors import IncompleteRunWarning, InputError, RunExistsError
+from btk_punet.evaluation.runs.options import Scenes
 from btk_punet.evaluation.runs.shards import merge_shards
 from tests.evaluation.runs.conftest import contents, small_run
+from tests.evaluation.runs.faulty import Faulty
 
 FEW = {"n_blends": 7, "batch_size": 2}
 
@@ -36,6 +38,26 @@ def test_shards_make_the_whole(shards, tmp_path, catalog):
     assert contents(merged.folder) == contents(whole.folder)
     with pytest.raises(RunExistsError, match="is not empty: choose another folder"):
         merge_shards(tmp_path / "run", shards)
+
+
+def test_what_shards_set_aside_is_tried_again_once_they_are_merged(tmp_path, catalog):
+    scene = Scenes(catalog=catalog, batch_size=1).generator().draw_batch(0, 1).blend_images
+    trigger = tmp_path / "trigger"
+    trigger.touch()
+
+    def run(name, **options):
+        methods = {"raises": Faulty("raises", [float(scene.sum())], trigger), "sep": "sep"}
+        return small_run(tmp_path / name, catalog, methods, n_blends=2, batch_size=1, **options)
+
+    missing = "raises is missing on 1 of 2 batches"
+    with pytest.warns(IncompleteRunWarning, match=missing):
+        run("1", shard="1/2")
+    run("2", shard="2/2")
+    merge_shards(tmp_path / "run", [tmp_path / "1", tmp_path / "2"])
+    with pytest.warns(IncompleteRunWarning, match=missing):
+        assert set(run("run").truth.query("method == 'raises'")["scene"]) == {1}
+    trigger.unlink()
+    assert set(run("run").truth.query("method == 'raises'")["scene"]) == {0, 1}
 
 
 def test_a_shard_is_resumed_and_no_other_run(shards, catalog):
