@@ -347,7 +347,7 @@ def compare_benchmark(
         )
         runs[chosen.name] = run
         if isinstance(generator, MixedRealGenerator) and "equal_purity" in run.tables:
-            by_object[chosen.name] = margins_by_object(run, generator)
+            by_object[chosen.name] = margins_by_object(run.collected, generator)
     joined = _joined(runs)
     if by_object:
         joined["benchmark_equal_purity_objects"] = pd.concat(
