@@ -100,11 +100,6 @@ def run(options: argparse.Namespace) -> int:
                 f"{names} would be ignored, because the scenes of --benchmark are fixed: leave out "
                 "one or the other."
             )
-        if "shard" in common:
-            raise InputError(
-                "--shard works for one set of scenes at a time, and not with --benchmark: give "
-                "--scheduler or --jobs, or each set to a machine of its own."
-            )
         with told_at_the_end():
             summary = compare_benchmark(
                 options.output,
@@ -115,6 +110,8 @@ def run(options: argparse.Namespace) -> int:
                 real_galaxies=options.real_galaxies,
                 **common,
             )
+        if "shard" in common:
+            return shard_done(options.output, common["shard"])
         print(summary.to_string(index=False, float_format="{:.3f}".format))
         print(f"\nTables, plots and reports: {options.output}")
         return incomplete_runs(options.output)

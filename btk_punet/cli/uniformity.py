@@ -9,6 +9,7 @@ from btk_punet.cli.options import (
     add_running,
     incomplete_runs,
     running_arguments,
+    shard_done,
     told_at_the_end,
 )
 from btk_punet.errors import InputError
@@ -56,7 +57,7 @@ def add(commands) -> None:
         help="groups under each condition; of fields a sixteenth",
     )
     parser.add_argument("--seed", type=int, default=0, help="of catalog, scenes and noise")
-    add_running(parser, but=("shard",))
+    add_running(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -71,8 +72,11 @@ def run(options: argparse.Namespace) -> int:
             conditions,
             n_blends=options.n_blends,
             seed=options.seed,
+            command=options.command,
             **running_arguments(options),
         )
+    if hasattr(options, "shard"):
+        return shard_done(options.output, options.shard)
     print(table[_SHOWN].to_string(index=False, float_format="{:.3f}".format))
     print(f"\nTable: {options.output / 'uniformity.csv'}")
     print(f"Plot: {options.output / 'uniformity.png'}")

@@ -238,7 +238,7 @@ def benchmark_set(name: str) -> BenchmarkSet:
     return BENCHMARK_SETS[name]
 
 
-@documented(Rules, Running, but=("shard",))
+@documented(Rules, Running)
 def compare_benchmark(
     output: str | Path,
     benchmark: str | Sequence[str] = "all",
@@ -260,6 +260,7 @@ def compare_benchmark(
     memory_limit: str | None = Running.memory_limit,
     timeout: float | None = Running.timeout,
     fail_fast: bool = Running.fail_fast,
+    shard: str | None = Running.shard,
     overwrite: bool = Running.overwrite,
     progress: bool = Running.progress,
 ) -> pd.DataFrame:
@@ -294,6 +295,7 @@ def compare_benchmark(
         One row per set and method: ``set``, ``method``, ``n_scenes`` (of the method: fewer where
         it failed time and again, of which there is an `IncompleteRunWarning` for each set),
         ``completeness``, ``purity``, ``ceiling``. (The file has the counts and intervals too.)
+        A shard has no rows.
 
     Raises:
         InputError: for arguments that cannot be used, an unknown set among them.
@@ -342,12 +344,17 @@ def compare_benchmark(
             memory_limit=memory_limit,
             timeout=timeout,
             fail_fast=fail_fast,
+            shard=shard,
             overwrite=overwrite,
             progress=progress,
         )
+        if shard is not None:
+            continue
         runs[chosen.name] = run
         if isinstance(generator, MixedRealGenerator) and "equal_purity" in run.tables:
             by_object[chosen.name] = margins_by_object(run.collected, generator)
+    if shard is not None:
+        return pd.DataFrame()
     joined = _joined(runs)
     if by_object:
         joined["benchmark_equal_purity_objects"] = pd.concat(
