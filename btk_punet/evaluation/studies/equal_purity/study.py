@@ -17,7 +17,7 @@ from btk_punet.evaluation.studies.equal_purity.ceiling_share import (
 )
 from btk_punet.evaluation.studies.equal_purity.curves import PurityCompletenessDisplay
 from btk_punet.evaluation.studies.equal_purity.of_run import margins_of_run
-from btk_punet.evaluation.studies.equal_purity.sweep import PuritySweep, all_scenes, sweep_purity
+from btk_punet.evaluation.studies.equal_purity.sweep import PuritySweep, sweep_purity
 from btk_punet.evaluation.studies.table import Layout, Table, all_described, rows_of_methods
 
 _DISTANCE = OF_SOURCES["neighbour_distance_arcsec"]
@@ -172,8 +172,7 @@ def _joined(parts: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame | No
 def _sweep(run: Collected, detector: str, candidates: pd.DataFrame) -> PuritySweep:
     """Return what a detector finds at each threshold, for its curve and for its margins."""
     matcher = Matcher(run.rules.radius_arcsec, run.pixel_scale_arcsec)
-    scenes = all_scenes(run.truth, run.detections, candidates)
-    return sweep_purity(run.by_method("truth")[detector], candidates, scenes, matcher=matcher)
+    return sweep_purity(run.by_method("truth")[detector], candidates, matcher=matcher)
 
 
 def _margins(run: Collected, detector: str, sweep: PuritySweep, binned: bool) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
@@ -232,9 +233,10 @@ class TestDefaultThresholds:
 
 class TestSumByScene:
     def test_no_rows(self):
-        nothing = sum_by_unit(np.zeros((0, 2), bool), np.zeros(0, int), np.array([1, 4]))
-        assert nothing.tolist() == [[0, 0], [0, 0]]
+        nothing = sum_by_unit(csr_array((0, 2)), np.zeros(0, int), np.array([1, 4]))
+        assert nothing.toarray().tolist() == [[0, 0], [0, 0]]
 
     def test_counted_by_hand(self):
-        sums = sum_by_unit(np.array([[1, 0], [1, 1], [1, 1]], bool), [4, 1, 4], np.array([1, 2, 4]))
-        assert sums.tolist() == [[1, 1], [0, 0], [2, 1]]
+        values = csr_array([[1.0, 0], [1, 1], [1, 1]])
+        sums = sum_by_unit(values, np.array([4, 1, 4]), np.array([1, 2, 4]))
+        assert sums.toarray().tolist() == [[1, 1], [0, 0], [2, 1]]
