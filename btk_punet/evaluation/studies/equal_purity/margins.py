@@ -303,8 +303,8 @@ def _checked_bins(by: str | None, edges: Edges | None) -> list[tuple[float, floa
 def _other_methods(
     methods: Sequence[str] | None, truth: pd.DataFrame, candidates: pd.DataFrame
 ) -> list[str]:
-    known = list(dict.fromkeys(truth["method"]))
-    own = set(candidates["method"]) if "method" in candidates else set()
+    known = list(truth["method"].unique())
+    own = set(candidates["method"].unique()) if "method" in candidates else set()
     wanted = [name for name in known if name not in own] if methods is None else list(methods)
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:

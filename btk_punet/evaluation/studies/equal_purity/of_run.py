@@ -39,7 +39,7 @@ def margins_of_run(
         The columns of `equal_purity_margins`, and after ``method`` ``n_scenes``, the number of
         scenes that both have. No rows without other methods that share scenes with sources.
     """
-    known = set(run.truth["method"])
+    known = set(run.truth["method"].unique())
     # Methods that lack the same scenes are asked together.
     lacking: dict[frozenset[int], list[str]] = {}
     for method in run.methods:
@@ -52,7 +52,7 @@ def margins_of_run(
             table[~table["scene"].isin(scenes)] if scenes else table
             for table in (run.truth, run.detections, run.by_method("candidates")[detector])
         )
-        here = set(truth["method"])
+        here = set(truth["method"].unique())
         if methods := [method for method in methods if method in here]:
             table = equal_purity_margins(
                 truth,

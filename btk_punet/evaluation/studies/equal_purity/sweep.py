@@ -4,6 +4,7 @@ At each threshold truth and detections are matched anew: a candidate that drops 
 source to another one.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,6 @@ from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.candidates import LOWEST_THRESHOLD
 from btk_punet.evaluation.scoring.matching import (
     Matcher,
-    lone_pairs,
     near_pairs,
     pair_groups,
 )
@@ -108,38 +108,78 @@ def sweep_purity(
     # At so many thresholds, the lowest ones, there is a candidate.
     lasts = np.searchsorted(thresholds, p_detect, side="right")
     i, j = _near_pairs(truth, candidates, matcher)
-    lone = lone_pairs(i, j)
-    # Pairs: source, candidate, and from which threshold to before which they are matched.
-    pairs = [np.stack([i[lone], j[lone], np.zeros_like(i[lone]), lasts[j[lone]]])]
-    i, j = i[~lone], j[~lone]
-    for group in pair_groups(i, j):
+    distance = np.sqrt(((true_places[i] - places[j]) ** 2).sum(axis=1))
+    # Sources, candidates, and from which threshold to before which they are matched.
+    single, pairs = _pairs_of_single_sources(i, j, distance, lasts)
+    others = array("q")
+    of_pair = i[~single], j[~single]
+    for group in pair_groups(*of_pair):
         # In the order of the tables, which settles ties as when a whole scene is matched.
-        sources, near = np.unique(i[group]), np.unique(j[group])
+        sources, near = np.unique(of_pair[0][group]), np.unique(of_pair[1][group])
         # The match changes only where one of these candidates drops out.
         begin = 0
-        for end in np.unique(lasts[near]):
+        for end in np.unique(lasts[near]).tolist():
             if end > 0:
                 left = near[lasts[near] >= end]
                 own, its = matcher.match_positions(*true_places[sources].T, *places[left].T)
-                between = np.full((2, len(own)), [[begin], [end]])
-                pairs.append(np.stack([sources[own], left[its], *between]))
+                for source, candidate in zip(
+                    sources[own].tolist(), left[its].tolist(), strict=True
+                ):
+                    others.extend((source, candidate, begin, end))
                 begin = end
+    of_others = np.array(others, int).reshape(-1, 4).T
+    of_source, of_candidate, begins, ends = np.concatenate([pairs, of_others], axis=1)
 
-    of_source, of_candidate, begins, ends = np.concatenate(pairs, axis=1)
     in_bounds = candidates["in_bounds"].to_numpy(bool)
     counts = truth["counts"].to_numpy(bool)
     (inside,) = np.nonzero(in_bounds)
-    n_thresholds = len(thresholds)
+    here = in_bounds[of_candidate]
+    of_candidates, of_truth = ((len(table), len(thresholds)) for table in (candidates, truth))
     return PuritySweep(
         thresholds,
-        kept=_drops(inside, np.zeros_like(inside), lasts[inside], (len(candidates), n_thresholds)),
-        matched=_drops(
-            *(values[in_bounds[of_candidate]] for values in (of_candidate, begins, ends)),
-            (len(candidates), n_thresholds),
-        ),
+        kept=_drops(inside, np.zeros_like(inside), lasts[inside], of_candidates),
+        matched=_drops(of_candidate[here], begins[here], ends[here], of_candidates),
         sources=truth[counts],
-        found=_drops(of_source, begins, ends, (len(truth), n_thresholds))[counts],
+        found=_drops(of_source, begins, ends, of_truth)[counts],
     )
+
+
+def _pairs_of_single_sources(
+    i: np.ndarray, j: np.ndarray, distance: np.ndarray, lasts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match the sources that share none of their candidates with another one: nearly all.
+
+    Such a source has the nearest candidate that is left, so that each of its candidates has it from
+    where the last nearer one drops out.
+
+    Args:
+        i: Source of each near pair, shape (n,).
+        j: Candidate of each.
+        distance: Their distance.
+        lasts: At how many thresholds each candidate is there.
+
+    Returns:
+        Which of the near pairs are of such sources, but for those with ties, booleans of shape
+        (n,); and of the pairs that are matched source, candidate, the first threshold, and that
+        after the last, shape (4, pairs).
+    """
+    order = np.lexsort((distance, i))
+    is_next = np.zeros(len(i), bool)
+    is_next[1:] = i[order][1:] == i[order][:-1]
+    tie = is_next & (np.diff(distance[order], prepend=np.nan) == 0)
+    shared = np.zeros(i.max(initial=-1) + 1, bool)
+    shared[i[np.bincount(j)[j] > 1]] = True
+    shared[i[order][tie]] = True
+    single = ~shared[i]
+    order = order[single[order]]
+    # The running maximum of each source: numbers of the next one are larger than all before.
+    apart = i[order] * (lasts.max(initial=0) + 1)
+    until = np.maximum.accumulate(lasts[j[order]] + apart)
+    begins = np.zeros(len(order), int)
+    begins[1:] = np.maximum(until[:-1] - apart[1:], 0)
+    ends = lasts[j[order]]
+    matched = ends > begins
+    return single, np.stack([i[order], j[order], begins, ends])[:, matched]
 
 
 def _drops(
@@ -153,7 +193,8 @@ def _drops(
         ends: Of those after the last.
         shape: Numbers of rows and thresholds.
     """
-    some, later = ends > begins, (ends > begins) & (begins > 0)
+    some = ends > begins
+    later = some & (begins > 0)
     values = np.concatenate([np.ones(some.sum()), -np.ones(later.sum())])
     where = (
         np.concatenate([rows[some], rows[later]]),
