@@ -122,10 +122,8 @@ def sweep_purity(
             if end > 0:
                 left = near[lasts[near] >= end]
                 own, its = matcher.match_positions(*true_places[sources].T, *places[left].T)
-                for source, candidate in zip(
-                    sources[own].tolist(), left[its].tolist(), strict=True
-                ):
-                    others.extend((source, candidate, begin, end))
+                for pair in zip(sources[own].tolist(), left[its].tolist(), strict=True):
+                    others.extend((*pair, begin, end))
                 begin = end
     of_others = np.array(others, int).reshape(-1, 4).T
     of_source, of_candidate, begins, ends = np.concatenate([pairs, of_others], axis=1)
@@ -147,7 +145,7 @@ def sweep_purity(
 def _pairs_of_single_sources(
     i: np.ndarray, j: np.ndarray, distance: np.ndarray, lasts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Match the sources that share none of their candidates with another one: nearly all.
+    """Match the sources that share none of their candidates with another one: most of them.
 
     Such a source has the nearest candidate that is left, so that each of its candidates has it from
     where the last nearer one drops out.
