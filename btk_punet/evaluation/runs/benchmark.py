@@ -18,6 +18,7 @@ from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import panel_grid
 from btk_punet.evaluation.runs.compare import Deblenders, compare
+from btk_punet.evaluation.runs.comparison import Comparison
 from btk_punet.evaluation.runs.objects import margins_by_object
 from btk_punet.evaluation.runs.options import Running
 from btk_punet.evaluation.scoring.rules import Rules
@@ -237,7 +238,7 @@ def benchmark_set(name: str) -> BenchmarkSet:
     return BENCHMARK_SETS[name]
 
 
-@documented(Rules, Running, but=("shard",))
+@documented(Rules, Running)
 def compare_benchmark(
     output: str | Path,
     benchmark: str | Sequence[str] = "all",
@@ -259,6 +260,7 @@ def compare_benchmark(
     memory_limit: str | None = Running.memory_limit,
     timeout: float | None = Running.timeout,
     fail_fast: bool = Running.fail_fast,
+    shard: str | None = Running.shard,
     overwrite: bool = Running.overwrite,
     progress: bool = Running.progress,
 ) -> pd.DataFrame:
@@ -290,8 +292,10 @@ def compare_benchmark(
         {Running}
 
     Returns:
-        One row per set and method: ``set``, ``method``, ``completeness``, ``purity``, ``ceiling``.
-        (The file has the counts and intervals too.)
+        One row per set and method: ``set``, ``method``, ``n_scenes`` (of the method: fewer where
+        it failed time and again, of which there is an `IncompleteRunWarning` for each set),
+        ``completeness``, ``purity``, ``ceiling``. (The file has the counts and intervals too.)
+        A shard has no rows.
 
     Raises:
         InputError: for arguments that cannot be used, an unknown set among them.
@@ -307,7 +311,7 @@ def compare_benchmark(
         deblenders, notes = _default_methods()
         for note in notes:
             warnings.warn(note, BtkPunetWarning, stacklevel=2)
-    of_sets: dict[str, dict[str, pd.DataFrame]] = {}
+    runs: dict[str, Comparison] = {}
     by_object: dict[str, pd.DataFrame] = {}
     for chosen in sets:
         missing = chosen.needs(cosmos_dir, real_galaxies)
@@ -340,13 +344,18 @@ def compare_benchmark(
             memory_limit=memory_limit,
             timeout=timeout,
             fail_fast=fail_fast,
+            shard=shard,
             overwrite=overwrite,
             progress=progress,
         )
-        of_sets[chosen.name] = run.tables
+        if shard is not None:
+            continue
+        runs[chosen.name] = run
         if isinstance(generator, MixedRealGenerator) and "equal_purity" in run.tables:
-            by_object[chosen.name] = margins_by_object(run, generator)
-    joined = _joined(of_sets)
+            by_object[chosen.name] = margins_by_object(run.collected, generator)
+    if shard is not None:
+        return pd.DataFrame()
+    joined = _joined(runs)
     if by_object:
         joined["benchmark_equal_purity_objects"] = pd.concat(
             [_with_set(*pair) for pair in by_object.items()], ignore_index=True
@@ -354,10 +363,10 @@ def compare_benchmark(
     for name, table in joined.items():
         write_file(output / f"{name}.csv", table.to_csv(index=False).encode())
     by_distance = {
-        name: tables["completeness_by_neighbour_distance"] for name, tables in of_sets.items()
+        name: run.tables["completeness_by_neighbour_distance"] for name, run in runs.items()
     }
     _draw_sets(by_distance, output / "benchmark_by_neighbour_distance.png")
-    return joined["benchmark"][["set", "method", "completeness", "purity", "ceiling"]]
+    return joined["benchmark"][["set", "method", "n_scenes", "completeness", "purity", "ceiling"]]
 
 
 def _default_methods() -> tuple[dict[str, str], list[str]]:
@@ -374,8 +383,13 @@ def _default_methods() -> tuple[dict[str, str], list[str]]:
     return methods | {"ProbaUNet": "probaunet"}, []
 
 
-def _joined(of_sets: dict[str, dict[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
-    """Return what is written of all sets together, from the tables of each."""
+def _joined(runs: dict[str, Comparison]) -> dict[str, pd.DataFrame]:
+    """Return what is written of all sets together, from the run of each."""
+    of_sets = {name: dict(run.tables) for name, run in runs.items()}
+    for name, run in runs.items():
+        headline = of_sets[name]["headline"].copy()  # the run keeps its own
+        headline.insert(1, "n_scenes", headline["method"].map(run.collected.n_scenes_of))
+        of_sets[name]["headline"] = headline
     names = {
         "benchmark": "headline",
         "benchmark_by_neighbour_distance": "completeness_by_neighbour_distance",

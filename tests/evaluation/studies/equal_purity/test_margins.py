@@ -10,7 +10,6 @@ from btk_punet.evaluation.studies.equal_purity.margins import (
     equal_purity_margins,
 )
 from btk_punet.evaluation.studies.equal_purity.sweep import (
-    all_scenes,
     purity_completeness_curve,
     sweep_purity,
 )
@@ -135,7 +134,7 @@ class TestEqualPurityMargins:
 
     def test_a_sweep_that_is_known_is_the_same(self):
         tables = split(*detector_tables(THREE, other=OTHER, ours=OURS))
-        sweep = sweep_purity(tables[0], tables[2], all_scenes(*tables))
+        sweep = sweep_purity(tables[0], tables[2])
         pd.testing.assert_frame_equal(
             equal_purity_margins(*tables, n_bootstrap=5, sweep=sweep),
             equal_purity_margins(*tables, n_bootstrap=5),
