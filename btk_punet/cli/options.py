@@ -2,10 +2,11 @@
 
 import argparse
 import dataclasses
+import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from btk_punet.cluster.started import start_ahead
 from btk_punet.deblending.registry import DEBLENDERS
 from btk_punet.errors import IncompleteRunWarning
-from btk_punet.evaluation.runs.options import Running
+from btk_punet.evaluation.runs.options import Running, Scenes
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -113,17 +114,21 @@ def running_arguments(options: argparse.Namespace) -> dict[str, Any]:
     return given | {"progress": not options.quiet}
 
 
-def start_workers(options: argparse.Namespace, n_batches: int | None = None) -> None:
+def start_workers(options: argparse.Namespace, scenes: Mapping[str, Any] | None = None) -> None:
     """Start the local workers of a new run, while this process loads what the run needs.
 
     Args:
         options: Those of the command.
-        n_batches: Number of batches of the run, if it is known: more workers have nothing to do.
+        scenes: Those of `Scenes` that were given, for a single run: more workers than it has
+            batches would have nothing to do.
     """
     given = running_arguments(options)
     njobs = given.get("njobs", 1)
-    if n_batches is not None:
-        njobs = min(njobs, n_batches)
+    if scenes is not None:
+        n_blends = scenes.get("n_blends", Scenes.n_blends)
+        njobs = min(
+            njobs, math.ceil(n_blends / max(scenes.get("batch_size", Scenes.batch_size), 1))
+        )
     # Of a run that is there already, little may be left to do; a limit is not checked yet.
     if njobs < 2 or "memory_limit" in given or any(options.output.glob("*")):
         return

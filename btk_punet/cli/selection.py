@@ -12,6 +12,7 @@ from btk_punet.cli.options import (
     incomplete_runs,
     running_arguments,
     shard_done,
+    start_workers,
     told_at_the_end,
 )
 from btk_punet.evaluation.runs.options import Scenes
@@ -47,17 +48,18 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
+    scenes, rules = given_options(options, Scenes), given_options(options, Rules)
+    start_workers(options, scenes)
     from btk_punet.evaluation.runs.selection import selection_function
     from btk_punet.evaluation.studies.selection.function import selection_tables
 
-    rules = given_options(options, Rules)
     with told_at_the_end():
         table = selection_function(
             options.output,
             options.deblenders,
             min_mag=options.min_mag,
             max_mag=options.max_mag,
-            **given_options(options, Scenes),
+            **scenes,
             **rules,
             command=options.command,
             **running_arguments(options),

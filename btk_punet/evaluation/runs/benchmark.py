@@ -13,6 +13,7 @@ import pandas as pd
 from btk.sampling_functions import SamplingFunction
 from tqdm.auto import tqdm
 
+from btk_punet.cluster.started import workers_stay
 from btk_punet.deblending.choices import why_left_out
 from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
@@ -313,46 +314,47 @@ def compare_benchmark(
             warnings.warn(note, BtkPunetWarning, stacklevel=2)
     runs: dict[str, Comparison] = {}
     by_object: dict[str, pd.DataFrame] = {}
-    for chosen in sets:
-        missing = chosen.needs(cosmos_dir, real_galaxies)
-        if missing and given == ["all"]:
-            warnings.warn(
-                f"The benchmark set {chosen.name!r} is left out: it needs {missing}.",
-                BtkPunetWarning,
-                stacklevel=2,
+    with workers_stay():
+        for chosen in sets:
+            missing = chosen.needs(cosmos_dir, real_galaxies)
+            if missing and given == ["all"]:
+                warnings.warn(
+                    f"The benchmark set {chosen.name!r} is left out: it needs {missing}.",
+                    BtkPunetWarning,
+                    stacklevel=2,
+                )
+                continue
+            if progress:
+                tqdm.write(f"{chosen.name}: {chosen.description}")
+            generator = chosen.generator(cosmos_dir, real_galaxies=real_galaxies)
+            run = compare(
+                output / chosen.name,
+                deblenders,
+                generator=generator,
+                n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
+                radius_arcsec=radius_arcsec,
+                min_snr=min_snr,
+                mag_bins=mag_bins,
+                distance_bins=distance_bins,
+                notes=notes,
+                outcomes=outcomes,
+                report=report,
+                command=command,
+                njobs=njobs,
+                scheduler=scheduler,
+                scheduler_file=scheduler_file,
+                memory_limit=memory_limit,
+                timeout=timeout,
+                fail_fast=fail_fast,
+                shard=shard,
+                overwrite=overwrite,
+                progress=progress,
             )
-            continue
-        if progress:
-            tqdm.write(f"{chosen.name}: {chosen.description}")
-        generator = chosen.generator(cosmos_dir, real_galaxies=real_galaxies)
-        run = compare(
-            output / chosen.name,
-            deblenders,
-            generator=generator,
-            n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
-            radius_arcsec=radius_arcsec,
-            min_snr=min_snr,
-            mag_bins=mag_bins,
-            distance_bins=distance_bins,
-            notes=notes,
-            outcomes=outcomes,
-            report=report,
-            command=command,
-            njobs=njobs,
-            scheduler=scheduler,
-            scheduler_file=scheduler_file,
-            memory_limit=memory_limit,
-            timeout=timeout,
-            fail_fast=fail_fast,
-            shard=shard,
-            overwrite=overwrite,
-            progress=progress,
-        )
-        if shard is not None:
-            continue
-        runs[chosen.name] = run
-        if isinstance(generator, MixedRealGenerator) and "equal_purity" in run.tables:
-            by_object[chosen.name] = margins_by_object(run.collected, generator)
+            if shard is not None:
+                continue
+            runs[chosen.name] = run
+            if isinstance(generator, MixedRealGenerator) and "equal_purity" in run.tables:
+                by_object[chosen.name] = margins_by_object(run.collected, generator)
     if shard is not None:
         return pd.DataFrame()
     joined = _joined(runs)

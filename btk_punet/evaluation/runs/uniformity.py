@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from btk_punet.cluster.started import workers_stay
 from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.display import PanelsDisplay
 from btk_punet.evaluation.plotting.style import POINTS, error_lengths, method_styles, methods_of
@@ -107,37 +108,38 @@ def uniformity(
     output = output_folder(output)
     catalog = EuclidCatalog.simulate(CATALOG_GALAXIES, seed)
     parts = []
-    for quantity, values in conditions.items():
-        for value in values:
-            if progress:
-                tqdm.write(f"{quantity} = {value:g}")
-            generator = _generator(catalog, quantity, value, seed)
-            fields = quantity == "density_per_arcmin2"
-            run = compare(
-                output / quantity / f"{value:g}",
-                deblenders,
-                generator=generator,
-                n_blends=max(n_blends // FIELD_SHARE, 1) if fields else n_blends,
-                outcomes=False,
-                report=False,
-                command=command,
-                njobs=njobs,
-                scheduler=scheduler,
-                scheduler_file=scheduler_file,
-                memory_limit=memory_limit,
-                timeout=timeout,
-                fail_fast=fail_fast,
-                shard=shard,
-                overwrite=overwrite,
-                progress=progress,
-            )
-            if shard is not None:
-                continue
-            table = run.tables["headline"].copy()  # the run keeps its own
-            table.insert(1, "n_scenes", table["method"].map(run.collected.n_scenes_of))
-            table.insert(0, "value", float(value))
-            table.insert(0, "quantity", quantity)
-            parts.append(table)
+    with workers_stay():
+        for quantity, values in conditions.items():
+            for value in values:
+                if progress:
+                    tqdm.write(f"{quantity} = {value:g}")
+                generator = _generator(catalog, quantity, value, seed)
+                fields = quantity == "density_per_arcmin2"
+                run = compare(
+                    output / quantity / f"{value:g}",
+                    deblenders,
+                    generator=generator,
+                    n_blends=max(n_blends // FIELD_SHARE, 1) if fields else n_blends,
+                    outcomes=False,
+                    report=False,
+                    command=command,
+                    njobs=njobs,
+                    scheduler=scheduler,
+                    scheduler_file=scheduler_file,
+                    memory_limit=memory_limit,
+                    timeout=timeout,
+                    fail_fast=fail_fast,
+                    shard=shard,
+                    overwrite=overwrite,
+                    progress=progress,
+                )
+                if shard is not None:
+                    continue
+                table = run.tables["headline"].copy()  # the run keeps its own
+                table.insert(1, "n_scenes", table["method"].map(run.collected.n_scenes_of))
+                table.insert(0, "value", float(value))
+                table.insert(0, "quantity", quantity)
+                parts.append(table)
     if shard is not None:
         return pd.DataFrame()
     joined = pd.concat(parts, ignore_index=True)
