@@ -196,7 +196,7 @@ def calibration() -> plt.Figure:
 
 def uncertainty() -> plt.Figure:
     """Draw three samples of twins at some separations, and what all samples say together."""
-    separations, rows = (0.8, 0.5, 0.3, 0.1), 6
+    separations, rows = (0.8, 0.5, 0.4, 0.2), 6
     ratio = EuclidPairSampling(3.2).density_ratio
     deblender = ProbaUNetDeblender(20, n_samples=32, threshold=0.05, density_ratio=ratio)
     figure, axes = plt.subplots(
