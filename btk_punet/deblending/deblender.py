@@ -293,11 +293,11 @@ class ProbaUNetDeblender(DetectingDeblender):
         """Return how the scenes of a generator are like those of the training."""
         if isinstance(generator.catalog, EuclidCatalog):
             words = (
-                "was trained on simulated galaxies of the same kind as these (other galaxies, "
-                "scenes and PSFs): on scenes of another kind expect it to do less well"
+                "was trained on galaxies of the same kind as these (other galaxies, scenes and "
+                "PSFs): on scenes of another kind expect it to do less well"
             )
         else:
-            words = "was trained on simulated galaxies, and these scenes are of another kind"
+            words = "was trained on galaxies like Euclid's, and these scenes are of another kind"
         if self.density_ratio == "auto":
             return f"{words}. It estimates from the images how dense sources lie"
         if self._is_told():
