@@ -43,6 +43,7 @@ from btk_punet import (
     Scarlet2Deblender,
     get_euclid_survey,
 )
+from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.evaluation.scoring.limit_errors import limit_errors
 from btk_punet.evaluation.scoring.scenes import scene_truth
@@ -56,8 +57,8 @@ OUTLIER_MAG = 0.75
 BRIGHT_MAG = (18.0, 23.0)
 
 
-def scenes(name: str, n_scenes: int, seed: int):
-    """Yield the batches of a set."""
+def generator_of(name: str, seed: int) -> EuclidGenerator:
+    """Return the generator of a set."""
     bright = name == "pairs"
     low, high = BRIGHT_MAG if bright else (19.0, 26.5)
     catalog = EuclidCatalog.simulate(N_GALAXIES, seed, min_mag=low, max_mag=high)
@@ -69,9 +70,7 @@ def scenes(name: str, n_scenes: int, seed: int):
     }[name]()
     exposures = (4, 4.4) if name == "deep" else (1, 0.0)
     survey = get_euclid_survey(*exposures)
-    generator = EuclidGenerator(catalog, sampling, survey, batch_size=BATCH_SIZE, seed=seed + 1)
-    for _ in range(max(n_scenes // BATCH_SIZE, 1)):
-        yield next(generator)
+    return EuclidGenerator(catalog, sampling, survey, batch_size=BATCH_SIZE, seed=seed + 1)
 
 
 def truth_of(batch: BlendBatch) -> list[pd.DataFrame]:
@@ -280,13 +279,17 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["isolated", "groups", "deep", "pairs"])
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    fitted = ProbaUNetDeblender(30, options.model)
-    plain = ProbaUNetDeblender(30, options.model, light=False)
     for name in options.sets:
+        generator = generator_of(name, options.seed)
+        fitted, plain = (
+            told_scenes(ProbaUNetDeblender(30, options.model, light=light), generator)
+            for light in (True, False)
+        )
         parts: dict[str, list[pd.DataFrame]] = {"ProbaUNet": [], "SEP Kron": [], "scarlet2": []}
         seconds, moves = {True: 0.0, False: 0.0}, {True: [], False: []}
         n_done, residuals = 0, []
-        for batch in scenes(name, options.scenes, options.seed):
+        for _ in range(max(options.scenes // BATCH_SIZE, 1)):
+            batch = next(generator)
             truth = truth_of(batch)
             tables: dict[str, list[pd.DataFrame]] = {"SEP Kron": kron(batch)}
             for light, deblender in ((False, plain), (True, fitted)):

@@ -19,7 +19,6 @@ INCLUDED = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "btk_punet/model/presets/euclid-vis/README.md",
-    "btk_punet/model/presets/euclid-sky/README.md",
     "notebooks",
 ]
 

@@ -43,11 +43,10 @@ def add_deblenders(parser: argparse.ArgumentParser, default: str) -> None:
             f"{', '.join(DEBLENDERS)}, or MODULE:CLASS for a class of your own (a subclass of "
             "btk.deblend.Deblender, installed or in this folder, as in my_package.detectors:Mine); "
             "with settings, as in sep:thresh=1.5,minarea=3 or my_module:Mine:depth=2 or "
-            "probaunet:weights=FOLDER,threshold=0.3,density_ratio=0.5,galaxies=structured "
+            "probaunet:weights=FOLDER,threshold=0.3,density_ratio=0.5 "
             "(weights: a preset's name, or a folder, ./FOLDER if it has a preset's name; "
             "density_ratio: how many times as dense sources lie as in the sky, or, for a network "
-            "that is not told it, as in its training; auto to estimate it; galaxies: "
-            f"smooth, or structured as real ones are) (default: {default})"
+            "that is not told it, as in its training; auto to estimate it) (default: {default})"
         ),
     )
 

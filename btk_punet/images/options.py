@@ -134,7 +134,7 @@ class SearchOptions:
     """How an image is searched."""
 
     weights: str | Path = option(
-        "euclid-sky",
+        "euclid-vis",
         "name of a preset, or folder of a trained network of one band",
         metavar="NAME|FOLDER",
     )
