@@ -1,6 +1,7 @@
 """``btk-punet compare``."""
 
 import argparse
+import math
 from pathlib import Path
 
 from btk_punet.cli.options import (
@@ -13,6 +14,7 @@ from btk_punet.cli.options import (
     incomplete_runs,
     running_arguments,
     shard_done,
+    start_workers,
     told_at_the_end,
 )
 from btk_punet.errors import InputError
@@ -83,11 +85,16 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
+    scenes, rules = given_options(options, Scenes), given_options(options, Rules)
+    n_batches = None
+    if options.benchmark is None:
+        n_blends = scenes.get("n_blends", Scenes.n_blends)
+        n_batches = math.ceil(n_blends / max(scenes.get("batch_size", Scenes.batch_size), 1))
+    start_workers(options, n_batches)
     # Imported here, so that --help and a mistyped option answer at once.
     from btk_punet.evaluation.runs.benchmark import compare_benchmark
     from btk_punet.evaluation.runs.compare import compare
 
-    scenes, rules = given_options(options, Scenes), given_options(options, Rules)
     common = running_arguments(options) | rules
     common |= {"report": options.report, "command": options.command}
     if options.outcomes is not None:

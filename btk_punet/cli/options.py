@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from btk_punet.cluster.started import start_ahead
 from btk_punet.deblending.registry import DEBLENDERS
 from btk_punet.errors import IncompleteRunWarning
 from btk_punet.evaluation.runs.options import Running
@@ -118,6 +119,27 @@ def told_at_the_end() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IncompleteRunWarning)
         yield
+
+
+def start_workers(options: argparse.Namespace, n_batches: int | None = None) -> None:
+    """Start the local workers of a new run, while this process loads what the run needs.
+
+    Args:
+        options: Those of the command.
+        n_batches: Number of batches of the run, if it is known: more workers have nothing to do.
+    """
+    given = running_arguments(options)
+    njobs = given.get("njobs", 1)
+    if n_batches is not None:
+        njobs = min(njobs, n_batches)
+    # Of a run that is there already, little may be left to do; a limit is not checked yet.
+    if njobs < 2 or "memory_limit" in given or any(options.output.glob("*")):
+        return
+    names = options.deblenders or ["probaunet"]
+    modules = ["btk_punet.evaluation.runs.compare"]
+    if any(name.startswith("probaunet") for name in names):
+        modules.append("btk_punet.model.proba_unet")
+    start_ahead(njobs, modules=modules)
 
 
 # Exit status of a run that is done, and from which something is missing.

@@ -10,6 +10,7 @@ from btk_punet.cli.options import (
     incomplete_runs,
     running_arguments,
     shard_done,
+    start_workers,
     told_at_the_end,
 )
 from btk_punet.errors import InputError
@@ -62,6 +63,7 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
+    start_workers(options)
     from btk_punet.evaluation.runs.uniformity import uniformity
 
     conditions = None if options.conditions is None else _conditions(options.conditions)
