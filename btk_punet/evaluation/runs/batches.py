@@ -12,7 +12,6 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -158,28 +157,18 @@ def join_batches(
         methods: Names of the methods, in the order wanted.
 
     Returns:
-        Those tables of which there is any part, and by number why a batch is damaged; no tables
-        where one is.
+        Those tables of which there is any part, and by number why a batch is damaged, where one is.
     """
-    joined: dict[str, pd.DataFrame] = {}
-    damaged: dict[int, str] = {}
-
-    def part(name: str, number: int) -> pd.DataFrame:
-        try:
-            return read_part(folder, number, name, summaries[number]["files"][name])
-        except DamagedBatchError as error:
-            damaged[number] = str(error)
-            raise
-
+    joined, damaged = {}, {}
     for table in tidy:
-        name = table.name
-        numbers = [n for n, summary in sorted(summaries.items()) if name in summary["files"]]
-        try:
-            if numbers:
-                # One after another, since all files and the whole table take twice the memory.
-                joined[name] = table.joined((part(name, number) for number in numbers), methods)
-        except DamagedBatchError:
-            for number in numbers:  # all of them are named
-                with suppress(DamagedBatchError):
-                    part(name, number)
-    return ({} if damaged else joined), damaged
+        parts = []
+        for number, summary in sorted(summaries.items()):
+            if table.name not in summary["files"]:
+                continue
+            try:
+                parts.append(read_part(folder, number, table.name, summary["files"][table.name]))
+            except DamagedBatchError as error:
+                damaged[number] = str(error)
+        if parts and not damaged:
+            joined[table.name] = table.joined(parts, methods)
+    return joined, damaged

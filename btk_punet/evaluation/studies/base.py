@@ -46,27 +46,24 @@ class Tidy:
     sort_by: tuple[str, ...] = ()
     merge: Callable[[list[pd.DataFrame]], pd.DataFrame] | None = None
 
-    def joined(self, parts: Iterable[pd.DataFrame], methods: Sequence[str]) -> pd.DataFrame:
+    def joined(self, parts: Sequence[pd.DataFrame], methods: Sequence[str]) -> pd.DataFrame:
         """Return the table of a run, the same for any order of its batches.
 
         Args:
-            parts: That of each batch, one or more, each taken when the one before is done with.
+            parts: That of each batch, one or more.
             methods: Names of the methods, in the order wanted.
         """
-        of_method: list[list[pd.DataFrame]] = [[] for _ in methods]
-        for part in parts:
-            empty = part[:0]
-            for method, own in zip(methods, of_method, strict=True):
-                own.append(part[part["method"] == method])
-        tables = []
-        while of_method:
-            own = of_method.pop(0)  # so that it is held no longer than needed
-            if self.merge is None:
-                tables.append(pd.concat(own).sort_values(list(self.sort_by)))
-            elif any(map(len, own)):
-                tables.append(self.merge([rows.reset_index(drop=True) for rows in own]))
+        of_method = [[part[part["method"] == method] for part in parts] for method in methods]
+        if self.merge is not None:
+            tables = [
+                self.merge([part.reset_index(drop=True) for part in own])
+                for own in of_method
+                if any(map(len, own))
+            ]
+        else:
+            tables = [pd.concat(own).sort_values(list(self.sort_by)) for own in of_method]
         # There may be nothing to merge in any part: of pixels that are all background.
-        return pd.concat(tables or [empty], ignore_index=True)
+        return pd.concat(tables or parts[:1], ignore_index=True)
 
 
 class Figure(NamedTuple):
