@@ -125,9 +125,8 @@ def start_workers(options: argparse.Namespace, scenes: Mapping[str, Any] | None 
     njobs = given.get("njobs", 1)
     if scenes is not None:
         n_blends = scenes.get("n_blends", Scenes.n_blends)
-        njobs = min(
-            njobs, math.ceil(n_blends / max(scenes.get("batch_size", Scenes.batch_size), 1))
-        )
+        batch_size = max(scenes.get("batch_size", Scenes.batch_size), 1)
+        njobs = min(njobs, math.ceil(n_blends / batch_size))
     # Of a run that is there already, little may be left to do; a limit is not checked yet.
     if njobs < 2 or "memory_limit" in given or any(options.output.glob("*")):
         return
