@@ -74,11 +74,11 @@ def comparison() -> plt.Figure:
     display = SceneDisplay.from_tables(image, truth, detections, SIGMA, scene)
     display.plot(left, legend=False)
     left.legend(display.detections_.values(), display.detections_.keys(), loc="upper left")
-    left.set_title("Galaxies (circles) and detections")
+    left.set_title("Galaxies (circles), detections")
     maps = found["ProbaUNet"].extra_data[scene]
     drawn = middle.imshow(maps["class_mean"], origin="lower", vmin=0, vmax=2)
     figure.colorbar(drawn, ax=middle, ticks=(0, 0.5, 1, 1.5, 2), shrink=0.92)
-    middle.set(title="Galaxies in each pixel: the network's mean", xlabel="x [pixel]")
+    middle.set(title="Galaxies in each pixel: mean", xlabel="x [pixel]")
     table = run_of_groups().tables["completeness_by_neighbour_distance"]
     FractionDisplay(table, "completeness", "neighbour_distance_arcsec").plot(right)
     right.set_title("1000 groups of galaxies")
@@ -147,7 +147,7 @@ def equal_purity() -> plt.Figure:
         njobs=2,
     )
     truth = run.truth[run.truth["method"] == "ProbaUNet"]
-    curve = purity_completeness_curve(truth, run.probabilities["candidates"])
+    curve = purity_completeness_curve(truth, run.collected.tidy["candidates"])
     headline = run.tables["headline"]
     figure, ax = plt.subplots(figsize=(7, 4.8), layout="constrained")
     PurityCompletenessDisplay({"ProbaUNet": curve}, headline).plot(ax)
