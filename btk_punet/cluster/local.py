@@ -16,7 +16,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from typing import Any
 
@@ -52,7 +51,7 @@ def main() -> None:
     from distributed import LocalCluster
 
     silence_dask()
-    folder = tempfile.mkdtemp(prefix="btk-punet-")
+    folder = options["folder"]
     # From here on: who starts workers ahead may find that it needs none.
     threading.Thread(target=_end_with_input, args=(folder,), daemon=True).start()
     cluster = LocalCluster(
@@ -86,5 +85,6 @@ def _end_with_input(folder: str) -> None:
     sys.stdin.read()
     for worker in multiprocessing.active_children():
         worker.kill()
+    # For a run that was killed; any other one removes what is left of it.
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)

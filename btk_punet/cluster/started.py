@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +35,7 @@ class LocalWorkers:
         self.njobs = njobs
         self.memory_limit = memory_limit
         self._address = ""
+        self._folder = tempfile.mkdtemp(prefix="btk-punet-")
         folders = [os.path.abspath(folder) for folder in sys.path]
         self._process = subprocess.Popen(
             [sys.executable, "-c", _ENTRY, *folders],
@@ -42,7 +45,12 @@ class LocalWorkers:
             start_new_session=True,  # what a terminal sends is for the run to deal with
         )
         assert self._process.stdin is not None
-        options = {"njobs": njobs, "memory_limit": memory_limit, "modules": list(modules)}
+        options = {
+            "njobs": njobs,
+            "memory_limit": memory_limit,
+            "modules": list(modules),
+            "folder": self._folder,
+        }
         self._process.stdin.write(json.dumps(options) + "\n")
         self._process.stdin.flush()
 
@@ -77,6 +85,7 @@ class LocalWorkers:
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 _lock = threading.Lock()

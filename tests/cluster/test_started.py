@@ -61,7 +61,7 @@ def test_workers_of_a_run_that_broke_off_are_ended(started):
 
 
 def test_workers_that_nobody_needs_are_ended_as_they_start(started, tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     workers = LocalWorkers(2)
     assert workers.serve(1, None) and not workers.serve(3, None) and not workers.serve(2, "1GB")
     everyone = started()
