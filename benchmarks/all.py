@@ -61,6 +61,7 @@ BENCHMARKS = {
     "training_speed": Benchmark("--batch-size 64"),
     "training_data": Benchmark("--galaxies 400 --batches 10"),
     "scaling": Benchmark("--n-blends 100", writes=True),
+    "report_tables": Benchmark("--n-scenes 2000", writes=True),
     "lost_workers": Benchmark("--n-blends 1600", writes=True),
     "sep_agreement": Benchmark("--scenes 50"),
     "symmetry": Benchmark("--n-blends 30"),

@@ -23,6 +23,7 @@ from btk_punet import (
     ProbaUNetDeblender,
     get_euclid_survey,
 )
+from btk_punet.deblending.base import told_scenes
 
 FAINTEST = 25.2
 BATCH_SIZE = 50
@@ -51,11 +52,12 @@ def main() -> None:
                 batch_size=max(BATCH_SIZE // size, 1),
                 seed=options.seed,
             )
+            told = told_scenes(deblender, generator)
             metric = BlendIdentification()
             n_batches = max(options.scenes // (size * generator.batch_size), 1)
             for _ in tqdm(range(n_batches), f"{name}, {n_exposures} exposures", leave=False):
                 batch = next(generator)
-                metric(batch, deblender(batch))
+                metric(batch, told(batch))
             show(f"{name}, {n_exposures} exposures", metric, options.seed)
 
 

@@ -3,10 +3,10 @@
     python benchmarks/light.py [--scenes 1000] [--seed 20261321] [--scarlet2 100] [--sets isolated]
 
 Sets of scenes of its own seeds, one exposure unless said: ``isolated`` galaxies; ``groups`` of
-1-6; ``deep``, groups at four exposures; ``pairs`` of I_E 18-23, 0.2-2.0 arcsec apart. The network
-is told how dense they are, as in every comparison, if it can be. Prints for each, by magnitude, by
-neighbour distance and by whether the scene has as many detections as sources (what a detector
-misses or splits no fit can measure), over matched detections of sources that count:
+1-6; ``deep``, groups at four exposures; ``pairs`` of I_E 18-23, 0.2-2.0 arcsec apart. Prints for
+each, by magnitude, by neighbour distance and by whether the scene has as many detections as sources
+(what a detector misses or splits no fit can measure), over matched detections of sources that
+count:
 
 - place: 68% half-width of the errors over their limits (`limit_errors`; 1 is perfect), and the
   coverage of the stated errors (0.68 is right);
@@ -43,10 +43,10 @@ from btk_punet import (
     Scarlet2Deblender,
     get_euclid_survey,
 )
+from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.evaluation.scoring.limit_errors import limit_errors
 from btk_punet.evaluation.scoring.scenes import scene_truth
-from btk_punet.model.weights import is_told_density
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import background_variance, flux_electrons
 
@@ -57,29 +57,20 @@ OUTLIER_MAG = 0.75
 BRIGHT_MAG = (18.0, 23.0)
 
 
-def sampling_of(name: str) -> EuclidGroupSampling | EuclidPairSampling:
-    """Return how the sources of a set are drawn."""
-    if name == "pairs":
-        return EuclidPairSampling(min_mag=BRIGHT_MAG[0], max_mag=BRIGHT_MAG[1])
-    return EuclidGroupSampling(max_number=1) if name == "isolated" else EuclidGroupSampling()
-
-
-def told_ratio(name: str, weights: str) -> float | None:
-    """Return what the network is told of the density of a set, as in every comparison."""
-    ratio = sampling_of(name).density_ratio
-    return float(f"{ratio:.2g}") if ratio and is_told_density(weights) else None
-
-
-def scenes(name: str, n_scenes: int, seed: int):
-    """Yield the batches of a set."""
-    low, high = BRIGHT_MAG if name == "pairs" else (19.0, 26.5)
+def generator_of(name: str, seed: int) -> EuclidGenerator:
+    """Return the generator of a set."""
+    bright = name == "pairs"
+    low, high = BRIGHT_MAG if bright else (19.0, 26.5)
     catalog = EuclidCatalog.simulate(N_GALAXIES, seed, min_mag=low, max_mag=high)
-    sampling = sampling_of(name)
+    sampling = {
+        "isolated": lambda: EuclidGroupSampling(max_number=1),
+        "groups": EuclidGroupSampling,
+        "deep": EuclidGroupSampling,
+        "pairs": lambda: EuclidPairSampling(min_mag=low, max_mag=high),
+    }[name]()
     exposures = (4, 4.4) if name == "deep" else (1, 0.0)
     survey = get_euclid_survey(*exposures)
-    generator = EuclidGenerator(catalog, sampling, survey, batch_size=BATCH_SIZE, seed=seed + 1)
-    for _ in range(max(n_scenes // BATCH_SIZE, 1)):
-        yield next(generator)
+    return EuclidGenerator(catalog, sampling, survey, batch_size=BATCH_SIZE, seed=seed + 1)
 
 
 def truth_of(batch: BlendBatch) -> list[pd.DataFrame]:
@@ -283,21 +274,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=20_261_321)
-    parser.add_argument("--weights", default="euclid-sky")
+    parser.add_argument("--model", default="euclid-vis")
     parser.add_argument("--scarlet2", type=int, default=100, help="number of scenes")
     parser.add_argument("--sets", nargs="+", default=["isolated", "groups", "deep", "pairs"])
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     for name in options.sets:
-        ratio = told_ratio(name, options.weights)
+        generator = generator_of(name, options.seed)
         fitted, plain = (
-            ProbaUNetDeblender(30, options.weights, density_ratio=ratio, light=light)
+            told_scenes(ProbaUNetDeblender(30, options.model, light=light), generator)
             for light in (True, False)
         )
         parts: dict[str, list[pd.DataFrame]] = {"ProbaUNet": [], "SEP Kron": [], "scarlet2": []}
         seconds, moves = {True: 0.0, False: 0.0}, {True: [], False: []}
         n_done, residuals = 0, []
-        for batch in scenes(name, options.scenes, options.seed):
+        for _ in range(max(options.scenes // BATCH_SIZE, 1)):
+            batch = next(generator)
             truth = truth_of(batch)
             tables: dict[str, list[pd.DataFrame]] = {"SEP Kron": kron(batch)}
             for light, deblender in ((False, plain), (True, fitted)):
@@ -323,8 +315,9 @@ def main() -> None:
         print(f"\n===== {name}, {n_done} scenes, seed {options.seed}")
         if name == "pairs":
             for method, some in parts.items():
-                both = [pairs["matched"].all() for pairs in some if len(pairs) == 2]
-                print(f"{method}: both found in {np.mean(both):.3f} of {len(both)}")
+                both = [found["matched"].all() for found in some if len(found) == 2]
+                if both:
+                    print(f"{method}: both found in {np.mean(both):.3f} of {len(both)}")
         for method, some in parts.items():
             if some:
                 show(pd.concat(some, ignore_index=True), f"{method} ({name})")

@@ -7,8 +7,8 @@ FOLDER/disturbed on a Dask scheduler with two workers, of which one is killed (S
 quarter of the batches is done and another at half; a third one joins at 5/8, and at 3/4 the
 scheduler is killed and started again at the same address. Workers that end are started again, as
 a batch system does. Printed are the tables that differ, of which there must be none, the times,
-and the memory of every process; FOLDER/memory.csv has it by the second, and FOLDER/memory.png
-shows it.
+and the memory of every process; FOLDER/memory.csv has it by the second, and
+FOLDER/lost_workers.png shows it.
 
 SEP and ProbaUNet on the benchmark's groups, 50 a batch, without outcomes and plots.
 """
@@ -27,6 +27,9 @@ import matplotlib
 import pandas as pd
 import psutil
 from rows import add_row
+
+# Of the documentation (``docs/figures``), where it is copied to.
+FIGURES = ("lost_workers",)
 
 BATCH_SIZE = 50
 # Share of the batches after which something happens.
@@ -49,7 +52,7 @@ def main() -> int:
     disturbed, happened = disturb(options, folder)
     memory = pd.DataFrame(quiet.samples + disturbed.samples)
     memory.to_csv(folder / "memory.csv", index=False)
-    plot(memory, happened, folder / "memory.png")
+    plot(memory, happened, folder / f"{FIGURES[0]}.png")
 
     differ = differences(folder / "quiet", folder / "disturbed")
     print(f"{options.n_blends} blends: {quiet.seconds:.0f} s in one process,")

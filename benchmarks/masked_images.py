@@ -141,7 +141,7 @@ class Information:
 
 
 def detect_places(
-    image: np.ndarray, mask: np.ndarray, weights: str = "euclid-sky"
+    image: np.ndarray, mask: np.ndarray, weights: str = "euclid-vis"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return x and y [pixel] of what `detect` finds."""
     found = detect(
@@ -337,7 +337,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024, help="side of a field [pixel]")
     parser.add_argument("--n-fields", type=int, default=4)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--weights", default="euclid-sky", help="of detect")
+    parser.add_argument("--weights", default="euclid-vis", help="of detect")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()

@@ -545,7 +545,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("fields", type=Path, metavar="FIELDS_DIR")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", default=Path("real_fields"))
-    parser.add_argument("--weights", nargs="+", default=["euclid-sky"])
+    parser.add_argument("--weights", nargs="+", default=["euclid-vis"])
     parser.add_argument("--realisations", type=int, default=5, help="of the noise")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

@@ -217,7 +217,7 @@ def map_bytes(folder: Path, seed: int) -> float:
     fits.writeto(path, image, wcs.to_header())
     rms = float(np.sqrt(background_variance(survey, survey.get_filter("IE"))))
     detect(
-        path, rms=rms, gain=1, background=None, zeropoint=25.92, psf=0.16, weights="euclid-sky",
+        path, rms=rms, gain=1, background=None, zeropoint=25.92, psf=0.16, weights="euclid-vis",
         output=folder / "found", progress=False,
     )  # fmt: skip
     size = sum(each.stat().st_size for each in (folder / "found").rglob("*") if each.is_file())

@@ -5,7 +5,9 @@ machine does matters little; the least of `--repeats` turns. Scenes are groups o
 galaxies on stamps of 64 pixels, in batches of 50, without outcomes and report.
 
     python benchmarks/speed.py [--parts startup drawing detectors evaluation samples shapes]
-                               [--blends 400] [--repeats 3] [--seed 1]
+                               [--blends 400] [--repeats 3] [--seed 1] [--weights MODEL ...]
+
+With other weights than the preset's the part "detectors" has rows of them as well.
 """
 
 import argparse
@@ -34,6 +36,7 @@ def main():
     parser.add_argument("--blends", type=int, default=400, help="a multiple of 50")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--weights", nargs="+", default=[], help="other weights to time")
     options = parser.parse_args()
     for part in options.parts:
         print(f"-- {part}", flush=True)
@@ -98,21 +101,28 @@ def print_drawing(options):
 
 
 def print_detectors(options):
-    _, batches = drawn(options)
-    for name, method in detectors().items():
+    generator, batches = drawn(options)
+    for name, method in detectors(generator, options.weights).items():
         method(batches[0])
         total = cpu_ms(lambda m=method: [m(batch) for batch in batches], options.repeats)
         row(name, total / options.blends, aim=AIMS.get(name, ""))
 
 
-def detectors():
+def detectors(generator, others=()):
     from btk_punet import ProbaUNetDeblender, SepDeblender
+    from btk_punet.deblending.base import told_scenes
 
-    return {
+    methods = {
         "SEP": SepDeblender(22),
         "ProbaUNet": ProbaUNetDeblender(22),
         "ProbaUNet, without light": ProbaUNetDeblender(22, light=False),
     }
+    for weights in others:
+        methods[f"ProbaUNet {weights}"] = ProbaUNetDeblender(22, weights)
+        methods[f"ProbaUNet {weights}, without light"] = ProbaUNetDeblender(
+            22, weights, light=False
+        )
+    return {name: told_scenes(method, generator) for name, method in methods.items()}
 
 
 def print_evaluation(options):
@@ -122,8 +132,8 @@ def print_evaluation(options):
     from btk_punet.evaluation.studies.base import Collected
     from btk_punet.evaluation.studies.registry import STUDIES
 
-    _, batches = drawn(options)
-    methods = {name: method for name, method in detectors().items() if "," not in name}
+    generator, batches = drawn(options)
+    methods = {name: m for name, m in detectors(generator).items() if "," not in name}
     found = [{name: method(batch) for name, method in methods.items()} for batch in batches]
     studies = [study() for study in STUDIES if not study.runs_methods]
     seconds = {}

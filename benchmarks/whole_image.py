@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024, 2048, 4096])
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--weights", default="euclid-sky")
+    parser.add_argument("--weights", default="euclid-vis")
     options = parser.parse_args()
     folder = options.output.absolute()
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from .deblending.sep import SepDeblender as SepDeblender
 from .deblending.source_extractor import SourceExtractorDeblender as SourceExtractorDeblender
 from .errors import BtkPunetError as BtkPunetError
 from .errors import BtkPunetWarning as BtkPunetWarning
+from .errors import IncompleteRunWarning as IncompleteRunWarning
 from .evaluation.plotting.fractions import FractionDisplay as FractionDisplay
 from .evaluation.plotting.reliability import ReliabilityDisplay as ReliabilityDisplay
 from .evaluation.runs.benchmark import BENCHMARK_SETS as BENCHMARK_SETS

@@ -52,3 +52,7 @@ class TrainingFailedError(BtkPunetError, RuntimeError):
 
 class BtkPunetWarning(UserWarning):
     """Base of the warnings of btk_punet: something was repaired or left out, and flagged."""
+
+
+class IncompleteRunWarning(BtkPunetWarning):
+    """A run is done, and methods are missing on some of its batches, since they failed there."""

@@ -6,6 +6,8 @@ import glob
 import io
 import json
 import os
+import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,10 @@ from btk_punet.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# A half-written file of another machine that has not changed for so long [s] is nobody's: no file
+# takes a day, and clocks differ by less.
+ABANDONED_S = 86_400
 
 
 def write_file(path: str | Path, content: bytes) -> None:
@@ -37,11 +43,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of this process, since two may write the same file at once.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A name of this process, since two may write the same file at once, also of two machines.
+    host = platform.node()
+    part = path.with_name(f".{path.name}.{host}.{os.getpid()}.part")
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        number = left.name.removeprefix(f".{path.name}.").removesuffix(".part")
-        if number.isdecimal() and not _is_running(int(number)):
+        writer = left.name.removeprefix(f".{path.name}.").removesuffix(".part")
+        if _is_abandoned(left, *writer.rpartition(".")[::2], host):
             left.unlink(missing_ok=True)
     try:
         part.unlink(missing_ok=True)
@@ -96,6 +103,23 @@ def write_parquet(table: pd.DataFrame, path: str | Path) -> None:
     content = io.BytesIO()
     table.to_parquet(content, index=False)
     write_file(path, content.getvalue())
+
+
+def _is_abandoned(left: Path, its_host: str, process: str, host: str) -> bool:
+    """Tell whether nobody writes a file any more.
+
+    Args:
+        left: The file.
+        its_host: Name of the machine of the process that made it.
+        process: Number of that process.
+        host: Name of this machine, which knows of no processes but its own.
+    """
+    if its_host == host and process.isdecimal() and not _is_running(int(process)):
+        return True
+    try:
+        return time.time() - left.lstat().st_mtime > ABANDONED_S
+    except OSError:  # its writer is done
+        return False
 
 
 def _is_running(process: int) -> bool:

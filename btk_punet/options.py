@@ -27,6 +27,39 @@ def option(default: Any, words: str, **command_line: Any) -> Any:
     return dataclasses.field(default=default, metadata={"words": words, **command_line})
 
 
+# What `detect` and the runs of the evaluation have in common: default, words, command line.
+_SHARED: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "scheduler": (
+        None,
+        "address of a Dask scheduler that runs already, such as ``tcp://host:8786``, in place of "
+        "processes of this machine",
+        {"metavar": "ADDRESS"},
+    ),
+    "scheduler_file": (
+        None,
+        "the file that such a scheduler wrote, in place of its address",
+        {"metavar": "FILE"},
+    ),
+    "overwrite": (
+        False,
+        "whether to throw away another run in the output folder",
+        {"action": "store_true"},
+    ),
+    "progress": (True, "whether to show a progress bar", {}),
+}
+
+
+def shared_option(name: str, more: str = "") -> Any:
+    """Return the field of an option that several commands have.
+
+    Args:
+        name: Its name, one of those above.
+        more: What is to be said besides in one of the commands.
+    """
+    default, words, command_line = _SHARED[name]
+    return option(default, words + more, **command_line)
+
+
 def documented(*kinds: type, but: Iterable[str] = ()) -> Callable[[Function], Function]:
     """Write the words of options into a docstring, in place of a line ``{NameOfTheClass}``.
 

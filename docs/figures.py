@@ -55,15 +55,13 @@ def run_of_groups() -> Comparison:
 
 def comparison() -> plt.Figure:
     """Draw a blend, its detections, the network's map, and what is found of a thousand blends."""
+    sampling = EuclidGroupSampling(4.8, max_number=5, max_radius=1.3)
     generator = EuclidGenerator(
-        EuclidCatalog.simulate(20_000, seed=1),
-        EuclidGroupSampling(4.8, max_number=5, max_radius=1.3),
-        SURVEY,
-        batch_size=60,
-        seed=7,
+        EuclidCatalog.simulate(20_000, seed=1), sampling, SURVEY, batch_size=60, seed=7
     )
     blends = next(generator)
-    found = {"SEP": SepDeblender(20)(blends), "ProbaUNet": ProbaUNetDeblender(20)(blends)}
+    network = ProbaUNetDeblender(20, density_ratio=sampling.density_ratio)
+    found = {"SEP": SepDeblender(20)(blends), "ProbaUNet": network(blends)}
     truth, detections = batch_tables(blends, found)
     # The scene with most sources among those in which every one is found by the network.
     rows = truth[truth["counts"] & (truth["method"] == "ProbaUNet")].groupby("scene")["matched"]
@@ -76,11 +74,11 @@ def comparison() -> plt.Figure:
     display = SceneDisplay.from_tables(image, truth, detections, SIGMA, scene)
     display.plot(left, legend=False)
     left.legend(display.detections_.values(), display.detections_.keys(), loc="upper left")
-    left.set_title("Galaxies (circles) and detections")
+    left.set_title("Galaxies (circles), detections")
     maps = found["ProbaUNet"].extra_data[scene]
     drawn = middle.imshow(maps["class_mean"], origin="lower", vmin=0, vmax=2)
     figure.colorbar(drawn, ax=middle, ticks=(0, 0.5, 1, 1.5, 2), shrink=0.92)
-    middle.set(title="Galaxies in each pixel: the network's mean", xlabel="x [pixel]")
+    middle.set(title="Galaxies in each pixel: mean", xlabel="x [pixel]")
     table = run_of_groups().tables["completeness_by_neighbour_distance"]
     FractionDisplay(table, "completeness", "neighbour_distance_arcsec").plot(right)
     right.set_title("1000 groups of galaxies")
@@ -149,7 +147,7 @@ def equal_purity() -> plt.Figure:
         njobs=2,
     )
     truth = run.truth[run.truth["method"] == "ProbaUNet"]
-    curve = purity_completeness_curve(truth, run.probabilities["candidates"])
+    curve = purity_completeness_curve(truth, run.collected.tidy["candidates"])
     headline = run.tables["headline"]
     figure, ax = plt.subplots(figsize=(7, 4.8), layout="constrained")
     PurityCompletenessDisplay({"ProbaUNet": curve}, headline).plot(ax)
@@ -166,17 +164,16 @@ def equal_purity() -> plt.Figure:
 
 
 def calibration() -> plt.Figure:
-    """Draw the reliability of p_detect, on galaxies as in its calibration and on others."""
-    settings = [
-        ("smooth galaxies", EuclidGenerator, "smooth"),
-        ("structured galaxies", StructuredEuclidGenerator, "smooth"),
-        ("structured galaxies,\ngalaxies=\"structured\"", StructuredEuclidGenerator, "structured"),
-    ]  # fmt: skip
+    """Draw the reliability of p_detect, on smooth galaxies and on galaxies with structure."""
+    kinds = {
+        "smooth galaxies": EuclidGenerator,
+        "with clumps, arms and patches": StructuredEuclidGenerator,
+    }
     tables = {}
-    for name, kind, galaxies in settings:
+    for name, kind in kinds.items():
         run = compare(
             Path(tempfile.mkdtemp()) / "calibration",
-            {"ProbaUNet": ProbaUNetDeblender(25, galaxies=galaxies)},
+            {"ProbaUNet": ProbaUNetDeblender(25)},
             generator=kind(
                 EuclidCatalog.simulate(20_000, seed=1),
                 EuclidGroupSampling(),
@@ -199,8 +196,9 @@ def calibration() -> plt.Figure:
 
 def uncertainty() -> plt.Figure:
     """Draw three samples of twins at some separations, and what all samples say together."""
-    separations, rows = (0.8, 0.5, 0.3, 0.1), 6
-    deblender = ProbaUNetDeblender(20, n_samples=32, threshold=0.05)
+    separations, rows = (0.8, 0.5, 0.4, 0.2), 6
+    ratio = EuclidPairSampling(3.2).density_ratio
+    deblender = ProbaUNetDeblender(20, n_samples=32, threshold=0.05, density_ratio=ratio)
     figure, axes = plt.subplots(
         len(separations), rows, figsize=(11, 7.2), layout="constrained", sharex=True, sharey=True
     )
@@ -211,7 +209,9 @@ def uncertainty() -> plt.Figure:
         blends = twins(23.5, separation, 5)
         maps = deblender(blends).extra_data[4]
         image = blends.blend_images[4, 0] / SIGMA
-        samples = deblender.network.sample(image[None, :, :, None], n_samples=3, seed=0)["class"]
+        samples = deblender.network.sample(
+            image[None, :, :, None], n_samples=3, seed=0, density_ratio=ratio
+        )["class"]
         row[0].imshow(np.arcsinh(image / 3), origin="lower", cmap="gray_r")
         for ax, sample in zip(row[1:4], samples, strict=True):
             ax.imshow(sample[0].argmax(axis=-1), origin="lower", vmin=0, vmax=2)

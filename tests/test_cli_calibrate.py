@@ -22,15 +22,14 @@ def test_options_reach_the_fit(monkeypatch, capsys):
         return DetectionRecipe(position_scale=7.5)
 
     monkeypatch.setattr(fitting, "fit_recipe", fit)
-    command = ["calibrate", "-m", "mine", "-n", "40", "--galaxies", "structured", "-q"]
+    command = ["calibrate", "-m", "mine", "-n", "40", "-q"]
     assert main([*command, "--real-galaxies", "real.npz", "--n-samples", "2"]) == 0
     assert {name: str(value) for name, value in got.items()} == {
         "weights": "mine",
         "n_scenes": "40",
-        "galaxies": "structured",
         "real_galaxies": "real.npz",
         "n_samples": "2",
         "progress": "False",
     }
     out = capsys.readouterr().out
-    assert "Euclid's VIS band with structured galaxies" in out and "position_scale=7.5" in out
+    assert "Scenes of Euclid's VIS band." in out and "position_scale=7.5" in out

@@ -57,6 +57,14 @@ def test_options_change_the_choices(call, tmp_path):
     }  # fmt: skip
 
 
+def test_a_network_of_another_survey_is_told_no_density(call):
+    """Blends that BTK draws do not say how dense their sources lie."""
+    assert TrainingConfig.from_preset("euclid-vis").model["told_density"]
+    assert main(["train", "--survey", "LSST", "--catalog", "galaxies.fits"]) == 0
+    model = call[0][0][1].model
+    assert "told_density" not in model and list(model["channels"]) == [16, 32, 64, 96]
+
+
 def test_a_file_of_choices_and_a_seed_of_zero(call, tmp_path):
     (tmp_path / "choices.json").write_text(json.dumps({"model": {"channels": [4]}, "seed": 7}))
     assert main(["train", "--config", str(tmp_path / "choices.json"), "--seed", "0"]) == 0

@@ -19,7 +19,6 @@ INCLUDED = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "btk_punet/model/presets/euclid-vis/README.md",
-    "btk_punet/model/presets/euclid-sky/README.md",
     "notebooks",
 ]
 
@@ -73,7 +72,8 @@ def test_pages_show_nothing_of_what_keras_adds(site):
 
 def test_every_figure_is_drawn_by_a_script_and_shown(site):
     drawn = []
-    for script in ("docs/figures.py", "benchmarks/real_fields.py", "benchmarks/masked_images.py"):
+    scripts = ("real_fields", "masked_images", "lost_workers")
+    for script in ("docs/figures.py", *(f"benchmarks/{name}.py" for name in scripts)):
         text = (REPOSITORY / script).read_text()
         names = re.search(r"^FIGURES = \((.*)\)$", text, flags=re.MULTILINE)[1]
         drawn += re.findall(r"\w+", names)

@@ -1,6 +1,8 @@
 import os
+import platform
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -19,10 +21,17 @@ def test_file_is_written_whole_or_not_at_all(tmp_path):
 def test_what_a_killed_write_left_is_removed_by_the_next(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
-    left = tmp_path / f".file.{ended.pid}.part"
-    running, other = tmp_path / f".file.{os.getppid()}.part", tmp_path / f".f.{ended.pid}.part"
-    for part in (left, running, other):
-        part.write_bytes(b"half")
+    here = platform.node()
+    gone = [f".file.{here}.{ended.pid}.part", f".file.elsewhere.b.{ended.pid}.part"]
+    kept = [
+        f".file.{here}.{os.getppid()}.part",
+        f".f.{here}.{ended.pid}.part",
+        # Of another machine, whose processes have numbers of their own.
+        f".file.elsewhere.a.{ended.pid}.part",
+    ]
+    for name in gone + kept:
+        (tmp_path / name).write_bytes(b"half")
+    days_ago = time.time() - 2 * 86_400
+    os.utime(tmp_path / gone[1], (days_ago, days_ago))
     write_file(tmp_path / "file", b"whole")
-    assert not left.exists()
-    assert running.exists() and other.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"file", *kept}

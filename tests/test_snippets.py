@@ -138,8 +138,7 @@ def test_uncertainty(run_page):
     assert {"class_mean", "count_posterior"} <= set(names["maps"])
     p = names["found"].catalog_list[0]["p_detect"]
     np.testing.assert_allclose(names["p_detect"] / (1 - names["p_detect"]), 0.5 * p / (1 - p))
-    assert names["sparse"].density_ratio == 0.5
-    assert names["careful"].galaxies == "structured"
+    assert names["crowded"].density_ratio == 18
 
 
 def test_train(run_page):

@@ -22,6 +22,7 @@ from btk_punet.cli import (
     train,
     uniformity,
 )
+from btk_punet.cluster.started import workers_stay
 from btk_punet.errors import BtkPunetError
 
 _COMMANDS = (compare, detect, uniformity, selection, merge, train, evaluate, calibrate)
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.append("")
     before = _exit_on_sigterm()
     try:
-        return options.run(options)
+        with workers_stay():
+            return options.run(options)
     except (BtkPunetError, OSError) as error:
         print(f"btk-punet: {error}", file=sys.stderr)
         return 2

@@ -14,20 +14,14 @@ def add(commands) -> None:
         description=(
             "Draw Euclid-like scenes, let a network find the sources in them, and calibrate its "
             "probabilities and position errors on them. The result is written next to the "
-            "weights (detection.json, or detection_structured.json), where ProbaUNetDeblender "
-            "finds it, when all scenes are done. Networks for other surveys are refused."
+            "weights (detection.json), where ProbaUNetDeblender finds it, when all scenes are "
+            "done. Networks for other surveys are refused."
         ),
         formatter_class=HelpFormatter,
     )
     parser.set_defaults(run=run)
     parser.add_argument("--model", "-m", required=True, help="folder of a trained network")
     parser.add_argument("--n-blends", "-n", type=int, default=3000, help="number of scenes")
-    parser.add_argument(
-        "--galaxies",
-        choices=("smooth", "structured"),
-        default="smooth",
-        help="galaxies of the scenes: smooth profiles, or profiles with clumps, arms and patches",
-    )
     parser.add_argument(
         "--real-galaxies",
         type=Path,
@@ -45,12 +39,11 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     from btk_punet.evaluation.runs.calibrate import fit_recipe
 
-    print(f"Scenes of Euclid's VIS band with {options.galaxies} galaxies.", flush=True)
+    print("Scenes of Euclid's VIS band.", flush=True)
     recipe = fit_recipe(
         options.model,
         options.n_blends,
         n_samples=options.n_samples,
-        galaxies=options.galaxies,
         real_galaxies=options.real_galaxies,
         progress=not options.quiet,
     )

@@ -13,6 +13,8 @@ from btk_punet.cli.options import (
     incomplete_runs,
     running_arguments,
     shard_done,
+    start_workers,
+    told_at_the_end,
 )
 from btk_punet.errors import InputError
 from btk_punet.evaluation.runs.options import Scenes
@@ -82,11 +84,12 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
+    scenes, rules = given_options(options, Scenes), given_options(options, Rules)
+    start_workers(options, scenes if options.benchmark is None else None)
     # Imported here, so that --help and a mistyped option answer at once.
     from btk_punet.evaluation.runs.benchmark import compare_benchmark
     from btk_punet.evaluation.runs.compare import compare
 
-    scenes, rules = given_options(options, Scenes), given_options(options, Rules)
     common = running_arguments(options) | rules
     common |= {"report": options.report, "command": options.command}
     if options.outcomes is not None:
@@ -99,20 +102,18 @@ def run(options: argparse.Namespace) -> int:
                 f"{names} would be ignored, because the scenes of --benchmark are fixed: leave out "
                 "one or the other."
             )
-        if "shard" in common:
-            raise InputError(
-                "--shard works for one set of scenes at a time, and not with --benchmark: give "
-                "--scheduler or --jobs, or each set to a machine of its own."
+        with told_at_the_end():
+            summary = compare_benchmark(
+                options.output,
+                options.benchmark,
+                options.deblenders,
+                n_blends=n_blends,
+                cosmos_dir=options.cosmos_dir,
+                real_galaxies=options.real_galaxies,
+                **common,
             )
-        summary = compare_benchmark(
-            options.output,
-            options.benchmark,
-            options.deblenders,
-            n_blends=n_blends,
-            cosmos_dir=options.cosmos_dir,
-            real_galaxies=options.real_galaxies,
-            **common,
-        )
+        if "shard" in common:
+            return shard_done(options.output, common["shard"])
         print(summary.to_string(index=False, float_format="{:.3f}".format))
         print(f"\nTables, plots and reports: {options.output}")
         return incomplete_runs(options.output)
@@ -126,9 +127,10 @@ def run(options: argparse.Namespace) -> int:
             "--real-galaxies would be ignored: it belongs to --benchmark sky; for other scenes of "
             "real galaxies give --catalog cosmos:DIR."
         )
-    result = compare(options.output, options.deblenders, **scenes, **common)
+    with told_at_the_end():
+        result = compare(options.output, options.deblenders, **scenes, **common)
     if result.run["status"] == "shard":
-        return shard_done(options.output, result.run["shard"], result.missing)
+        return shard_done(options.output, result.run["shard"])
     for note in result.run.get("notes", []):
         print(note)
     print(result)

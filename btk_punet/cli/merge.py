@@ -14,9 +14,10 @@ def add(commands) -> None:
         help="put the shards of a run together and finish it",
         description=(
             "Check that the folders hold all shards of one run (see --shard of the other "
-            "commands), put their batches into one folder, and finish the run there: tables, "
-            "plots and report are those of a run in one part. To finish it the command of the "
-            "shards is run again without --shard: give paths in it that are known here too."
+            "commands), or of the same runs where a command makes several, put their batches into "
+            "one folder, and finish there: tables, plots and reports are those of one part. To "
+            "finish, the command of the shards is run again without --shard: give paths in it that "
+            "are known here too."
         ),
     )
     parser.set_defaults(run=run)
@@ -30,12 +31,13 @@ def run(options: argparse.Namespace) -> int:
     from btk_punet.evaluation.runs.shards import merge_shards
 
     merged = merge_shards(options.output, options.shards)
-    if not merged.get("command"):
+    command = merged[0].get("command")
+    if not command:
         raise InputError(
             f"The batches are in '{options.output}', and the shards were not made by a command: "
             "call the same function in Python on that folder, without shard, to finish the run."
         )
-    finishing = parse(shlex.split(merged["command"])[1:])
+    finishing = parse(shlex.split(command)[1:])
     del finishing.shard
     finishing.output, finishing.command = options.output, options.command
     return finishing.run(finishing)

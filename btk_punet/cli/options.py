@@ -2,14 +2,19 @@
 
 import argparse
 import dataclasses
+import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from btk_punet.cluster.started import start_ahead
 from btk_punet.deblending.registry import DEBLENDERS
-from btk_punet.evaluation.runs.options import Running
+from btk_punet.errors import IncompleteRunWarning
+from btk_punet.evaluation.runs.options import Running, Scenes
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -38,11 +43,10 @@ def add_deblenders(parser: argparse.ArgumentParser, default: str) -> None:
             f"{', '.join(DEBLENDERS)}, or MODULE:CLASS for a class of your own (a subclass of "
             "btk.deblend.Deblender, installed or in this folder, as in my_package.detectors:Mine); "
             "with settings, as in sep:thresh=1.5,minarea=3 or my_module:Mine:depth=2 or "
-            "probaunet:weights=FOLDER,threshold=0.3,density_ratio=0.5,galaxies=structured "
+            "probaunet:weights=FOLDER,threshold=0.3,density_ratio=0.5 "
             "(weights: a preset's name, or a folder, ./FOLDER if it has a preset's name; "
             "density_ratio: how many times as dense sources lie as in the sky, or, for a network "
-            "that is not told it, as in its training; auto to estimate it; galaxies: "
-            f"smooth, or structured as real ones are) (default: {default})"
+            "that is not told it, as in its training; auto to estimate it) (default: {default})"
         ),
     )
 
@@ -109,6 +113,38 @@ def running_arguments(options: argparse.Namespace) -> dict[str, Any]:
     return given | {"progress": not options.quiet}
 
 
+def start_workers(options: argparse.Namespace, scenes: Mapping[str, Any] | None = None) -> None:
+    """Start the local workers of a new run, while this process loads what the run needs.
+
+    Args:
+        options: Those of the command.
+        scenes: Those of `Scenes` that were given, for a single run: more workers than it has
+            batches would have nothing to do.
+    """
+    given = running_arguments(options)
+    njobs = given.get("njobs", 1)
+    if scenes is not None:
+        n_blends = scenes.get("n_blends", Scenes.n_blends)
+        batch_size = max(scenes.get("batch_size", Scenes.batch_size), 1)
+        njobs = min(njobs, math.ceil(n_blends / batch_size))
+    # Of a run that is there already, little may be left to do; a limit is not checked yet.
+    if njobs < 2 or "memory_limit" in given or any(options.output.glob("*")):
+        return
+    names = options.deblenders or ["probaunet"]
+    modules = ["btk_punet.evaluation.runs.compare"]
+    if any(name.startswith("probaunet") for name in names):
+        modules.append("btk_punet.model.proba_unet")
+    start_ahead(njobs, modules=modules)
+
+
+@contextmanager
+def told_at_the_end() -> Iterator[None]:
+    """Leave out the warnings that something is missing from a run: `incomplete` says it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IncompleteRunWarning)
+        yield
+
+
 # Exit status of a run that is done, and from which something is missing.
 INCOMPLETE = 3
 
@@ -142,7 +178,7 @@ def incomplete_runs(folder: Path) -> int:
     return status
 
 
-def shard_done(folder: Path, shard: str, missing: Sequence[str]) -> int:
+def shard_done(folder: Path, shard: str) -> int:
     """Say that a shard is done; return the exit status."""
     print(f"Shard {shard} is done: {folder}. Put all of them together with btk-punet merge.")
-    return incomplete(missing, folder)
+    return incomplete_runs(folder)

@@ -12,6 +12,8 @@ from btk_punet.cli.options import (
     incomplete_runs,
     running_arguments,
     shard_done,
+    start_workers,
+    told_at_the_end,
 )
 from btk_punet.evaluation.runs.options import Scenes
 from btk_punet.evaluation.scoring.rules import Rules
@@ -46,22 +48,24 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
+    scenes, rules = given_options(options, Scenes), given_options(options, Rules)
+    start_workers(options, scenes)
     from btk_punet.evaluation.runs.selection import selection_function
     from btk_punet.evaluation.studies.selection.function import selection_tables
 
-    rules = given_options(options, Rules)
-    table = selection_function(
-        options.output,
-        options.deblenders,
-        min_mag=options.min_mag,
-        max_mag=options.max_mag,
-        **given_options(options, Scenes),
-        **rules,
-        command=options.command,
-        **running_arguments(options),
-    )
+    with told_at_the_end():
+        table = selection_function(
+            options.output,
+            options.deblenders,
+            min_mag=options.min_mag,
+            max_mag=options.max_mag,
+            **scenes,
+            **rules,
+            command=options.command,
+            **running_arguments(options),
+        )
     if hasattr(options, "shard"):
-        return shard_done(options.output, options.shard, [])
+        return shard_done(options.output, options.shard)
     by_magnitude = selection_tables(table, rules=Rules(**rules))["selection_by_magnitude"]
     print(by_magnitude.to_string(index=False, float_format="{:.3f}".format))
     print(f"\nOne row per injected source: {options.output / 'selection.parquet'}")

@@ -86,6 +86,9 @@ def run(options: argparse.Namespace) -> int:
         "precision", "survey", "catalog", "real_galaxies", "initial_weights", "seed",
     )  # fmt: skip
     changes = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    if options.config is None and changes.get("survey", "euclid") != "euclid":
+        # Blends that BTK draws do not say how dense their sources lie.
+        changes["model"] = {k: v for k, v in config.model.items() if k != "told_density"}
     train(
         options.output,
         config.changed(**changes),

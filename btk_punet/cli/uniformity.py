@@ -9,6 +9,9 @@ from btk_punet.cli.options import (
     add_running,
     incomplete_runs,
     running_arguments,
+    shard_done,
+    start_workers,
+    told_at_the_end,
 )
 from btk_punet.errors import InputError
 
@@ -55,21 +58,27 @@ def add(commands) -> None:
         help="groups under each condition; of fields a sixteenth",
     )
     parser.add_argument("--seed", type=int, default=0, help="of catalog, scenes and noise")
-    add_running(parser, but=("shard",))
+    add_running(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
+    start_workers(options)
     from btk_punet.evaluation.runs.uniformity import uniformity
 
-    table = uniformity(
-        options.output,
-        options.deblenders,
-        None if options.conditions is None else _conditions(options.conditions),
-        n_blends=options.n_blends,
-        seed=options.seed,
-        **running_arguments(options),
-    )
+    conditions = None if options.conditions is None else _conditions(options.conditions)
+    with told_at_the_end():
+        table = uniformity(
+            options.output,
+            options.deblenders,
+            conditions,
+            n_blends=options.n_blends,
+            seed=options.seed,
+            command=options.command,
+            **running_arguments(options),
+        )
+    if hasattr(options, "shard"):
+        return shard_done(options.output, options.shard)
     print(table[_SHOWN].to_string(index=False, float_format="{:.3f}".format))
     print(f"\nTable: {options.output / 'uniformity.csv'}")
     print(f"Plot: {options.output / 'uniformity.png'}")

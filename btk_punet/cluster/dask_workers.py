@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import pkgutil
 import queue
-import subprocess
-import sys
 import time
 import uuid
 import warnings
@@ -26,6 +23,7 @@ from btk_punet import __version__
 from btk_punet.cluster.base import TRIES, Workers
 from btk_punet.cluster.quiet import quiet_dask
 from btk_punet.cluster.received import NotLoadedError, NotSentError, Parcel, do_in_worker
+from btk_punet.cluster.started import local_workers
 from btk_punet.cluster.tasks import Failure, Function, Item, Outcome
 from btk_punet.errors import BtkPunetWarning, ClusterError
 
@@ -39,40 +37,13 @@ IN_FLIGHT = 2
 
 @contextmanager
 def start_local(njobs: int, memory_limit: str | None) -> Iterator[Client]:
-    """Start workers of this machine, and yield a client of theirs.
+    """Start workers of this machine, or take those that wait; yield a client of theirs.
 
     Raises:
         ClusterError: if they do not start.
     """
-    folders = [os.path.abspath(folder) for folder in sys.path]
-    code = (
-        "import sys; sys.path[:] = sys.argv[1:]; from btk_punet.cluster.local import main; main()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *folders],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # what a terminal sends is for the run to deal with
-    )
-    assert process.stdin is not None and process.stdout is not None
-    try:
-        options = {"njobs": njobs, "memory_limit": memory_limit}
-        process.stdin.write(json.dumps(options) + "\n")
-        process.stdin.flush()
-        address = process.stdout.readline().strip()
-        if not address:
-            raise ClusterError(
-                f"The {njobs} local workers did not start; what Dask said of it is above. Try "
-                "njobs=1 (--jobs 1), which needs no workers."
-            )
-        with _client(address) as client:
-            yield client
-    finally:
-        # The end of its input is what it waits for.
-        process.stdin.close()
-        process.wait()
-        process.stdout.close()
+    with local_workers(njobs, memory_limit) as address, _client(address) as client:
+        yield client
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The process that keeps the local workers: a scheduler, and for each worker a nanny.
 
-It is a process of its own, started by `start_local`, so that nothing of Dask stands between a run
+It is a process of its own, started by `LocalWorkers`, so that nothing of Dask stands between a run
 and its messages, and so that the user's script is not read again by its workers, as processes made
 by ``multiprocessing`` would. It ends, and its workers with it, when its standard input is closed:
 by the run, or by the system where the run was killed.
@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
+import shutil
 import signal
 import sys
-import tempfile
+import threading
 from typing import Any
 
 from btk_punet.cluster.quiet import silence_dask
@@ -49,36 +51,40 @@ def main() -> None:
     from distributed import LocalCluster
 
     silence_dask()
-    with tempfile.TemporaryDirectory(prefix="btk-punet-") as folder:
-        cluster = LocalCluster(
-            n_workers=options["njobs"],
-            threads_per_worker=1,
-            host="127.0.0.1",
-            # Not the port that all of them want, which may be taken; there are no pages to see.
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            worker_dashboard_address=None,
-            memory_limit=options["memory_limit"] or 0,
-            local_directory=folder,
-            silence_logs=logging.CRITICAL + 1,
-            preload=["btk_punet.cluster.worker_start"],
-            env={"BTK_PUNET_LOCAL_WORKERS": str(options["njobs"])},
-        )
-        with contextlib.suppress(BrokenPipeError):  # of a run that has ended meanwhile
-            print(cluster.scheduler_address, flush=True)
-        sys.stdin.read()
-        _end_workers(cluster)
-    # Threads of Dask that wait for a worker which was ended would keep this process.
-    os._exit(0)
+    folder = options["folder"]
+    # From here on: who starts workers ahead may find that it needs none.
+    threading.Thread(target=_end_with_input, args=(folder,), daemon=True).start()
+    cluster = LocalCluster(
+        n_workers=options["njobs"],
+        threads_per_worker=1,
+        host="127.0.0.1",
+        # Not the port that all of them want, which may be taken; there are no pages to see.
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
+        worker_dashboard_address=None,
+        memory_limit=options["memory_limit"] or 0,
+        local_directory=folder,
+        silence_logs=logging.CRITICAL + 1,
+        preload=["btk_punet.cluster.worker_start"],
+        env={
+            "BTK_PUNET_LOCAL_WORKERS": str(options["njobs"]),
+            "BTK_PUNET_LOCAL_MODULES": " ".join(options["modules"]),
+        },
+    )
+    with contextlib.suppress(BrokenPipeError):  # of a run that has ended meanwhile
+        print(cluster.scheduler_address, flush=True)
+    threading.Event().wait()
 
 
-def _end_workers(cluster: Any) -> None:
-    """End the workers at once: what they still do, nobody waits for.
+def _end_with_input(folder: str) -> None:
+    """Wait for the end of the standard input, and end workers and this process at once.
 
-    Closing them in Dask's way takes seconds, and a worker that hangs in C code hears of nothing.
+    What they still do, nobody waits for. Closing them in Dask's way takes seconds, and a worker
+    that hangs in C code hears of nothing.
     """
-    for nanny in cluster.workers.values():
-        nanny.auto_restart = False
-        if nanny.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
+    sys.stdin.read()
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    # For a run that was killed; any other one removes what is left of it.
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)

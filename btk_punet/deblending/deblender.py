@@ -36,7 +36,7 @@ from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import Light, measure_light
 from btk_punet.deblending.noise import bands_together, noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
-from btk_punet.deblending.recipe import DetectionRecipe, recipe_file, reweighted
+from btk_punet.deblending.recipe import DetectionRecipe, reweighted
 from btk_punet.deblending.surroundings import Surroundings, density_of, depth_of
 from btk_punet.errors import BtkPunetWarning, InputError, InputTypeError
 from btk_punet.model.shared import shared_network
@@ -101,7 +101,7 @@ class ProbaUNetDeblender(DetectingDeblender):
     Args:
         max_n_sources: Largest number of detections to return for an image.
         weights: Name of a preset of this package, or a folder that `ProbaUNet.save` wrote (or
-            ``btk-punet train``), or a `ProbaUNet`.
+            ``btk-punet train``), or a `ProbaUNet`, whose probabilities are not calibrated.
         n_samples: Number of samples of the posterior.
         threshold: Smallest ``p_detect`` of a detection.
         seed: Seed of the samples.
@@ -115,10 +115,6 @@ class ProbaUNetDeblender(DetectingDeblender):
         orientations: In how many of its 8 orientations (1, 2, 4 or 8) an image goes through the
             network; each gives as many of the samples. Results then depend less on how the image
             is turned, at the cost of as many passes.
-        galaxies: On scenes of which galaxies the probabilities were calibrated: ``"smooth"``
-            profiles, or ``"structured"`` ones with clumps, arms and patches. Take the latter for
-            real galaxies, which lumps of light make look like several: detections are the same,
-            one by one, but with lower ``p_detect``. Weights given as a `ProbaUNet` have none.
         light: Whether to fit the sources to the pixels, from the network's centres. If not, places
             are those of the network, total fluxes, sizes and shapes NaN, and there are no
             ``deblended_images``; that saves about half of the time.
@@ -139,7 +135,6 @@ class ProbaUNetDeblender(DetectingDeblender):
         threshold: float = 0.5,
         seed: int = 0,
         density_ratio: float | str | None = None,
-        galaxies: str = "smooth",
         light: bool = True,
         orientations: int = 1,
     ) -> None:
@@ -149,7 +144,6 @@ class ProbaUNetDeblender(DetectingDeblender):
         self.threshold = threshold
         self.seed = seed
         self.density_ratio = density_ratio
-        self.galaxies = galaxies
         self.light = light
         self.orientations = orientations
         if isinstance(density_ratio, str) and density_ratio != "auto":
@@ -158,7 +152,6 @@ class ProbaUNetDeblender(DetectingDeblender):
             )
         if density_ratio is not None and not isinstance(density_ratio, str):
             reweighted(np.zeros(0), density_ratio)  # which checks it
-        recipe_file(galaxies)  # which checks it
         check_integer("max_n_sources", max_n_sources, lowest=1)
         check_integer("n_samples", n_samples, lowest=1)
         check_integer("seed", seed, lowest=0)
@@ -292,7 +285,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             network, folder = shared_network(self.weights)
             recipe = DetectionRecipe() if self._own_recipe is None else self._own_recipe
             if folder is not None and self._own_recipe is None:
-                recipe = DetectionRecipe.load(folder, self.galaxies)
+                recipe = DetectionRecipe.load(folder)
             self._network = network, recipe
         return self._network
 
@@ -300,11 +293,11 @@ class ProbaUNetDeblender(DetectingDeblender):
         """Return how the scenes of a generator are like those of the training."""
         if isinstance(generator.catalog, EuclidCatalog):
             words = (
-                "was trained on simulated galaxies of the same kind as these (other galaxies, "
-                "scenes and PSFs): on scenes of another kind expect it to do less well"
+                "was trained on galaxies of the same kind as these (other galaxies, scenes and "
+                "PSFs): on scenes of another kind expect it to do less well"
             )
         else:
-            words = "was trained on simulated galaxies, and these scenes are of another kind"
+            words = "was trained on galaxies like Euclid's, and these scenes are of another kind"
         if self.density_ratio == "auto":
             return f"{words}. It estimates from the images how dense sources lie"
         if self._is_told():

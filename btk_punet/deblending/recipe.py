@@ -13,9 +13,7 @@ from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.files import read_json, write_json
 
-# By the galaxies on whose scenes it was fitted: smooth profiles, as those of the benchmark; or with
-# the clumps, arms and patches of the sky's, which are easily taken for sources of their own.
-RECIPE_FILES = {"smooth": "detection.json", "structured": "detection_structured.json"}
+RECIPE_FILE = "detection.json"
 
 
 def _check_kind(name: str, value: object, kind: type) -> None:
@@ -56,17 +54,6 @@ class LightCalibration:
             check_number(name, getattr(self, name), above=0)
         for name in ("place_floor_radii", "flux_floor"):
             check_number(name, getattr(self, name), least=0)
-
-
-def recipe_file(galaxies: str) -> str:
-    """Return the name of the file with the recipe for scenes of such galaxies.
-
-    Raises:
-        InputError: if they are neither ``"smooth"`` nor ``"structured"``.
-    """
-    if galaxies not in RECIPE_FILES:
-        raise InputError(f"galaxies must be one of {list(RECIPE_FILES)}, got {galaxies!r}")
-    return RECIPE_FILES[galaxies]
 
 
 def reweighted(probability: np.ndarray, odds_ratio: float) -> np.ndarray:
@@ -145,27 +132,20 @@ class DetectionRecipe:
             check_number("psf_fwhm_arcsec[0]", low, above=0)
             check_number("psf_fwhm_arcsec[1]", high, least=low)
 
-    def save(self, folder: str | Path, galaxies: str = "smooth") -> None:
-        """Write the recipe for scenes of such galaxies beside the weights in a folder."""
-        write_json(dataclasses.asdict(self), Path(folder) / recipe_file(galaxies))
+    def save(self, folder: str | Path) -> None:
+        """Write the recipe beside the weights in a folder."""
+        write_json(dataclasses.asdict(self), Path(folder) / RECIPE_FILE)
 
     @classmethod
-    def load(cls, folder: str | Path, galaxies: str = "smooth") -> DetectionRecipe:
-        """Read the recipe for scenes of such galaxies beside the weights in a folder.
-
-        Where there is none for smooth galaxies, it is one that changes nothing.
+    def load(cls, folder: str | Path) -> DetectionRecipe:
+        """Read the recipe beside the weights in a folder; where there is none, it changes nothing.
 
         Raises:
-            InputError: if the file holds something else, or there is none for structured galaxies.
+            InputError: if the file holds something else.
         """
-        path = Path(folder) / recipe_file(galaxies)
-        if not path.exists() and galaxies == "smooth":
-            return cls()
+        path = Path(folder) / RECIPE_FILE
         if not path.exists():
-            raise InputError(
-                f"there is no calibration for {galaxies} galaxies beside the weights ('{path}'): "
-                f"fit one with btk-punet calibrate --galaxies {galaxies}"
-            )
+            return cls()
         content = read_json(path)
         optional = {
             "light": LightCalibration,

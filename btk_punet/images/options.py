@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from btk_punet.options import option
+from btk_punet.options import option, shared_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +134,7 @@ class SearchOptions:
     """How an image is searched."""
 
     weights: str | Path = option(
-        "euclid-sky",
+        "euclid-vis",
         "name of a preset, or folder of a trained network of one band",
         metavar="NAME|FOLDER",
     )
@@ -187,17 +187,11 @@ class OutputOptions:
         type=int,
         flags=("--jobs", "-j"),
     )
-    scheduler: str | None = option(
-        None,
-        "address of a Dask scheduler that runs already, such as ``tcp://host:8786``, in place of "
-        "processes of this machine; its workers must see the image and the output folder under "
-        "the same paths (unpack a compressed image first)",
-        metavar="ADDRESS",
+    scheduler: str | None = shared_option(
+        "scheduler",
+        "; its workers must see the image and the output folder under the same paths (unpack a "
+        "compressed image first)",
     )
-    scheduler_file: str | Path | None = option(
-        None, "the file that such a scheduler wrote, in place of its address", metavar="FILE"
-    )
-    overwrite: bool = option(
-        False, "whether to throw away another run in the output folder", action="store_true"
-    )
-    progress: bool = option(True, "whether to show a progress bar")
+    scheduler_file: str | Path | None = shared_option("scheduler_file")
+    overwrite: bool = shared_option("overwrite")
+    progress: bool = shared_option("progress")

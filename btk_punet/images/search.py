@@ -33,7 +33,7 @@ from btk_punet.images.tiles import Box, Tile, cut, even_size
 # Side of the part of a tile that is its own, at most [pixel].
 TILE_PIXELS = 640
 # Around it the network sees this much at most: what lies further away, within its reach, moves a
-# probability by less than 0.001 (measured on `euclid-sky`, which reaches 96 pixels).
+# probability by less than 0.001 (measured on `euclid-vis`, which reaches 96 pixels).
 MAP_MARGIN_PIXELS = 64
 # Brighter or larger sources than these were not in the training.
 BRIGHTEST_MAGNITUDE, LARGEST_RADIUS_ARCSEC = 17.0, 3.0

@@ -12,7 +12,7 @@ from btk_punet.errors import BtkPunetWarning, InputError
 PRESETS = Path(__file__).parent / "presets"
 # What a folder of weights holds: these two, and perhaps how its maps become detections.
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.weights.h5"
-_ALL_FILES = (CONFIG_FILE, WEIGHTS_FILE, "detection.json", "detection_structured.json")
+_ALL_FILES = (CONFIG_FILE, WEIGHTS_FILE, "detection.json")
 
 
 def missing_files(folder: str | Path) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms
 from btk_punet.deblending.recipe import (
-    RECIPE_FILES,
+    RECIPE_FILE,
     DetectionRecipe,
     LightCalibration,
     reweighted,
@@ -33,18 +33,6 @@ def test_a_folder_without_recipe_changes_nothing(tmp_path):
 def test_saved_and_loaded(recipe, tmp_path):
     recipe.save(tmp_path)
     assert DetectionRecipe.load(tmp_path) == recipe
-
-
-def test_recipes_for_smooth_and_structured_galaxies_lie_side_by_side(tmp_path):
-    smooth, structured = DetectionRecipe(LogitLine(1.5, 1.0)), DetectionRecipe(LogitLine(0.9, -0.3))
-    smooth.save(tmp_path)
-    with pytest.raises(InputError, match="no calibration for structured galaxies beside the wei"):
-        DetectionRecipe.load(tmp_path, "structured")
-    structured.save(tmp_path, "structured")
-    assert DetectionRecipe.load(tmp_path) == smooth
-    assert DetectionRecipe.load(tmp_path, "structured") == structured
-    with pytest.raises(InputError, match=r"one of \['smooth', 'structured'\], got 'real'"):
-        DetectionRecipe.load(tmp_path, "real")
 
 
 LINE = {"slope": 1.0, "intercept": 0.0}
@@ -105,25 +93,23 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.parametrize("galaxies", RECIPE_FILES)
 @pytest.mark.parametrize(
     ("content", "message"), [pytest.param(*row, id=name) for name, row in BAD_FILES.items()]
 )
-def test_bad_files(content, message, galaxies, tmp_path):
-    path = tmp_path / RECIPE_FILES[galaxies]
-    DetectionRecipe().save(tmp_path, galaxies)
+def test_bad_files(content, message, tmp_path):
+    path = tmp_path / RECIPE_FILE
+    DetectionRecipe().save(tmp_path)
     if isinstance(content, dict):
         content = json.loads(path.read_text()) | content
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(InputError, match=f"{path.name}' .*{message}"):
-        DetectionRecipe.load(tmp_path, galaxies)
+        DetectionRecipe.load(tmp_path)
 
 
-@pytest.mark.parametrize("galaxies", RECIPE_FILES)
-def test_a_folder_in_place_of_the_file(galaxies, tmp_path):
-    (tmp_path / RECIPE_FILES[galaxies]).mkdir()
+def test_a_folder_in_place_of_the_file(tmp_path):
+    (tmp_path / RECIPE_FILE).mkdir()
     with pytest.raises(InputError, match="cannot be read as JSON .IsADirectoryError"):
-        DetectionRecipe.load(tmp_path, galaxies)
+        DetectionRecipe.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +134,7 @@ def test_a_file_without_what_is_optional_has_the_defaults(tmp_path):
     light, surroundings = LightCalibration(flux_scale=7.0), SurroundingTerms(depth=3.0)
     unseen = UnseenSources(1.0)
     DetectionRecipe(light=light, surroundings=surroundings, unseen=unseen).save(tmp_path)
-    path = tmp_path / RECIPE_FILES["smooth"]
+    path = tmp_path / RECIPE_FILE
     content = json.loads(path.read_text())
     del content["light"], content["surroundings"], content["unseen"]
     path.write_text(json.dumps(content))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import shutil
 import warnings
 from collections import namedtuple
@@ -112,7 +113,7 @@ class TestImages:
         mine = tmp_path / "mine"
         mine.write_bytes(b"mine")
         (tmp_path / "out").mkdir()
-        for name in ("i.fits", f".i.fits.{os.getpid()}.part"):
+        for name in ("i.fits", f".i.fits.{platform.node()}.{os.getpid()}.part"):
             (tmp_path / "out" / name).symlink_to(mine)
         write_images(tmp_path / "out" / "i.fits", [(fits.Header(), np.ones((2, 2), np.int32))])
         assert mine.read_bytes() == b"mine"

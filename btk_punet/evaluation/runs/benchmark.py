@@ -13,11 +13,13 @@ import pandas as pd
 from btk.sampling_functions import SamplingFunction
 from tqdm.auto import tqdm
 
+from btk_punet.cluster.started import workers_stay
 from btk_punet.deblending.choices import why_left_out
 from btk_punet.errors import BtkPunetWarning, CatalogError, InputError
 from btk_punet.evaluation.plotting.fractions import FractionDisplay
 from btk_punet.evaluation.plotting.style import panel_grid
 from btk_punet.evaluation.runs.compare import Deblenders, compare
+from btk_punet.evaluation.runs.comparison import Comparison
 from btk_punet.evaluation.runs.objects import margins_by_object
 from btk_punet.evaluation.runs.options import Running
 from btk_punet.evaluation.scoring.rules import Rules
@@ -237,7 +239,7 @@ def benchmark_set(name: str) -> BenchmarkSet:
     return BENCHMARK_SETS[name]
 
 
-@documented(Rules, Running, but=("shard",))
+@documented(Rules, Running)
 def compare_benchmark(
     output: str | Path,
     benchmark: str | Sequence[str] = "all",
@@ -259,6 +261,7 @@ def compare_benchmark(
     memory_limit: str | None = Running.memory_limit,
     timeout: float | None = Running.timeout,
     fail_fast: bool = Running.fail_fast,
+    shard: str | None = Running.shard,
     overwrite: bool = Running.overwrite,
     progress: bool = Running.progress,
 ) -> pd.DataFrame:
@@ -290,8 +293,10 @@ def compare_benchmark(
         {Running}
 
     Returns:
-        One row per set and method: ``set``, ``method``, ``completeness``, ``purity``, ``ceiling``.
-        (The file has the counts and intervals too.)
+        One row per set and method: ``set``, ``method``, ``n_scenes`` (of the method: fewer where
+        it failed time and again, of which there is an `IncompleteRunWarning` for each set),
+        ``completeness``, ``purity``, ``ceiling``. (The file has the counts and intervals too.)
+        A shard has no rows.
 
     Raises:
         InputError: for arguments that cannot be used, an unknown set among them.
@@ -307,46 +312,52 @@ def compare_benchmark(
         deblenders, notes = _default_methods()
         for note in notes:
             warnings.warn(note, BtkPunetWarning, stacklevel=2)
-    of_sets: dict[str, dict[str, pd.DataFrame]] = {}
+    runs: dict[str, Comparison] = {}
     by_object: dict[str, pd.DataFrame] = {}
-    for chosen in sets:
-        missing = chosen.needs(cosmos_dir, real_galaxies)
-        if missing and given == ["all"]:
-            warnings.warn(
-                f"The benchmark set {chosen.name!r} is left out: it needs {missing}.",
-                BtkPunetWarning,
-                stacklevel=2,
+    with workers_stay():
+        for chosen in sets:
+            missing = chosen.needs(cosmos_dir, real_galaxies)
+            if missing and given == ["all"]:
+                warnings.warn(
+                    f"The benchmark set {chosen.name!r} is left out: it needs {missing}.",
+                    BtkPunetWarning,
+                    stacklevel=2,
+                )
+                continue
+            if progress:
+                tqdm.write(f"{chosen.name}: {chosen.description}")
+            generator = chosen.generator(cosmos_dir, real_galaxies=real_galaxies)
+            run = compare(
+                output / chosen.name,
+                deblenders,
+                generator=generator,
+                n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
+                radius_arcsec=radius_arcsec,
+                min_snr=min_snr,
+                mag_bins=mag_bins,
+                distance_bins=distance_bins,
+                notes=notes,
+                outcomes=outcomes,
+                report=report,
+                command=command,
+                njobs=njobs,
+                scheduler=scheduler,
+                scheduler_file=scheduler_file,
+                memory_limit=memory_limit,
+                timeout=timeout,
+                fail_fast=fail_fast,
+                shard=shard,
+                overwrite=overwrite,
+                progress=progress,
             )
-            continue
-        if progress:
-            tqdm.write(f"{chosen.name}: {chosen.description}")
-        generator = chosen.generator(cosmos_dir, real_galaxies=real_galaxies)
-        run = compare(
-            output / chosen.name,
-            deblenders,
-            generator=generator,
-            n_blends=chosen.n_scenes if n_blends is None else min(n_blends, chosen.n_scenes),
-            radius_arcsec=radius_arcsec,
-            min_snr=min_snr,
-            mag_bins=mag_bins,
-            distance_bins=distance_bins,
-            notes=notes,
-            outcomes=outcomes,
-            report=report,
-            command=command,
-            njobs=njobs,
-            scheduler=scheduler,
-            scheduler_file=scheduler_file,
-            memory_limit=memory_limit,
-            timeout=timeout,
-            fail_fast=fail_fast,
-            overwrite=overwrite,
-            progress=progress,
-        )
-        of_sets[chosen.name] = run.tables
-        if isinstance(generator, MixedRealGenerator) and "equal_purity" in run.tables:
-            by_object[chosen.name] = margins_by_object(run, generator)
-    joined = _joined(of_sets)
+            if shard is not None:
+                continue
+            runs[chosen.name] = run
+            if isinstance(generator, MixedRealGenerator) and "equal_purity" in run.tables:
+                by_object[chosen.name] = margins_by_object(run.collected, generator)
+    if shard is not None:
+        return pd.DataFrame()
+    joined = _joined(runs)
     if by_object:
         joined["benchmark_equal_purity_objects"] = pd.concat(
             [_with_set(*pair) for pair in by_object.items()], ignore_index=True
@@ -354,10 +365,10 @@ def compare_benchmark(
     for name, table in joined.items():
         write_file(output / f"{name}.csv", table.to_csv(index=False).encode())
     by_distance = {
-        name: tables["completeness_by_neighbour_distance"] for name, tables in of_sets.items()
+        name: run.tables["completeness_by_neighbour_distance"] for name, run in runs.items()
     }
     _draw_sets(by_distance, output / "benchmark_by_neighbour_distance.png")
-    return joined["benchmark"][["set", "method", "completeness", "purity", "ceiling"]]
+    return joined["benchmark"][["set", "method", "n_scenes", "completeness", "purity", "ceiling"]]
 
 
 def _default_methods() -> tuple[dict[str, str], list[str]]:
@@ -374,8 +385,13 @@ def _default_methods() -> tuple[dict[str, str], list[str]]:
     return methods | {"ProbaUNet": "probaunet"}, []
 
 
-def _joined(of_sets: dict[str, dict[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
-    """Return what is written of all sets together, from the tables of each."""
+def _joined(runs: dict[str, Comparison]) -> dict[str, pd.DataFrame]:
+    """Return what is written of all sets together, from the run of each."""
+    of_sets = {name: dict(run.tables) for name, run in runs.items()}
+    for name, run in runs.items():
+        headline = of_sets[name]["headline"].copy()  # the run keeps its own
+        headline.insert(1, "n_scenes", headline["method"].map(run.collected.n_scenes_of))
+        of_sets[name]["headline"] = headline
     names = {
         "benchmark": "headline",
         "benchmark_by_neighbour_distance": "completeness_by_neighbour_distance",

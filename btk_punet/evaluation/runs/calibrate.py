@@ -16,7 +16,7 @@ from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, fit_log_odds
 from btk_punet.deblending.noise import noise_normalised
-from btk_punet.deblending.recipe import DetectionRecipe, recipe_file
+from btk_punet.deblending.recipe import DetectionRecipe
 from btk_punet.deblending.surroundings import Surroundings, density_of, depth_of
 from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError
@@ -36,7 +36,7 @@ from btk_punet.simulation.sampling import (
 )
 from btk_punet.simulation.survey import background_variance, get_euclid_survey
 from btk_punet.training.config import TRAINING_FILE, TrainingConfig
-from btk_punet.training.generator import HeldOutGalaxyGenerator, StructuredEuclidGenerator
+from btk_punet.training.generator import HeldOutGalaxyGenerator
 
 # Neither the benchmark's seeds, nor the training's.
 CALIBRATION_SEED = 20_261_001
@@ -107,7 +107,6 @@ def fit_recipe(
     n_scenes: int = 3000,
     *,
     n_samples: int = 16,
-    galaxies: str = "smooth",
     real_galaxies: str | Path | None = None,
     seed: int = CALIBRATION_SEED,
     pixel_scale_arcsec: float | None = 0.1,
@@ -132,8 +131,6 @@ def fit_recipe(
         weights: Folder that `ProbaUNet.save` wrote, or that of a training run, of Euclid's band.
         n_scenes: Number of scenes; a field counts as some.
         n_samples: Samples of each image.
-        galaxies: Of which galaxies the scenes are, ``"smooth"`` or ``"structured"`` ones (see
-            `StructuredEuclidGenerator`).
         real_galaxies: File of real galaxies (see `read_real_galaxies`), for a network that is told
             densities: the half of those held out of training that is there to calibrate on (see
             `part_of`). Without it these galaxies are as the others.
@@ -143,17 +140,15 @@ def fit_recipe(
         progress: Whether to show a progress bar.
 
     Returns:
-        The recipe, also written to ``detection.json`` (or ``detection_structured.json``) in the
-        folder, when all scenes are done.
+        The recipe, also written to ``detection.json`` in the folder, when all scenes are done.
 
     Raises:
-        InputError: for too few scenes, other galaxies, a network whose scenes these are not, or
-            one that finds nothing or everything.
+        InputError: for too few scenes, a network whose scenes these are not, or one that finds
+            nothing or everything.
         CatalogError: if the file of real galaxies has none to calibrate on.
     """
     if n_scenes < 20:
         raise InputError(f"expected n_scenes of at least 20, got {n_scenes}; take some thousands")
-    recipe_file(galaxies)  # which checks it
     folder = weights_folder(weights)
     check_drawable(folder)
     conditions = conditions_of(folder)
@@ -169,7 +164,7 @@ def fit_recipe(
         400, folder, n_samples, threshold=float(lifted(np.array(0.5))), light=False
     ).with_recipe(replace(recipe, p_detect=lifted))
     _ = deblender.network  # before there are copies that are told of their scenes
-    generators = _generators(conditions, n_scenes, seed, galaxies, real_galaxies)
+    generators = _generators(conditions, n_scenes, seed, real_galaxies)
     parts = [
         _outcomes(batch, method, kind)
         for batch, method, kind in tqdm(
@@ -199,7 +194,7 @@ def fit_recipe(
         p_blend=LogitLine.fit(matched["p_blend"], matched["overlapped"]),
         position_scale=float(np.quantile(offsets, _CONTAINED)),
     )
-    recipe.save(folder, galaxies)
+    recipe.save(folder)
     return recipe
 
 
@@ -265,7 +260,6 @@ def _generators(
     conditions: tuple[_Condition, ...],
     n_scenes: int,
     seed: int,
-    galaxies: str,
     real_galaxies: str | Path | None,
 ) -> list[tuple[EuclidGenerator, int]]:
     """Return the generator of each condition, and how many batches of it are drawn."""
@@ -274,8 +268,7 @@ def _generators(
     generators = []
     for number, condition in enumerate(conditions):
         sampling = condition.sampling()
-        kind = StructuredEuclidGenerator if galaxies == "structured" else EuclidGenerator
-        options = {}
+        kind, options = EuclidGenerator, {}
         if condition.real and real_galaxies is not None:
             kind = HeldOutGalaxyGenerator
             options = {"real_galaxies": real_galaxies, "part": "calibration"}

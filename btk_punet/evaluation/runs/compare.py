@@ -20,7 +20,7 @@ from btk_punet.errors import InputError
 from btk_punet.evaluation.report.files import write_figures, write_tables
 from btk_punet.evaluation.report.html import REPORT_FILE, Section, write_report
 from btk_punet.evaluation.runs.comparison import TIDY, Comparison, chosen_studies
-from btk_punet.evaluation.runs.engine import finish, run_all
+from btk_punet.evaluation.runs.engine import finish, run_all, warn_of_missing
 from btk_punet.evaluation.runs.folder import (
     describe_deblender,
     describe_scenes,
@@ -114,8 +114,9 @@ def compare(
         {Running}
 
     Returns:
-        The finished run. What failed time and again is left out of it, and the run says so (see
-        `Comparison.missing`); called again, it tries that again. A shard has no tables.
+        The finished run. What failed time and again is left out of it, and the run says so (an
+        `IncompleteRunWarning`, and `Comparison.missing`); called again, it tries that again. A
+        shard has no tables.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -169,6 +170,7 @@ def compare(
     comparison.collected.deblenders = methods
     if report and shard is None and not (output / REPORT_FILE).exists():
         write_comparison_report(comparison)
+    warn_of_missing(output, comparison.run)
     return comparison
 
 

@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 from btk_punet.cluster.base import TRIES, Workers
 from btk_punet.cluster.tasks import Outcome
 from btk_punet.cluster.workers import open_workers
-from btk_punet.errors import BatchFailedError, ClusterError
+from btk_punet.errors import BatchFailedError, ClusterError, IncompleteRunWarning
 from btk_punet.evaluation.report.parquet import write_parquet
 from btk_punet.evaluation.runs.batches import (
     DamagedBatchError,
@@ -211,8 +211,11 @@ def finish(output: Path, run: dict[str, Any]) -> None:
     """
     run["status"] = "finished" if run.get("shard") is None else "shard"
     write_json(run, output / "run.json")
-    if run["status"] == "finished" and not run.get("incomplete"):
-        shutil.rmtree(output / BATCHES, ignore_errors=True)
+    if run["status"] == "finished":
+        # From here on what the shards set aside is tried again as that of any other run.
+        (output / BATCHES / MERGED).unlink(missing_ok=True)
+        if not run.get("incomplete"):
+            shutil.rmtree(output / BATCHES, ignore_errors=True)
 
 
 def run_hash(run: Mapping[str, Any]) -> str:
@@ -407,6 +410,22 @@ def _times(
         name: round(1e3 * seconds / max(run["n_blends"] - len(missing.get(name, ())), 1), 3)
         for name, seconds in total.items()
     }
+
+
+def warn_of_missing(output: Path, run: Mapping[str, Any]) -> None:
+    """Warn, where a function of a run was called, of what is missing from it.
+
+    Args:
+        output: Folder of the run.
+        run: What is in its ``run.json``.
+    """
+    if missing := missing_in_words(run):
+        warnings.warn(
+            f"The run in '{output}' is incomplete: {' '.join(missing)} Its failures.json says why; "
+            "the same call tries again.",
+            IncompleteRunWarning,
+            stacklevel=3,
+        )
 
 
 def missing_in_words(run: Mapping[str, Any]) -> list[str]:

@@ -38,8 +38,8 @@ class Evaluation:
     Attributes:
         folder: Where the tables and plots are.
         scores: The figures (see `MapScores`).
-        run: What is in ``evaluation.json``: model, scenes, samples, seed, versions, seconds, and
-            the summary.
+        run: What is in ``evaluation.json``: model, scenes, samples, what was told of the density
+            of sources, seed, versions, seconds, and the summary.
     """
 
     folder: Path
@@ -88,6 +88,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure how good the class and centre maps of a network are.
 
+    A network that is told how dense sources lie is told that of the scenes.
+
     Args:
         model: The network: a `ProbaUNet`, a folder that `ProbaUNet.save` wrote, or else the name
             of a preset.
@@ -117,6 +119,7 @@ def evaluate(
     _check_folder(output, overwrite)
     network, _ = open_network(model)
     generator = chosen.generator(cosmos_dir)
+    told = generator.sampling_function.density_ratio if network.told_density else None
     n_blends = chosen.n_scenes if n_blends is None else min(int(n_blends), chosen.n_scenes)
 
     scores = MapScores()
@@ -127,7 +130,9 @@ def evaluate(
             times = [time.perf_counter()]
             blend_batch = generator.draw_batch(number, size)
             times.append(time.perf_counter())
-            samples = network.sample(noise_normalised(blend_batch), int(n_samples), seed)
+            samples = network.sample(
+                noise_normalised(blend_batch), int(n_samples), seed, density_ratio=told
+            )
             times.append(time.perf_counter())
             # The matrices of the information limit are small: threads only get in each other's way.
             with threadpool_limits(1):
@@ -144,6 +149,7 @@ def evaluate(
         "scenes": scenes,
         "n_blends": n_blends,
         "n_samples": int(n_samples),
+        "density_ratio": told,
         "seed": int(seed),
         "versions": package_versions({}) | _network_versions(),
         "seconds": {part: round(spent, 2) for part, spent in seconds.items()},

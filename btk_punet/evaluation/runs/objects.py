@@ -6,16 +6,18 @@ galaxy stands in a tenth of all scenes.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from btk_punet.evaluation.runs.comparison import Comparison
-from btk_punet.evaluation.studies.equal_purity.margins import equal_purity_margins
+from btk_punet.evaluation.studies.base import Collected
+from btk_punet.evaluation.studies.equal_purity.of_run import margins_of_run
 from btk_punet.simulation.scenes import SceneGenerator
 
 
 def margins_by_object(
-    run: Comparison, generator: SceneGenerator, n_bootstrap: int = 1000
+    run: Collected, generator: SceneGenerator, n_bootstrap: int = 1000
 ) -> pd.DataFrame:
     """Return the margins of probabilistic detectors at equal purity, galaxies drawn anew.
 
@@ -23,42 +25,34 @@ def margins_by_object(
     the detections of a galaxy, wherever it stands, are drawn with replacement.
 
     Args:
-        run: The finished run.
+        run: What a finished run collected.
         generator: Drew its scenes, from a catalog with a column ``object_id``.
         n_bootstrap: Number of draws.
 
     Returns:
-        The columns of `equal_purity_margins` and ``detector``, one row per detector and method.
+        ``detector`` and the columns of `margins_of_run`, one row per detector and other method: no
+        rows without other methods.
     """
-    tidy = run.collected.tidy
     objects = {
         scene: np.asarray(generator._sample(int(scene))["object_id"], int)
-        for scene in np.unique(tidy["truth"]["scene"])
+        for scene in np.unique(run.truth["scene"])
     }
-    truth = tidy["truth"].copy()
-    truth["object"] = [
-        objects[scene][source]
-        for scene, source in zip(truth["scene"], truth["source"], strict=True)
-    ]
-    detections, candidates = (
-        with_nearest_object(tidy[name], truth) for name in ("detections", "candidates")
+    truth = run.truth.assign(
+        object=[
+            objects[scene][source]
+            for scene, source in zip(run.truth["scene"], run.truth["source"], strict=True)
+        ]
     )
-    detectors = list(dict.fromkeys(candidates["method"]))
+    found = {
+        name: with_nearest_object(run.tidy[name], truth) for name in ("detections", "candidates")
+    }
+    with_objects = replace(run, tidy={**run.tidy, "truth": truth, **found})
     parts = []
-    for detector in detectors:
-        table = equal_purity_margins(
-            truth,
-            detections,
-            candidates[candidates["method"] == detector],
-            methods=[name for name in run.run["methods"] if name not in detectors],
-            n_bootstrap=n_bootstrap,
-            radius_arcsec=run.collected.rules.radius_arcsec,
-            pixel_scale_arcsec=run.collected.pixel_scale_arcsec,
-            unit="object",
-        )
-        table.insert(0, "detector", detector)
+    for detector in dict.fromkeys(found["candidates"]["method"]):
+        table = margins_of_run(with_objects, detector, n_bootstrap=n_bootstrap, unit="object")
+        table.insert(0, "detector", pd.Series(detector, index=table.index, dtype=object))
         parts.append(table)
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def with_nearest_object(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
@@ -66,12 +60,13 @@ def with_nearest_object(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFram
 
     Args:
         table: With ``scene``, ``x``, ``y`` [pixel].
-        truth: The same and ``object``, of one method or more. A scene without sources is an object
-            of its own, the largest number and its own number on top.
+        truth: The same and ``object``, of one method or more, not all of which need have all
+            scenes. A scene without sources is an object of its own, the largest number and its own
+            number on top.
     """
     sources = {
         scene: rows[["x", "y", "object"]].to_numpy(float)
-        for scene, rows in truth[truth["method"] == truth["method"].iloc[0]].groupby("scene")
+        for scene, rows in truth.drop_duplicates(["scene", "x", "y", "object"]).groupby("scene")
     }
     nobody = int(truth["object"].max()) + 1
     found = np.zeros(len(table), int)

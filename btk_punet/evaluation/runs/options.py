@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from btk_punet.cluster.workers import check_place
 from btk_punet.errors import InputError
-from btk_punet.options import option
+from btk_punet.options import option, shared_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,15 +92,8 @@ class Running:
     njobs: int = option(
         1, "number of processes of this machine", type=int, flags=("--jobs", "-j"), metavar="N"
     )
-    scheduler: str | None = option(
-        None,
-        "address of a Dask scheduler that runs already, such as ``tcp://host:8786``, in place of "
-        "processes of this machine",
-        metavar="ADDRESS",
-    )
-    scheduler_file: str | Path | None = option(
-        None, "the file that such a scheduler wrote, in place of its address", metavar="FILE"
-    )
+    scheduler: str | None = shared_option("scheduler")
+    scheduler_file: str | Path | None = shared_option("scheduler_file")
     memory_limit: str | None = option(
         None,
         "memory of each process of this machine, such as ``2GB``: one that takes more is ended, "
@@ -126,10 +119,8 @@ class Running:
         "its own; the parts are then merged",
         metavar="I/N",
     )
-    overwrite: bool = option(
-        False, "whether to throw away another run in the output folder", action="store_true"
-    )
-    progress: bool = option(True, "whether to show a progress bar")
+    overwrite: bool = shared_option("overwrite")
+    progress: bool = shared_option("progress")
 
     def __post_init__(self):
         """Check the choices."""

@@ -5,7 +5,6 @@ A run is a folder as that of `compare`: one that was stopped resumes where it st
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,10 +16,9 @@ from btk.deblend import Deblender
 from btk.sampling_functions import SamplingFunction
 from btk.survey import Survey
 
-from btk_punet.errors import BtkPunetWarning
 from btk_punet.evaluation.report.files import write_figures, write_tables
 from btk_punet.evaluation.runs.compare import FOLDERS, Deblenders, methods_for
-from btk_punet.evaluation.runs.engine import finish, missing_in_words, run_all
+from btk_punet.evaluation.runs.engine import finish, run_all, warn_of_missing
 from btk_punet.evaluation.runs.folder import (
     describe_deblender,
     describe_scenes,
@@ -114,7 +112,8 @@ def selection_function(
 
     Returns:
         One row per injected source and method: ``scene``, ``method`` and the columns of
-        `selection_table`.
+        `selection_table`. What failed time and again is left out, with an
+        `IncompleteRunWarning`. A shard has no rows.
 
     Raises:
         InputError: for arguments that cannot be used.
@@ -172,15 +171,14 @@ def selection_function(
         work = partial(_of_batch, generator, sources, rules)
         found = run_all(output, run, work, methods, [SELECTION], generator.batch_size, running)
         if shard is not None:
-            finish(output, run)
-            return pd.DataFrame(columns=[column.name for column in TRUTH])
-        table = found["selection"]
-        write_tables(selection_study_tables(table, list(methods), rules), output / "tables")
-        display = SelectionDisplay(table, rules)
-        write_figures([Figure("selection", "Selection function", "", display)], output / "plots")
+            table = pd.DataFrame(columns=[column.name for column in TRUTH])
+        else:
+            table = found["selection"]
+            write_tables(selection_study_tables(table, list(methods), rules), output / "tables")
+            figure = Figure("selection", "Selection function", "", SelectionDisplay(table, rules))
+            write_figures([figure], output / "plots")
         finish(output, run)
-    for sentence in missing_in_words(run):
-        warnings.warn(sentence, BtkPunetWarning, stacklevel=2)
+    warn_of_missing(output, run)
     return table
 
 

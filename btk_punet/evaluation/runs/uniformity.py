@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from btk_punet.cluster.started import workers_stay
 from btk_punet.errors import InputError
 from btk_punet.evaluation.plotting.display import PanelsDisplay
 from btk_punet.evaluation.plotting.style import POINTS, error_lengths, method_styles, methods_of
@@ -46,7 +47,7 @@ def default_conditions() -> dict[str, tuple[float, ...]]:
     return {name: quantity.edges for name, quantity in CONDITIONS.items()}
 
 
-@documented(Running, but=("shard",))
+@documented(Running)
 def uniformity(
     output: str | Path,
     deblenders: Deblenders | None = None,
@@ -54,12 +55,14 @@ def uniformity(
     *,
     n_blends: int = Scenes.n_blends,
     seed: int = Scenes.seed,
+    command: str = "",
     njobs: int = Running.njobs,
     scheduler: str | None = Running.scheduler,
     scheduler_file: str | Path | None = Running.scheduler_file,
     memory_limit: str | None = Running.memory_limit,
     timeout: float | None = Running.timeout,
     fail_fast: bool = Running.fail_fast,
+    shard: str | None = Running.shard,
     overwrite: bool = Running.overwrite,
     progress: bool = Running.progress,
 ) -> pd.DataFrame:
@@ -73,15 +76,17 @@ def uniformity(
         conditions: Quantities of `CONDITIONS` with their values; those there if None.
         n_blends: Groups under each condition; of fields, which show the density, a sixteenth.
         seed: Seed of catalog and scenes: the same galaxies under all conditions.
+        command: The command that makes these runs, for their ``run.json``.
         {Running}
 
     Returns:
-        One row per condition and method: ``quantity``, ``value``, ``method``, the columns of
-        ``headline`` of `summary_tables` (``completeness``, ``purity`` and ``ceiling`` with counts
-        and 68% intervals), ``lost_with_information`` (1 - ceiling: sources that the pixels do not
-        tell from their neighbours) and ``lost_by_method`` (ceiling - completeness: those that the
-        pixels tell, and the method not; it may be slightly below 0, since the ceiling is no
-        strict bound).
+        One row per condition and method: ``quantity``, ``value``, ``method``, ``n_scenes`` (of the
+        method: fewer where it failed time and again, of which there is an `IncompleteRunWarning`
+        for each condition), the columns of ``headline`` of a comparison (``completeness``,
+        ``purity`` and ``ceiling`` with counts and 68% intervals), ``lost_with_information``
+        (1 - ceiling: sources that the pixels do not tell from their neighbours) and
+        ``lost_by_method`` (ceiling - completeness: those that the pixels tell, and the method not;
+        it may be slightly below 0, since the ceiling is no strict bound). A shard has no rows.
 
     Raises:
         InputError: for an unknown quantity, one without values or with one that cannot be, and as
@@ -103,32 +108,40 @@ def uniformity(
     output = output_folder(output)
     catalog = EuclidCatalog.simulate(CATALOG_GALAXIES, seed)
     parts = []
-    for quantity, values in conditions.items():
-        for value in values:
-            if progress:
-                tqdm.write(f"{quantity} = {value:g}")
-            generator = _generator(catalog, quantity, value, seed)
-            fields = quantity == "density_per_arcmin2"
-            run = compare(
-                output / quantity / f"{value:g}",
-                deblenders,
-                generator=generator,
-                n_blends=max(n_blends // FIELD_SHARE, 1) if fields else n_blends,
-                outcomes=False,
-                report=False,
-                njobs=njobs,
-                scheduler=scheduler,
-                scheduler_file=scheduler_file,
-                memory_limit=memory_limit,
-                timeout=timeout,
-                fail_fast=fail_fast,
-                overwrite=overwrite,
-                progress=progress,
-            )
-            table = run.tables["headline"].copy()  # the run keeps its own
-            table.insert(0, "value", float(value))
-            table.insert(0, "quantity", quantity)
-            parts.append(table)
+    with workers_stay():
+        for quantity, values in conditions.items():
+            for value in values:
+                if progress:
+                    tqdm.write(f"{quantity} = {value:g}")
+                generator = _generator(catalog, quantity, value, seed)
+                fields = quantity == "density_per_arcmin2"
+                run = compare(
+                    output / quantity / f"{value:g}",
+                    deblenders,
+                    generator=generator,
+                    n_blends=max(n_blends // FIELD_SHARE, 1) if fields else n_blends,
+                    outcomes=False,
+                    report=False,
+                    command=command,
+                    njobs=njobs,
+                    scheduler=scheduler,
+                    scheduler_file=scheduler_file,
+                    memory_limit=memory_limit,
+                    timeout=timeout,
+                    fail_fast=fail_fast,
+                    shard=shard,
+                    overwrite=overwrite,
+                    progress=progress,
+                )
+                if shard is not None:
+                    continue
+                table = run.tables["headline"].copy()  # the run keeps its own
+                table.insert(1, "n_scenes", table["method"].map(run.collected.n_scenes_of))
+                table.insert(0, "value", float(value))
+                table.insert(0, "quantity", quantity)
+                parts.append(table)
+    if shard is not None:
+        return pd.DataFrame()
     joined = pd.concat(parts, ignore_index=True)
     joined["lost_with_information"] = 1 - joined["ceiling"]
     joined["lost_by_method"] = joined["ceiling"] - joined["completeness"]

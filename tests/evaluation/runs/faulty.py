@@ -39,6 +39,15 @@ class Faulty(SepDeblender):
         raise AssertionError("5 GB were not too much")
 
 
+class Picky(SepDeblender):
+    """Cannot do batches of a single scene."""
+
+    def batch_call(self, blend_batch, njobs=1):
+        if blend_batch.batch_size == 1:
+            raise ValueError("too few")
+        return super().batch_call(blend_batch, njobs)
+
+
 class Slow(SepDeblender):
     """Takes its time, so that there is some to kill its process."""
 

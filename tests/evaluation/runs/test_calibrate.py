@@ -101,7 +101,7 @@ def test_a_fit_that_fails_leaves_the_calibration_that_is_there(folder, monkeypat
 def outcomes_of(folder, n_scenes, n_samples, real_galaxies=None):
     """Return the candidates of the scenes of a calibration, by condition."""
     generators = module._generators(
-        module.conditions_of(folder), n_scenes, module.CALIBRATION_SEED, "smooth", real_galaxies
+        module.conditions_of(folder), n_scenes, module.CALIBRATION_SEED, real_galaxies
     )
     deblender = ProbaUNetDeblender(400, folder, n_samples)
     return [
@@ -113,6 +113,7 @@ def outcomes_of(folder, n_scenes, n_samples, real_galaxies=None):
 def test_fitted_recipe_is_written_and_right_on_its_own_scenes(folder):
     recipe = fit_recipe(folder, 60, n_samples=2, progress=False)
     assert DetectionRecipe.load(folder) == recipe
+    assert ProbaUNetDeblender(400, folder).recipe == recipe
     assert recipe.pixel_scale_arcsec == 0.1 and recipe.psf_fwhm_arcsec == (0.14, 0.2)
     assert recipe.p_detect != LogitLine() and recipe.position_scale > 0
     # What was fitted holds on the scenes that it was fitted to, but for those that calibration
@@ -138,12 +139,11 @@ def test_a_network_that_is_told_densities(told_network, tmp_path, monkeypatch): 
     kinds = [
         generator
         for generator, _ in module._generators(
-            module._TOLD_CONDITIONS, 40, module.CALIBRATION_SEED, "structured", real
+            module._TOLD_CONDITIONS, 40, module.CALIBRATION_SEED, real
         )
     ]
     drawn = {galaxy.object_name for kind in kinds for galaxy in getattr(kind, "galaxies", [])}
     assert drawn == {f"toys/{name}" for name in names if part_of(f"toys/{name}") == "calibration"}
-    assert sum(type(kind).__name__ == "StructuredEuclidGenerator" for kind in kinds) == 6
 
 
 def test_fitted_again_it_is_the_same(folder):
@@ -151,23 +151,7 @@ def test_fitted_again_it_is_the_same(folder):
     assert fit_recipe(folder, 40, n_samples=1, progress=False) == first
 
 
-def test_structured_galaxies_have_a_recipe_of_their_own(folder):
-    smooth = fit_recipe(folder, 40, n_samples=1, progress=False)
-    structured = fit_recipe(folder, 40, n_samples=1, galaxies="structured", progress=False)
-    assert structured != smooth
-    assert DetectionRecipe.load(folder) == smooth
-    assert DetectionRecipe.load(folder, "structured") == structured
-    assert ProbaUNetDeblender(400, folder, galaxies="structured").recipe == structured
-    with pytest.raises(InputError, match="galaxies must be one of"):
-        ProbaUNetDeblender(400, folder, galaxies="real")
-    with pytest.raises(InputError, match="galaxies must be one of"):
-        fit_recipe(folder, 40, galaxies="real", progress=False)
-
-
 def test_command(folder, capsys):
     assert main(["calibrate", "-m", str(folder), "-n", "40", "--n-samples", "1", "-q"]) == 0
     assert "position_scale" in capsys.readouterr().out
     assert (folder / "detection.json").is_file()
-    command = ["calibrate", "-m", str(folder), "-n", "40", "--n-samples", "1", "-q"]
-    assert main([*command, "--galaxies", "structured"]) == 0
-    assert (folder / "detection_structured.json").is_file()

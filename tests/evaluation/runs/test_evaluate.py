@@ -65,7 +65,7 @@ def test_run_file(evaluation):
     run = json.loads((evaluation.folder / "evaluation.json").read_text())
     assert run == evaluation.run
     assert run["scenes"] == "groups" and run["n_blends"] == 3 and run["n_samples"] == 2
-    assert run["config"]["channels"] == [4, 6]
+    assert run["config"]["channels"] == [4, 6] and run["density_ratio"] is None
     assert run["versions"]["keras"] == keras.__version__
     figures = evaluation.scores.summary()
     assert run["summary"]["class_log_loss"] == pytest.approx(figures["class_log_loss"])
@@ -84,6 +84,25 @@ def test_figures_are_those_of_the_samples_and_the_set(model, evaluation):
     by_hand = MapScores()
     by_hand.add(batch, model.sample(noise_normalised(batch), 2, seed=0))
     assert evaluation.scores.summary() == pytest.approx(by_hand.summary(), rel=1e-4, nan_ok=True)
+
+
+def test_a_network_that_is_told_densities_is_told_that_of_the_set(tmp_path):
+    keras.utils.set_random_seed(1)
+    network = ProbaUNet(channels=(4, 6), told_density=True)
+    listening = [np.full(w.shape, 0.3) for w in network.conditioning.get_weights()]
+    network.conditioning.set_weights(listening)
+    told = evaluate(network, tmp_path, n_blends=1, n_samples=1, progress=False)
+    generator = benchmark_set("groups").generator()
+    ratio = generator.sampling_function.density_ratio
+    assert told.run["density_ratio"] == ratio
+    batch = generator.draw_batch(0, 1)
+    losses = {}
+    for given in (ratio, None):
+        scores = MapScores()
+        scores.add(batch, network.sample(noise_normalised(batch), 1, density_ratio=given))
+        losses[given] = scores.summary()["class_log_loss"]
+    got = told.scores.summary()["class_log_loss"]
+    assert got == pytest.approx(losses[ratio], rel=1e-4) != pytest.approx(losses[None], rel=1e-2)
 
 
 def test_batches_do_not_matter(model, evaluation, tmp_path, monkeypatch):

@@ -11,9 +11,16 @@ import pandas as pd
 import psutil
 import pytest
 
-from btk_punet import Comparison, SepDeblender
+from btk_punet import (
+    Comparison,
+    SepDeblender,
+    compare,
+    compare_benchmark,
+    selection_function,
+    uniformity,
+)
 from btk_punet.cli import main
-from btk_punet.errors import BatchFailedError
+from btk_punet.errors import BatchFailedError, IncompleteRunWarning
 from btk_punet.evaluation.runs.options import Scenes
 from btk_punet.evaluation.studies.base import Study
 from btk_punet.evaluation.studies.detection.found import Found
@@ -21,7 +28,7 @@ from btk_punet.evaluation.studies.detection.result import Result
 from btk_punet.evaluation.studies.equal_purity.study import EqualPurity
 from tests.evaluation.oracle import Oracle
 from tests.evaluation.runs.conftest import contents, small_run
-from tests.evaluation.runs.faulty import Faulty
+from tests.evaluation.runs.faulty import Faulty, Picky
 
 STUDIES = [Result, Found, EqualPurity]
 N_BLENDS, BATCH_SIZE = 16, 2
@@ -69,7 +76,8 @@ def test_methods_that_raise_and_hang(tmp_path, catalog, sums, whole):
         "hangs": Faulty("hangs", sums[2:3], trigger),
     }
     how = {"njobs": 2, "timeout": 4}
-    found = run(folder, catalog, faulty | sound(), report=True, **how)
+    with pytest.warns(IncompleteRunWarning, match="incomplete: raises is missing on 3 of 8 batch"):
+        found = run(folder, catalog, faulty | sound(), report=True, **how)
     assert found.run["status"] == "finished"
     assert found.run["incomplete"] == {"raises": [0, 3, 7], "hangs": [1]}
     assert found.missing[0] == "raises is missing on 3 of 8 batches (6 of 16 scenes)."
@@ -122,7 +130,8 @@ def test_method_that_eats_memory(tmp_path, catalog, sums, whole):
     trigger.touch()
     methods = {"eats": Faulty("eats", sums[4:5], trigger)} | sound()
     # Without a time-out, which on a slow machine would come first.
-    found = run(folder, catalog, methods, njobs=2, memory_limit="1200MB")
+    with pytest.warns(IncompleteRunWarning, match="eats is missing on 1 of 8 batches"):
+        found = run(folder, catalog, methods, njobs=2, memory_limit="1200MB")
     assert found.run["incomplete"] == {"eats": [2]}
     same_for(sound(), whole, found)
     (failure,) = json.loads((folder / "failures.json").read_text())["failures"]
@@ -144,10 +153,10 @@ def test_nothing_is_left(tmp_path, catalog, sums):
     assert len(json.loads((tmp_path / "run" / "failures.json").read_text())["failures"]) == 8
 
 
-class Picky(Study):
+class Choosy(Study):
     """Fails with one of the methods, and with one batch whoever is in it."""
 
-    anchor, title = "picky", "Who is liked?"
+    anchor, title = "choosy", "Who is liked?"
 
     def collect(self, batch):
         if "pure" in batch.deblend_batches or batch.first_scene == 2:
@@ -156,7 +165,8 @@ class Picky(Study):
 
 
 def test_study_that_fails_with_one_method(tmp_path, catalog, plain):
-    found = small_run(tmp_path / "run", catalog, studies=[Result, Picky])
+    with pytest.warns(IncompleteRunWarning, match="pure is missing on 3 of 3 batches"):
+        found = small_run(tmp_path / "run", catalog, studies=[Result, Choosy])
     assert found.run["incomplete"] == {"sep": [1], "pure": [0, 1, 2]}
     rows = plain.truth.query("method == 'sep' and scene not in (2, 3)").reset_index(drop=True)
     pd.testing.assert_frame_equal(found.truth, rows)
@@ -176,7 +186,8 @@ class Broken(Study):
 
 
 def test_batch_that_fails(tmp_path, catalog):
-    found = small_run(tmp_path / "run", catalog, studies=[Result, Broken])
+    with pytest.warns(IncompleteRunWarning, match="sep is missing on 1 of 3 batches"):
+        found = small_run(tmp_path / "run", catalog, studies=[Result, Broken])
     assert found.run["incomplete"] == {"sep": [2], "pure": [2]}
     (failure,) = json.loads((tmp_path / "run" / "failures.json").read_text())["failures"]
     assert failure["method"] is None and failure["batch"] == 2 and failure["tries"] == 3
@@ -231,19 +242,46 @@ def test_killed_worker_and_sigterm(tmp_path):
     assert contents(folder) == contents(whole)
 
 
-def test_exit_status_of_what_is_missing(tmp_path, monkeypatch, capsys):
-    (tmp_path / "half_of_mine.py").write_text(
-        "from btk_punet import SepDeblender\n"
-        "class Half(SepDeblender):\n"
-        "    def batch_call(self, blend_batch, njobs=1):\n"
-        "        if blend_batch.batch_size == 1: raise ValueError('too few')\n"
-        "        return super().batch_call(blend_batch, njobs)\n"
+# Of 51 scenes the last has a batch of its own, in a benchmark set and under a condition.
+@pytest.mark.parametrize(
+    ("function", "n_blends", "options", "folder"),
+    [
+        (compare, 3, {"batch_size": 2, "outcomes": False, "report": False}, "."),
+        (selection_function, 3, {"batch_size": 2}, "."),
+        (compare_benchmark, 51, {"benchmark": "pairs", "report": False}, "pairs"),
+        (uniformity, 51, {"conditions": {"n_exposures": [1]}}, "n_exposures/1"),
+    ],
+)
+def test_every_function_tells_what_is_missing(tmp_path, function, n_blends, options, folder):
+    methods = {"sep": "sep", "picky": Picky(20)}
+    with pytest.warns(IncompleteRunWarning) as told:
+        found = function(tmp_path, deblenders=methods, n_blends=n_blends, progress=False, **options)
+    (warning,) = told
+    assert str(warning.message) == (
+        f"The run in '{tmp_path / folder}' is incomplete: picky is missing on 1 of 2 batches "
+        f"(1 of {n_blends} scenes). Its failures.json says why; the same call tries again."
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    options = ["-n", "3", "--batch-size", "2", "-j", "1", "-q", "--no-outcomes", "--no-report"]
-    folder = tmp_path / "run"
-    status = main(["compare", "-d", "sep", "half_of_mine:Half", "-o", str(folder), *options])
-    assert status == 3
-    printed = capsys.readouterr().err
-    assert "half_of_mine:Half is missing on 1 of 2 batches (1 of 3 scenes)." in printed
-    assert str(folder / "failures.json") in printed
+    if function in (compare_benchmark, uniformity):
+        assert found["method"].tolist() == ["sep", "picky"]
+        assert found["n_scenes"].tolist() == [51, 50]
+
+
+@pytest.mark.parametrize(
+    ("command", "folder"),
+    [
+        ("compare -n 3 --batch-size 2 --no-outcomes --no-report", "."),
+        ("compare -n 51 --benchmark pairs --no-report", "pairs"),
+        ("selection -n 3 --batch-size 2", "."),
+        ("selection -n 3 --batch-size 2 --shard 2/2", "."),
+        ("uniformity -n 51 --conditions n_exposures=1", "n_exposures/1"),
+    ],
+)
+def test_exit_status_of_what_is_missing(tmp_path, capsys, command, folder):
+    methods = ["-d", "sep", "tests.evaluation.runs.faulty:Picky", "-j", "1", "-q"]
+    assert main([*command.split(), *methods, "-o", str(tmp_path)]) == 3
+    n_blends, failures = command.split()[2], tmp_path / folder / "failures.json"
+    assert capsys.readouterr().err == (
+        "btk-punet: tests.evaluation.runs.faulty:Picky is missing on 1 of 2 batches (1 of "
+        f"{n_blends} scenes).\n"
+        f"btk-punet: {failures} says why; the same command tries again.\n"
+    )

@@ -25,8 +25,6 @@ RUNS = {
 
 NOT_THERE = {
     (selection_function, "min_snr"),
-    (compare_benchmark, "shard"),
-    (uniformity, "shard"),
 }
 
 

@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from btk_punet.cli import main
-from btk_punet.errors import InputError, RunExistsError
+from btk_punet.errors import IncompleteRunWarning, InputError, RunExistsError
+from btk_punet.evaluation.runs import benchmark, uniformity
+from btk_punet.evaluation.runs.options import Scenes
 from btk_punet.evaluation.runs.shards import merge_shards
 from tests.evaluation.runs.conftest import contents, small_run
+from tests.evaluation.runs.faulty import Faulty
 
 FEW = {"n_blends": 7, "batch_size": 2}
 
@@ -36,6 +40,26 @@ def test_shards_make_the_whole(shards, tmp_path, catalog):
     assert contents(merged.folder) == contents(whole.folder)
     with pytest.raises(RunExistsError, match="is not empty: choose another folder"):
         merge_shards(tmp_path / "run", shards)
+
+
+def test_what_shards_set_aside_is_tried_again_once_they_are_merged(tmp_path, catalog):
+    scene = Scenes(catalog=catalog, batch_size=1).generator().draw_batch(0, 1).blend_images
+    trigger = tmp_path / "trigger"
+    trigger.touch()
+
+    def run(name, **options):
+        methods = {"raises": Faulty("raises", [float(scene.sum())], trigger), "sep": "sep"}
+        return small_run(tmp_path / name, catalog, methods, n_blends=2, batch_size=1, **options)
+
+    missing = "raises is missing on 1 of 2 batches"
+    with pytest.warns(IncompleteRunWarning, match=missing):
+        run("1", shard="1/2")
+    run("2", shard="2/2")
+    merge_shards(tmp_path / "run", [tmp_path / "1", tmp_path / "2"])
+    with pytest.warns(IncompleteRunWarning, match=missing):
+        assert set(run("run").truth.query("method == 'raises'")["scene"]) == {1}
+    trigger.unlink()
+    assert set(run("run").truth.query("method == 'raises'")["scene"]) == {0, 1}
 
 
 def test_a_shard_is_resumed_and_no_other_run(shards, catalog):
@@ -89,5 +113,57 @@ def test_command(tmp_path, capsys):
     assert main(["selection", *few, "-o", str(whole)]) == 0
     name = "selection.parquet"
     assert (merged / name).read_bytes() == (whole / name).read_bytes()
-    assert main(["compare", "--benchmark", "pairs", "--shard", "1/2", "-o", str(tmp_path)]) == 2
-    assert "--shard works for one set of scenes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "runs", "tables"),
+    [
+        # Two batches of each set; one under each condition, so that the second shard has none.
+        (
+            "compare --benchmark pairs groups -n 3",
+            ["groups", "pairs"],
+            ["benchmark.csv", "benchmark_by_neighbour_distance.csv", "benchmark_ceiling_share.csv"],
+        ),
+        (
+            "uniformity -n 2 --conditions n_exposures=1 psf_fwhm_arcsec=0.2",
+            ["n_exposures/1", "psf_fwhm_arcsec/0.2"],
+            ["uniformity.csv", "uniformity.png"],
+        ),
+    ],
+)
+def test_command_that_makes_several_runs(tmp_path, monkeypatch, capsys, command, runs, tables):
+    monkeypatch.setattr(uniformity, "CATALOG_GALAXIES", 2000)
+    monkeypatch.setattr(benchmark, "BENCHMARK_GALAXIES", 2000)
+    for name in ("pairs", "groups"):
+        small = replace(benchmark.BENCHMARK_SETS[name], batch_size=2)
+        monkeypatch.setitem(benchmark.BENCHMARK_SETS, name, small)
+    few = [*command.split(), "-d", "sep", "-q", "-j", "1"]
+    if few[0] == "compare":
+        few.append("--no-report")
+    parts, merged, whole = [tmp_path / "1", tmp_path / "2"], tmp_path / "run", tmp_path / "whole"
+    for number, part in enumerate(parts, 1):
+        assert main([*few, f"--shard={number}/2", "-o", str(part)]) == 0
+        assert f"Shard {number}/2 is done: {part}." in capsys.readouterr().out
+        assert not any((part / name).exists() for name in tables)
+    # One that is in no other shard is not left out without a word.
+    elsewhere = shutil.copytree(parts[0], tmp_path / "elsewhere")
+    shutil.rmtree(elsewhere / runs[1])
+    with pytest.raises(InputError, match=f"do not hold shards of the same runs: '{runs[1]}' is in"):
+        merge_shards(merged, [parts[1], elsewhere])
+    assert not merged.exists()
+
+    assert main(["merge", str(merged), *map(str, parts[::-1])]) == 0
+    assert main([*few, "-o", str(whole)]) == 0
+    for name in tables:
+        assert (merged / name).read_bytes() == (whole / name).read_bytes()
+    for name in runs:
+        assert contents(merged / name) == contents(whole / name)
+    with pytest.raises(RunExistsError, match="is not empty"):
+        merge_shards(merged, parts)
+    # One that was stopped while it finished the second run goes on with that.
+    shutil.rmtree(merged / runs[1])
+    made = (merged / runs[0] / "run.json").stat().st_mtime_ns
+    merge_shards(merged, parts)
+    assert (merged / runs[0] / "run.json").stat().st_mtime_ns == made
+    assert main([*few, "-o", str(merged)]) == 0
+    assert contents(merged / runs[1]) == contents(whole / runs[1])

@@ -5,10 +5,12 @@ are compared by their completeness at the same purity over a whole set of scenes
 ``p_detect`` of the probabilistic one is raised from 0.02 until it is as pure as the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array, hstack
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.matching import Matcher
@@ -20,12 +22,15 @@ from btk_punet.evaluation.statistics.fractions import (
 )
 from btk_punet.evaluation.studies.equal_purity.sweep import (
     PuritySweep,
-    all_scenes,
+    all_units,
+    at_thresholds,
     check_columns,
     sum_by_unit,
     sweep_purity,
 )
 
+# Weights of the bootstrap that are held at once: 40 MB of them, twice.
+DRAWN_AT_ONCE = 5_000_000
 # Percentiles of the bootstrap that bound 68% and 95% of the draws.
 _INTERVALS = {
     "margin_lo": 15.865,
@@ -128,51 +133,48 @@ def equal_purity_margins(
     if not isinstance(n_bootstrap, int) or n_bootstrap < 1:
         raise InputError(f"n_bootstrap must be a whole number of 1 or more, got {n_bootstrap!r}.")
 
-    tables = (truth, detections, candidates)
-    scenes, units = all_scenes(*tables), all_scenes(*tables, unit=unit)
     if sweep is None:
         sweep = sweep_purity(
             truth[truth["method"] == methods[0]],
             candidates,
-            scenes,
             thresholds,
             Matcher(radius_arcsec, pixel_scale_arcsec),
-            unit,
-            units,
         )
-    # How often each unit is in each draw; the first "draw" is the set itself.
-    n_units = len(units)
-    draws = np.random.default_rng(seed).multinomial(
-        n_units, np.full(n_units, 1 / max(n_units, 1)), size=n_bootstrap
-    )
-    weights = np.concatenate([np.ones((1, n_units)), draws])
-
-    def drawn(values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
-        """Sum values, one or more per row of the table, over the units of each draw."""
-        values = np.asarray(values)
-        values = values[:, None] if values.ndim == 1 else values
-        return weights @ sum_by_unit(values, table[unit].to_numpy(), units)
-
-    purity = _ratio(weights @ sweep.n_matched, weights @ sweep.n_kept)
-    ours = []
+    check_columns(candidates, "candidates", (unit,))
+    units = all_units(truth, detections, candidates, unit=unit)
+    sums = _Sums(units, unit)
+    sums.add("matched", sweep.matched, candidates)
+    sums.add("kept", sweep.kept, candidates)
     for low, high in bins:
         inside = _in_bin(sweep.sources, by, low, high)
-        n = drawn(inside, sweep.sources)
-        ours.append((n, _ratio(drawn(sweep.found & inside[:, None], sweep.sources), n)))
-    rows = []
+        sums.add(("n", low), inside, sweep.sources)
+        sums.add(("found", low), sweep.found[inside], sweep.sources[inside])
     for method in methods:
         found = detections[(detections["method"] == method) & detections["in_bounds"]]
-        target = _ratio(drawn(found["matched"], found), drawn(np.ones(len(found)), found))[:, 0]
-        place = _place_of_purity(purity, target)
+        sums.add(("matched", method), found["matched"], found)
+        sums.add(("kept", method), np.ones(len(found)), found)
         sources = truth[(truth["method"] == method) & truth["counts"]]
-        for (low, high), (n, completeness) in zip(bins, ours, strict=True):
+        for low, high in bins:
             inside = _in_bin(sources, by, low, high)
-            if not np.array_equal(drawn(inside, sources), n):
+            sums.add(("n", low, method), inside, sources)
+            sums.add(("found", low, method), inside & sources["matched"].to_numpy(bool), sources)
+    # Of the set itself, and of each draw.
+    drawn = sums.drawn(n_bootstrap, seed)
+
+    purity = _ratio(at_thresholds(drawn["matched"]), at_thresholds(drawn["kept"]))
+    ours = [_ratio(at_thresholds(drawn["found", low]), drawn["n", low]) for low, _ in bins]
+    rows = []
+    for method in methods:
+        target = _ratio(drawn["matched", method], drawn["kept", method])[:, 0]
+        place = _place_of_purity(purity, target)
+        for (low, high), completeness in zip(bins, ours, strict=True):
+            n = drawn["n", low]
+            if not np.array_equal(drawn["n", low, method], n):
                 raise InputError(
                     f"{method!r} and {methods[0]!r} have different sources in truth: compare "
                     "methods that ran on the same scenes."
                 )
-            other = _ratio(drawn(inside & sources["matched"].to_numpy(bool), sources), n)[:, 0]
+            other = _ratio(drawn["found", low, method], n)[:, 0]
             own = _at_place(completeness, place)
             rows.append(
                 {
@@ -192,6 +194,45 @@ def equal_purity_margins(
             )
     table = pd.DataFrame(rows)
     return table.drop(columns=["lo", "hi"]) if by is None else table
+
+
+class _Sums:
+    """Sums over the units of a set, and over those of each draw of a bootstrap.
+
+    All of it is whole numbers, so that the sums are exact in whatever order they are made.
+
+    Args:
+        units: Numbers of the units, increasing.
+        unit: Column of the tables that says to which a row belongs.
+    """
+
+    def __init__(self, units: np.ndarray, unit: str):
+        self._units, self._unit = units, unit
+        self._parts: dict[Hashable, csr_array] = {}
+
+    def add(self, name: Hashable, values: Any, table: pd.DataFrame) -> None:
+        """Add what is to be summed: one or more values per row of a table."""
+        if not isinstance(values, csr_array):
+            values = csr_array(np.asarray(values, float)[:, None])
+        self._parts[name] = sum_by_unit(values, table[self._unit].to_numpy(), self._units)
+
+    def drawn(self, n_bootstrap: int, seed: int) -> dict[Hashable, np.ndarray]:
+        """Return the sums by name, shape (1 + n_bootstrap, values per row), the set's own first."""
+        everything = hstack(list(self._parts.values()), format="csc").T
+        n_units = len(self._units)
+        sums = [everything.sum(axis=1)[None]]
+        rng = np.random.default_rng(seed)
+        # How often each unit is in each draw takes more memory than all tables, so not all at once.
+        at_once = max(DRAWN_AT_ONCE // max(n_units, 1), 1)
+        for first in range(0, n_bootstrap, at_once):
+            weights = rng.multinomial(
+                n_units,
+                np.full(n_units, 1 / max(n_units, 1)),
+                size=min(at_once, n_bootstrap - first),
+            )
+            sums.append((everything @ np.ascontiguousarray(weights.T, float)).T)
+        ends = np.cumsum([part.shape[1] for part in self._parts.values()])[:-1]
+        return dict(zip(self._parts, np.split(np.concatenate(sums), ends, axis=1), strict=True))
 
 
 def _place_of_purity(purity: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -262,8 +303,8 @@ def _checked_bins(by: str | None, edges: Edges | None) -> list[tuple[float, floa
 def _other_methods(
     methods: Sequence[str] | None, truth: pd.DataFrame, candidates: pd.DataFrame
 ) -> list[str]:
-    known = list(dict.fromkeys(truth["method"]))
-    own = set(candidates["method"]) if "method" in candidates else set()
+    known = list(truth["method"].unique())
+    own = set(candidates["method"].unique()) if "method" in candidates else set()
     wanted = [name for name in known if name not in own] if methods is None else list(methods)
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:

@@ -16,8 +16,8 @@ from btk_punet.evaluation.studies.equal_purity.ceiling_share import (
     ceiling_share_table,
 )
 from btk_punet.evaluation.studies.equal_purity.curves import PurityCompletenessDisplay
-from btk_punet.evaluation.studies.equal_purity.margins import equal_purity_margins
-from btk_punet.evaluation.studies.equal_purity.sweep import PuritySweep, all_scenes, sweep_purity
+from btk_punet.evaluation.studies.equal_purity.of_run import margins_of_run
+from btk_punet.evaluation.studies.equal_purity.sweep import PuritySweep, sweep_purity
 from btk_punet.evaluation.studies.table import Layout, Table, all_described, rows_of_methods
 
 _DISTANCE = OF_SOURCES["neighbour_distance_arcsec"]
@@ -34,6 +34,7 @@ _MARGINS = all_described(
         Column("purity", "purity of the other method", heading="Its purity", format=".3f"),
         Column("threshold", "least p_detect of a detection of the detector, at this purity"),
         Column("reached", "whether the detector is ever so pure"),
+        Column("n_scenes", "number of scenes that both methods have", format=",d"),
         Column("n", "number of sources that count", heading="Sources", format=",d"),
         Column(
             "completeness_other", "completeness of the other method",
@@ -108,10 +109,7 @@ class EqualPurity(Study):
             return
         for name, by in (("equal_purity", None), (f"equal_purity_by_{_DISTANCE.name}", _DISTANCE)):
             data = _joined(
-                {
-                    m: _margins(run, m, rows, sweeps[m], by is not None)
-                    for m, rows in candidates.items()
-                },
+                {m: _margins(run, m, sweep, by is not None) for m, sweep in sweeps.items()},
                 _DETECTOR.name,
             )
             if data is not None:
@@ -154,7 +152,7 @@ class EqualPurity(Study):
         # Those without probabilities first.
         data = data.assign(own=data["method"].isin(data["detector"]))
         data = data.sort_values("own", kind="stable")[:MOST_ANSWERS]
-        return {"gain": " ".join(_gain(row) for _, row in data.iterrows())}
+        return {"gain": " ".join(_gain(row, run.n_scenes) for _, row in data.iterrows())}
 
 
 def _headline(run: Collected) -> pd.DataFrame:
@@ -174,47 +172,14 @@ def _joined(parts: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame | No
 def _sweep(run: Collected, detector: str, candidates: pd.DataFrame) -> PuritySweep:
     """Return what a detector finds at each threshold, for its curve and for its margins."""
     matcher = Matcher(run.rules.radius_arcsec, run.pixel_scale_arcsec)
-    scenes = all_scenes(run.truth, run.detections, candidates)
-    return sweep_purity(run.by_method("truth")[detector], candidates, scenes, matcher=matcher)
+    return sweep_purity(run.by_method("truth")[detector], candidates, matcher=matcher)
 
 
-def _margins(
-    run: Collected, detector: str, candidates: pd.DataFrame, sweep: PuritySweep, binned: bool
-) -> pd.DataFrame:
+def _margins(run: Collected, detector: str, sweep: PuritySweep, binned: bool) -> pd.DataFrame:
     """Return a detector's margins over all others; no rows without others, or without sources."""
-    known = set(run.truth["method"])
-    others = [method for method in run.methods if method in known and method != detector]
-    if not others:
-        return pd.DataFrame()
-    # Over the scenes that both have: others that lack the same ones are asked together.
-    lacking: dict[frozenset[int], list[str]] = {}
-    for method in others:
-        scenes = run.missing.get(detector, frozenset()) | run.missing.get(method, frozenset())
-        lacking.setdefault(scenes, []).append(method)
-    parts = []
-    for scenes, methods in lacking.items():
-        truth, detections, own = (
-            table[~table["scene"].isin(scenes)] if scenes else table
-            for table in (run.truth, run.detections, candidates)
-        )
-        here = set(truth["method"])
-        if methods := [method for method in methods if method in here]:
-            parts.append(
-                equal_purity_margins(
-                    truth,
-                    detections,
-                    own,
-                    *((_DISTANCE.key, run.rules.edges(_DISTANCE)) if binned else ()),
-                    methods=methods,
-                    radius_arcsec=run.rules.radius_arcsec,
-                    pixel_scale_arcsec=run.pixel_scale_arcsec,
-                    sweep=None if scenes else sweep,
-                )
-            )
-    if not parts:
-        return pd.DataFrame()
-    table = pd.concat(parts, ignore_index=True)
-    return table[table["n"] > 0].copy() if binned else table
+    bins = (_DISTANCE.key, run.rules.edges(_DISTANCE)) if binned else ()
+    table = margins_of_run(run, detector, *bins, sweep=sweep)
+    return table[table["n"] > 0].copy() if binned and len(table) else table
 
 
 def _margin_table(name: str, data: pd.DataFrame, binned: bool) -> Table:
@@ -282,8 +247,13 @@ def _ceiling_share(headline: pd.DataFrame, curves: pd.DataFrame | None) -> Table
     )
 
 
-def _gain(row: pd.Series) -> str:
-    """Return a sentence on one margin, which claims no more than its intervals do."""
+def _gain(row: pd.Series, n_scenes: int) -> str:
+    """Return a sentence on one margin, which claims no more than its intervals do.
+
+    Args:
+        row: The margin.
+        n_scenes: Number of scenes of the run.
+    """
     detector, other, purity = row["detector"], row["method"], row["purity"]
     if np.isnan(purity):
         return f"{other} detects nothing, so {detector} cannot be compared at its purity."
@@ -300,6 +270,8 @@ def _gain(row: pd.Series) -> str:
     text = f"At the purity of {other} ({purity:.3f}) {detector} {found}"
     if row["reached_share"] < 0.9:
         text += f", though it is so pure in only {row['reached_share']:.0%} of the draws"
+    if row["n_scenes"] < n_scenes:
+        text += f", on the {row['n_scenes']:,} of {n_scenes:,} scenes that both have"
     return f"{text}.".replace(" -", " −")
 
 

@@ -4,18 +4,18 @@ At each threshold truth and detections are matched anew: a candidate that drops 
 source to another one.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.candidates import LOWEST_THRESHOLD
 from btk_punet.evaluation.scoring.matching import (
     Matcher,
-    lone_pairs,
     near_pairs,
     pair_groups,
 )
@@ -28,41 +28,37 @@ N_THRESHOLDS = 200
 
 @dataclass
 class PuritySweep:
-    """What is kept, matched and found at each threshold, by scenes or other units.
+    """What is kept, matched and found at each threshold.
+
+    As nearly all that a row has to say of hundreds of thresholds is where it drops out, each of the
+    three is kept as its drops: a sparse matrix of a row per detection, or source, and a column per
+    threshold, whose sum over the columns from a threshold on is what there is at that threshold
+    (see `at_thresholds`).
 
     Attributes:
         thresholds: Values of ``p_detect``, increasing, shape (t,).
-        n_kept: Number of detections in bounds, shape (units, t).
-        n_matched: Number of them that are matched, shape (units, t).
+        kept: Of each candidate, whether it is a detection in bounds, shape (m, t).
+        matched: Whether it is one that is matched, shape (m, t).
         sources: Rows of the truth table that count, n of them.
-        found: Which of these are found, booleans of shape (n, t).
+        found: Which of these are found, shape (n, t).
     """
 
     thresholds: np.ndarray
-    n_kept: np.ndarray
-    n_matched: np.ndarray
+    kept: csr_array
+    matched: csr_array
     sources: pd.DataFrame
-    found: np.ndarray
+    found: csr_array
 
     def curve(self) -> pd.DataFrame:
         """Return the table of `purity_completeness_curve`."""
-        n_truth, n_thresholds = self.found.shape
+        n_kept, n_matched, n_found = (
+            at_thresholds(drops.sum(axis=0)) for drops in (self.kept, self.matched, self.found)
+        )
+        n_truth = np.full(len(self.thresholds), len(self.sources))
         tables = [pd.DataFrame({"threshold": self.thresholds})]
         for quantity, n_name, k_name, n, k in [
-            (
-                "purity",
-                "n_detections",
-                "n_matched_detections",
-                self.n_kept.sum(axis=0),
-                self.n_matched.sum(axis=0),
-            ),
-            (
-                "completeness",
-                "n_truth",
-                "n_found",
-                np.full(n_thresholds, n_truth),
-                self.found.sum(axis=0),
-            ),
+            ("purity", "n_detections", "n_matched_detections", n_kept, n_matched),
+            ("completeness", "n_truth", "n_found", n_truth, n_found),
         ]:
             table = fractions(n, k)
             table.columns = [n_name, k_name, quantity, f"{quantity}_lo", f"{quantity}_hi"]
@@ -70,33 +66,31 @@ class PuritySweep:
         return pd.concat(tables, axis=1)
 
 
+def at_thresholds(drops: np.ndarray) -> np.ndarray:
+    """Return what there is at each threshold from the drops after it, along the last axis."""
+    return np.cumsum(drops[..., ::-1], axis=-1)[..., ::-1]
+
+
 def sweep_purity(
     truth: pd.DataFrame,
     candidates: pd.DataFrame,
-    scenes: np.ndarray,
     thresholds: Sequence[float] | np.ndarray | None = None,
     matcher: Matcher | None = None,
-    unit: str = "scene",
-    units: np.ndarray | None = None,
 ) -> PuritySweep:
     """Match the candidates to the truth at each threshold.
 
     Args:
         truth: As for `purity_completeness_curve`.
         candidates: As for `purity_completeness_curve`.
-        scenes: Numbers of the scenes, increasing; no row may have another.
         thresholds: Increasing values of ``p_detect``; if None, `default_thresholds`.
         matcher: Does the matching; `Matcher` with a radius of 0.3 arcsec and pixels of 0.1 arcsec
             if None.
-        unit: Column of the candidates by which they are summed up.
-        units: Its values, increasing; the scenes if None.
 
     Raises:
         InputError: as `purity_completeness_curve`.
     """
     check_columns(truth, "truth", ("scene", "x", "y", "alone_snr", "counts"))
-    check_columns(candidates, "candidates", ("scene", "x", "y", "p_detect", "in_bounds", unit))
-    units = scenes if units is None else units
+    check_columns(candidates, "candidates", ("scene", "x", "y", "p_detect", "in_bounds"))
     if "method" in truth and truth["method"].nunique() > 1:
         raise InputError(
             "truth must hold the rows of one method, got those of "
@@ -111,35 +105,102 @@ def sweep_purity(
 
     true_places = truth[["x", "y"]].to_numpy(float)
     places = candidates[["x", "y"]].to_numpy(float)
-    found = np.zeros((len(truth), len(thresholds)), bool)
-    matched = np.zeros((len(candidates), len(thresholds)), bool)
+    # At so many thresholds, the lowest ones, there is a candidate.
+    lasts = np.searchsorted(thresholds, p_detect, side="right")
     i, j = _near_pairs(truth, candidates, matcher)
-    lone = lone_pairs(i, j)
-    found[i[lone]] = matched[j[lone]] = p_detect[j[lone]][:, None] >= thresholds
-    i, j = i[~lone], j[~lone]
-    for group in pair_groups(i, j):
+    distance = np.sqrt(((true_places[i] - places[j]) ** 2).sum(axis=1))
+    # Sources, candidates, and from which threshold to before which they are matched.
+    single, pairs = _pairs_of_single_sources(i, j, distance, lasts)
+    others = array("q")
+    of_pair = i[~single], j[~single]
+    for group in pair_groups(*of_pair):
         # In the order of the tables, which settles ties as when a whole scene is matched.
-        sources, near = np.unique(i[group]), np.unique(j[group])
+        sources, near = np.unique(of_pair[0][group]), np.unique(of_pair[1][group])
         # The match changes only where one of these candidates drops out.
-        n_left = np.count_nonzero(p_detect[near][:, None] >= thresholds, axis=0)
-        for number in np.unique(n_left[n_left > 0]):
-            (at,) = np.nonzero(n_left == number)
-            left = near[p_detect[near] >= thresholds[at[0]]]
-            own, its = matcher.match_positions(*true_places[sources].T, *places[left].T)
-            found[sources[own], at[0] : at[-1] + 1] = True
-            matched[left[its], at[0] : at[-1] + 1] = True
+        begin = 0
+        for end in np.unique(lasts[near]).tolist():
+            if end > 0:
+                left = near[lasts[near] >= end]
+                own, its = matcher.match_positions(*true_places[sources].T, *places[left].T)
+                for pair in zip(sources[own].tolist(), left[its].tolist(), strict=True):
+                    others.extend((*pair, begin, end))
+                begin = end
+    of_others = np.array(others, int).reshape(-1, 4).T
+    of_source, of_candidate, begins, ends = np.concatenate([pairs, of_others], axis=1)
 
     in_bounds = candidates["in_bounds"].to_numpy(bool)
-    kept = (p_detect[:, None] >= thresholds) & in_bounds[:, None]
     counts = truth["counts"].to_numpy(bool)
-    own = candidates[unit].to_numpy()
+    (inside,) = np.nonzero(in_bounds)
+    here = in_bounds[of_candidate]
+    of_candidates, of_truth = ((len(table), len(thresholds)) for table in (candidates, truth))
     return PuritySweep(
         thresholds,
-        n_kept=sum_by_unit(kept, own, units),
-        n_matched=sum_by_unit(matched & in_bounds[:, None], own, units),
+        kept=_drops(inside, np.zeros_like(inside), lasts[inside], of_candidates),
+        matched=_drops(of_candidate[here], begins[here], ends[here], of_candidates),
         sources=truth[counts],
-        found=found[counts],
+        found=_drops(of_source, begins, ends, of_truth)[counts],
     )
+
+
+def _pairs_of_single_sources(
+    i: np.ndarray, j: np.ndarray, distance: np.ndarray, lasts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match the sources that share none of their candidates with another one: most of them.
+
+    Such a source has the nearest candidate that is left, so that each of its candidates has it from
+    where the last nearer one drops out.
+
+    Args:
+        i: Source of each near pair, shape (n,).
+        j: Candidate of each.
+        distance: Their distance.
+        lasts: At how many thresholds each candidate is there.
+
+    Returns:
+        Which of the near pairs are of such sources, but for those with ties, booleans of shape
+        (n,); and of the pairs that are matched source, candidate, the first threshold, and that
+        after the last, shape (4, pairs).
+    """
+    order = np.lexsort((distance, i))
+    is_next = np.zeros(len(i), bool)
+    is_next[1:] = i[order][1:] == i[order][:-1]
+    tie = is_next & (np.diff(distance[order], prepend=np.nan) == 0)
+    shared = np.zeros(i.max(initial=-1) + 1, bool)
+    shared[i[np.bincount(j)[j] > 1]] = True
+    shared[i[order][tie]] = True
+    single = ~shared[i]
+    order = order[single[order]]
+    # The running maximum of each source: numbers of the next one are larger than all before.
+    apart = i[order] * (lasts.max(initial=0) + 1)
+    until = np.maximum.accumulate(lasts[j[order]] + apart)
+    begins = np.zeros(len(order), int)
+    begins[1:] = np.maximum(until[:-1] - apart[1:], 0)
+    ends = lasts[j[order]]
+    matched = ends > begins
+    return single, np.stack([i[order], j[order], begins, ends])[:, matched]
+
+
+def _drops(
+    rows: np.ndarray, begins: np.ndarray, ends: np.ndarray, shape: tuple[int, int]
+) -> csr_array:
+    """Return the drops of rows that are there from a threshold to before another.
+
+    Args:
+        rows: Numbers of the rows; a row may come again with other thresholds.
+        begins: Numbers of the first thresholds.
+        ends: Of those after the last.
+        shape: Numbers of rows and thresholds.
+    """
+    some = ends > begins
+    later = some & (begins > 0)
+    values = np.concatenate([np.ones(some.sum()), -np.ones(later.sum())])
+    where = (
+        np.concatenate([rows[some], rows[later]]),
+        np.concatenate([ends[some] - 1, begins[later] - 1]),
+    )
+    drops = coo_array((values, where), shape=shape).tocsr()
+    drops.eliminate_zeros()
+    return drops
 
 
 def purity_completeness_curve(
@@ -176,8 +237,7 @@ def purity_completeness_curve(
             threshold is not between 0 and 1, or the thresholds do not increase.
     """
     matcher = Matcher(radius_arcsec, pixel_scale_arcsec)
-    scenes = all_scenes(truth, candidates)
-    return sweep_purity(truth, candidates, scenes, thresholds, matcher).curve()
+    return sweep_purity(truth, candidates, thresholds, matcher).curve()
 
 
 def default_thresholds(p_detect: np.ndarray, n_thresholds: int = N_THRESHOLDS) -> np.ndarray:
@@ -202,12 +262,12 @@ def default_thresholds(p_detect: np.ndarray, n_thresholds: int = N_THRESHOLDS) -
     return distinct if len(distinct) else np.array([LOWEST_THRESHOLD])
 
 
-def all_scenes(*tables: pd.DataFrame, unit: str = "scene") -> np.ndarray:
-    """Return the numbers of the scenes (or other units) of any of the tables, increasing."""
+def all_units(*tables: pd.DataFrame, unit: str) -> np.ndarray:
+    """Return the numbers of the scenes, or other units, of any of the tables, increasing."""
     return np.unique(np.concatenate([table[unit].to_numpy() for table in tables]))
 
 
-def sum_by_unit(values: np.ndarray, unit: np.ndarray, units: np.ndarray) -> np.ndarray:
+def sum_by_unit(values: csr_array, unit: np.ndarray, units: np.ndarray) -> csr_array:
     """Return the sums over the rows of each scene, or another unit.
 
     Args:
@@ -216,12 +276,12 @@ def sum_by_unit(values: np.ndarray, unit: np.ndarray, units: np.ndarray) -> np.n
         units: Numbers of the units, increasing.
 
     Returns:
-        Sums, float, shape (units, t).
+        Sums, shape (units, t).
     """
-    n_rows = len(values)
+    n_rows = len(unit)
     where = (np.searchsorted(units, unit), np.arange(n_rows))
     of_unit = coo_array((np.ones(n_rows), where), shape=(len(units), n_rows))
-    return of_unit @ np.asarray(values, float)
+    return of_unit.tocsr() @ values
 
 
 def check_columns(table: pd.DataFrame, name: str, needed: Sequence[str]) -> None:

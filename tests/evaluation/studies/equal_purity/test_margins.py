@@ -5,12 +5,12 @@ import pytest
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
 from btk_punet.evaluation.scoring.counting import completeness_total, purity_total
+from btk_punet.evaluation.studies.equal_purity import margins as module
 from btk_punet.evaluation.studies.equal_purity.margins import (
     completeness_at_purity,
     equal_purity_margins,
 )
 from btk_punet.evaluation.studies.equal_purity.sweep import (
-    all_scenes,
     purity_completeness_curve,
     sweep_purity,
 )
@@ -135,7 +135,7 @@ class TestEqualPurityMargins:
 
     def test_a_sweep_that_is_known_is_the_same(self):
         tables = split(*detector_tables(THREE, other=OTHER, ours=OURS))
-        sweep = sweep_purity(tables[0], tables[2], all_scenes(*tables))
+        sweep = sweep_purity(tables[0], tables[2])
         pd.testing.assert_frame_equal(
             equal_purity_margins(*tables, n_bootstrap=5, sweep=sweep),
             equal_purity_margins(*tables, n_bootstrap=5),
@@ -260,6 +260,18 @@ class TestEqualPurityMargins:
             assert [getattr(row, name) for name in INTERVALS] == pytest.approx(ends.tolist())
             assert row.reached_share == np.mean(~np.isnan(margins[1:]))
             assert row.reached_share > 0
+
+    def test_draws_in_blocks_are_those_at_once(self, monkeypatch):
+        batch, found = random_scenes(9, seed=11)
+        truth, detections = batch_tables(batch, {"SEP": found}, with_limit=False)
+        candidates = detections.drop(columns="method")
+        candidates["p_detect"] = np.random.default_rng(1).uniform(0.02, 1, len(candidates))
+        tables = truth, detections, candidates
+        at_once = equal_purity_margins(*tables, "magnitude", n_bootstrap=10)
+        for weights in (1, 30):  # a draw, three draws at a time
+            monkeypatch.setattr(module, "DRAWN_AT_ONCE", weights)
+            in_blocks = equal_purity_margins(*tables, "magnitude", n_bootstrap=10)
+            pd.testing.assert_frame_equal(in_blocks, at_once, check_exact=True)
 
     def test_width_of_the_interval(self):
         # One source a scene, found by both, by ours only, by the other only or by neither, and

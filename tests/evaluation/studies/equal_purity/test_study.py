@@ -134,7 +134,7 @@ def said_of(**changes):
     row = {
         "detector": "net", "method": "SEP", "purity": 0.98, "reached": True, "margin": 0.05,
         "margin_lo": 0.02, "margin_hi": 0.08, "margin_lo_95": 0.01, "margin_hi_95": 0.12,
-        "reached_share": 1.0,
+        "reached_share": 1.0, "n_scenes": 2,
     }  # fmt: skip
     run = run_of(2, net=sure(0.9, 0.9, 0.9), SEP=OTHER)
     tables = tables_of(EqualPurity(), run)

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.batch import batch_tables
@@ -152,6 +153,20 @@ class TestPurityCompletenessCurve:
             assert (row.n_detections, row.n_matched_detections) == (*purity[["n", "k"]].iloc[0],)
             assert row.purity_lo == pytest.approx(purity.loc[0, "value_lo"], nan_ok=True)
 
+    def test_candidates_of_one_source_drop_out(self):
+        # The nearest one has the source as long as it is there, then the next nearest that is: at
+        # 0.5 that is the one of 0.6, which lies out of bounds. The one of 0.5 never has it.
+        truth = pd.DataFrame(
+            {"scene": [0], "x": [20.0], "y": [20.0], "alone_snr": [9.0], "counts": [True]}
+        )
+        candidates = pd.DataFrame(
+            {"scene": 0, "x": [22.0, 20.5, 21.0], "y": 20.0, "p_detect": [0.5, 0.3, 0.6]}
+        ).assign(in_bounds=[True, True, False])
+        curve = purity_completeness_curve(truth, candidates, [0.2, 0.3, 0.4, 0.6, 0.7])
+        assert curve["n_detections"].tolist() == [2, 2, 1, 0, 0]
+        assert curve["n_matched_detections"].tolist() == [1, 1, 0, 0, 0]
+        assert curve["n_found"].tolist() == [1, 1, 1, 1, 0]
+
     def test_crowded_scenes_with_ties(self):
         # Sources and candidates on a coarse grid: many pairs are equally far apart.
         rng = np.random.default_rng(5)
@@ -232,9 +247,10 @@ class TestDefaultThresholds:
 
 class TestSumByScene:
     def test_no_rows(self):
-        nothing = sum_by_unit(np.zeros((0, 2), bool), np.zeros(0, int), np.array([1, 4]))
-        assert nothing.tolist() == [[0, 0], [0, 0]]
+        nothing = sum_by_unit(csr_array((0, 2)), np.zeros(0, int), np.array([1, 4]))
+        assert nothing.toarray().tolist() == [[0, 0], [0, 0]]
 
     def test_counted_by_hand(self):
-        sums = sum_by_unit(np.array([[1, 0], [1, 1], [1, 1]], bool), [4, 1, 4], np.array([1, 2, 4]))
-        assert sums.tolist() == [[1, 1], [0, 0], [2, 1]]
+        values = csr_array([[1.0, 0], [1, 1], [1, 1]])
+        sums = sum_by_unit(values, np.array([4, 1, 4]), np.array([1, 2, 4]))
+        assert sums.toarray().tolist() == [[1, 1], [0, 0], [2, 1]]
