@@ -22,7 +22,7 @@ from btk_punet.deblending.light_prior import LightPrior
 from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, X, Y
 
 # Probability from which on a hidden source is fitted.
-FITTED_FROM = 0.4
+FITTED_FROM = 0.5
 # Logarithm of the odds of a hidden source: by a constant, by those of the network, by the gain
 # [sigma] up to the largest, by the logarithm of the share of its light that no other source could
 # give, and by the product of the last two. Fitted on the seed 770100 of groups at one and at four
