@@ -30,6 +30,8 @@ FITTED_FROM = 0.5
 _ODDS = np.array([-2.051, 0.886, 0.358, -0.215, -0.139])
 _LARGEST_GAIN, _LEAST_SHARE = 6.0, 1e-3
 _MOST_PROBABLE = 0.999
+# By what share of their light sources are taken to differ from their profiles, pixel by pixel.
+_STRUCTURE = 0.4
 # Half-light radius of a hidden source to be tested [pixel]; what is faint is about as small.
 _RADIUS_PIXELS = 2.0
 # Sources that are taken to feel a hidden one, at most: the nearest.
@@ -146,7 +148,10 @@ def judge(fit: SourceFit, doubtful: Candidates) -> Hidden:
             left -= float((change * common).sum())
         share[number] = max(left / alone, _LEAST_SHARE)
         flux[number] = score / (share[number] * alone)
-        gain[number] = score / np.sqrt(share[number] * alone)
+        # What no smooth profile follows in bright galaxies looks like hidden light too.
+        model = np.maximum(fit.canvas.model[box], 0)
+        structure = float(((_STRUCTURE * weighted * model) ** 2).sum()) / alone
+        gain[number] = score / np.sqrt(share[number] * alone * (1 + structure))
         changes.append(change[:, CHANGED] * max(flux[number], 0))
     gain, log_share = np.clip(gain, 0, _LARGEST_GAIN), np.log(share)
     p = np.minimum(doubtful.mass, _MOST_PROBABLE)
