@@ -46,7 +46,7 @@ class LightCalibration:
     place_scale: float = 1.12
     place_floor_radii: float = 0.001
     flux_scale: float = 1.1
-    flux_floor: float = 0.005
+    flux_floor: float = 0.01
 
     def __post_init__(self) -> None:
         """Check the factors."""
