@@ -1,8 +1,9 @@
 """Place, total flux, size and shape of detections, and each source's image: a fit to the pixels.
 
-The centres come from the network. From there all sources of a scene are fitted together, each with
-a Sersic profile seen through the survey's PSF (`light_fit`), and neighbours share the light by
-their profiles.
+The centres come from the network. From there all sources of a scene are fitted together, each as a
+disk with a bulge seen through the survey's PSF (`light_fit`), and neighbours share the light by
+their profiles. Candidates that were not called get their part too, where the pixels speak for them
+(`light_hidden`).
 """
 
 from __future__ import annotations

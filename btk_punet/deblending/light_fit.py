@@ -1,6 +1,6 @@
 """The fit of all sources of some images at once: second-order steps, with priors and covariance.
 
-Sources whose light overlaps make a group, and all seven parameters of all of its sources are
+Sources whose light overlaps make a group, and all eight parameters of all of its sources are
 solved for together (Gauss-Newton with the Fisher matrix of Poisson noise, weights renewed from the
 model at every step). What other groups shine onto its pixels is taken off as they are modelled at
 that step. Groups that have arrived are left alone.

@@ -29,10 +29,10 @@ RADIUS_SLOPE_DEX, RADIUS_AT_24_DEX, RADIUS_SCATTER_DEX = -0.0997, -0.596, 0.20
 # The same where the magnitude is not known: all sizes from a galaxy's of magnitude 20 to one's of
 # 27 are within 1.3 of this scatter.
 RADIUS_UNKNOWN_DEX, RADIUS_UNKNOWN_SCATTER_DEX = RADIUS_AT_24_DEX, 0.4
-# Geometric mean and scatter (of the natural logarithm) of the Sersic index: that of single profiles
-# is 1.2, and those with a bulge look like one of about 1.9; with it total fluxes are unbiased.
+# Geometric mean and scatter (of the natural logarithm) of the Sersic index of the disk: that of
+# single profiles is 1.2, and a little more makes total fluxes unbiased.
 INDEX_MEAN, INDEX_SCATTER = 1.4, 0.45
-# Mean and scatter of the share of the light in the bulge.
+# Mean and scatter of the share of the light in the bulge: half of the population have none.
 BULGE_MEAN, BULGE_SCATTER = 0.22, 0.22
 # Scatter of each component of the ellipticity g.
 G_SCATTER = 0.25

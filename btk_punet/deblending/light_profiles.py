@@ -1,7 +1,8 @@
-"""Images of galaxies and what changes them: Sersic profiles, seen through a PSF, by patches.
+"""Images of galaxies and what changes them: disks with bulges, seen through a PSF, by patches.
 
-The Fourier transform of a Sersic profile comes from a table that FFTLog fills (Hamilton 2000), is
-multiplied by that of PSF and pixel (GalSim's), and goes back to pixels on a patch around the
+The disk is a Sersic profile of any index, the bulge one of index 4 with half of the disk's radius
+and its shape. Their Fourier transforms come from a table that FFTLog fills (Hamilton 2000), are
+multiplied by that of PSF and pixel (GalSim's), and go back to pixels on a patch around the
 source, modes above the pixels' own folded. The derivatives go the same way, so that they are those
 of the image that a detector sees, undersampled as it is.
 """
@@ -26,9 +27,10 @@ from btk_punet.simulation.catalog import composite_half_light_radius
 FLUX, X, Y, LOG_RADIUS, G1, G2, LOG_INDEX, BULGE = range(8)
 N_PARAMETERS = 8
 
-# The bulge: its Sersic index, and its half-light radius over the disk's.
+# The bulge: its Sersic index, its half-light radius over the disk's, and what its share is kept to.
 BULGE_INDEX, BULGE_RADIUS = 4.0, 0.5
 BULGE_RANGE = (0.0, 0.9)
+_N_SHARES = 46
 
 # Sersic indices of the table, evenly in the logarithm, and what is kept to.
 INDEX_RANGE = (0.45, 5.0)
@@ -56,6 +58,7 @@ class SersicTable:
         log_index: Logarithm of the Sersic index of each node, ``(nodes,)``.
         values: Transform and its derivative by the logarithm of the wave number,
             ``(nodes, waves, 2)``.
+        bulge: The same of the bulge of a disk of half-light radius 1, ``(waves, 2)``.
     """
 
     def __init__(self) -> None:
@@ -66,17 +69,20 @@ class SersicTable:
         self.log_first = math.log(_WAVE_RANGE[0])
         self.log_step = math.log(_WAVE_RANGE[1] / _WAVE_RANGE[0]) / (_N_WAVES - 1)
         self.values = np.array([self._transform(math.exp(node)) for node in self.log_index])
-        shares = np.linspace(*BULGE_RANGE, 46)
-        self._shares = shares
-        radius = composite_half_light_radius(shares, np.full(len(shares), BULGE_RADIUS))
+        self._shares = np.linspace(*BULGE_RANGE, _N_SHARES)
+        radius = composite_half_light_radius(self._shares, np.full(_N_SHARES, BULGE_RADIUS))
         self._log_composite = np.log(radius)
-        self._composite_slope = np.gradient(self._log_composite, shares, edge_order=2)
+        self._composite_slope = np.gradient(self._log_composite, self._shares, edge_order=2)
+        # By whole steps of the table, at the wave numbers of the disk's radius.
         bulge = self._transform(BULGE_INDEX)
         shift = -round(math.log(BULGE_RADIUS) / self.log_step)
         self.bulge = np.concatenate([np.repeat([[1.0, 0.0]], shift, axis=0), bulge[:-shift]])
 
     def log_composite(self, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the logarithm of the half-light radius over the disk's, and its derivative."""
+        """Return the logarithm of the half-light radius over the disk's, and its derivative.
+
+        By the share of the bulge; for an exponential disk, and nearly for others.
+        """
         return (
             np.interp(share, self._shares, self._log_composite),
             np.interp(share, self._shares, self._composite_slope),

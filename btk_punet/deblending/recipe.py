@@ -30,8 +30,7 @@ class LightCalibration:
     Each error is ``sqrt((scale * sigma)^2 + floor^2)``: the scale is for what noise does, the floor
     for what no smooth profile can follow, which shows in bright galaxies. The defaults were fitted
     on isolated galaxies, groups and pairs at one exposure and groups at four, of the seeds 770100
-    and 770200
-    of ``benchmarks/light.py``.
+    and 770200 of ``benchmarks/light.py``.
 
     Attributes:
         place_scale: Of the places.
