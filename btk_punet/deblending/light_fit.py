@@ -295,7 +295,12 @@ class SourceFit:
         sizes = np.array(PATCH_SIZES)
         flux, sigma = self.parameters[active, FLUX], self.sigma[active]
         wings = _WINGS_AT_32 * 32 * flux / (_WINGS_SIGMA * sigma)
-        wanted = np.maximum(2 * self.reach()[active], np.cbrt(wings))
+        # What is folded back must not reach the image, beyond which nothing is asked.
+        height, width = self.scenes.images.shape[1:]
+        column, row = self.column[active], self.row[active]
+        edge = np.max([column, width - column, row, height - row], axis=0, initial=0)
+        reach = self.reach()[active]
+        wanted = np.maximum(reach + np.minimum(reach, edge), np.cbrt(wings))
         wanted = np.minimum(wanted, sizes[-1])
         chosen = sizes[np.searchsorted(sizes, wanted)]
         self.patch[active] = np.maximum(self.patch[active], chosen)
