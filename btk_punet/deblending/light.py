@@ -160,7 +160,7 @@ def _beginning(
     y: np.ndarray,
     flux: np.ndarray,
 ) -> tuple[np.ndarray, LightPrior]:
-    """Return where the search for sources begins, ``(m, 7)``, and their prior."""
+    """Return where the search for sources begins, ``(m, 8)``, and their prior."""
     column, row = (np.floor(np.asarray(place) + 0.5).astype(int) for place in (x, y))
     least_flux = _LEAST_FLUX_SIGMA * scenes.sigma(np.asarray(image, int), column, row)
     scatter = np.full(len(x), PLACE_SCATTER_PIXELS)

@@ -76,7 +76,7 @@ class LightFit:
     Attributes:
         parameters: In the order of `light_profiles`, ``(m, 8)``.
         covariance: Of each source's parameters, those of its neighbours unknown too,
-            ``(m, 7, 8)``.
+            ``(m, 8, 8)``.
         converged: Whether the fit of the source's group arrived, bool ``(m,)``.
         groups: The sources of each group, arrays of their numbers.
         flux_covariance: Of the fluxes of each group, ``(n, n)``.
@@ -96,8 +96,8 @@ class _Group:
         members: Numbers of the sources, ``(n,)``.
         parameters: The best so far, ``(n, 8)``.
         loss: Minus the logarithm of the posterior there.
-        matrix: Its second derivatives there, ``(7 n, 7 n)``.
-        right: Minus its first derivatives, ``(7 n,)``.
+        matrix: Its second derivatives there, ``(8 n, 8 n)``.
+        right: Minus its first derivatives, ``(8 n,)``.
         flux_covariance: Of the fluxes, ``(n, n)``.
         damping: Of the next step, by Levenberg and Marquardt.
         gain: By how much the last step lowered the loss.

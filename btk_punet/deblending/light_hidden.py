@@ -81,7 +81,7 @@ class Hidden:
 
         Args:
             which: Numbers of the candidates.
-            parameters: Of the fitted sources, ``(m, 7)``.
+            parameters: Of the fitted sources, ``(m, 8)``.
 
         Returns:
             What to take off flux, column and row, and the variance for not knowing whether the
@@ -169,7 +169,7 @@ def fit_with(
         fit: Of the other sources, which has run; afterwards of all.
         found: What it found, ``m`` sources.
         image: Number of the image of each hidden source, ``(k,)``.
-        start: Where the search for it begins, ``(k, 7)``.
+        start: Where the search for it begins, ``(k, 8)``.
         prior: Of the hidden sources.
 
     Returns:
