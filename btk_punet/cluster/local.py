@@ -35,6 +35,9 @@ CONFIG = {
     # One that hangs in C code sends no sign of life; `--timeout` is there for that.
     "distributed.scheduler.worker-ttl": None,
     "distributed.admin.large-graph-warning-threshold": "1GB",
+    # One thread works: in an arena of its own, an array at the end of a block of 64 MB would be
+    # given back to the system each time, whatever `keep_memory` asks for.
+    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
 }
 
 
