@@ -58,7 +58,7 @@ _GOOD_RATIO, _BAD_RATIO = 0.7, 0.3
 # Damping at which a step is next to nothing.
 _MOST_DAMPING = 100.0
 # Share of a diagonal that keeps a matrix without information from being singular.
-RIDGE = 1e-6
+_RIDGE = 1e-6
 # How far a centre may move along each axis [pixel].
 MAX_SHIFT_PIXELS = 2.0
 # Longest step in each parameter, in flux as a share of it; a longer one is shortened as a whole.
@@ -424,11 +424,7 @@ class SourceFit:
         fixed = ((here <= lowest) & (right < 0)) | ((here >= highest) & (right > 0))
         if free is not None:
             fixed |= ~np.isin(np.arange(right.shape[1]) % N_PARAMETERS, free)
-        # In units that make the diagonal 1, for the sake of the rounding.
-        diagonal = np.einsum("gii->gi", matrix)
-        scale = np.where(fixed, 0.0, 1 / np.sqrt(np.maximum(diagonal, 1e-30)))
-        unit = matrix * scale[:, :, None] * scale[:, None, :]
-        np.einsum("gii->gi", unit)[:] = 1.0 + RIDGE
+        unit, scale = unit_diagonal(matrix, fixed)
         step_right = right * scale
         damping = np.array([group.damping for group in groups])
         damped = unit + damping[:, None, None] * np.eye(right.shape[1])
@@ -475,3 +471,23 @@ class SourceFit:
         parameters[..., G1] *= shrink
         parameters[..., G2] *= shrink
         return parameters
+
+
+def unit_diagonal(
+    matrix: np.ndarray, fixed: np.ndarray | bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return symmetric matrices in units that make their diagonal 1, for the sake of the rounding.
+
+    Args:
+        matrix: ``(..., n, n)``; some of the unknowns may be hard to tell apart.
+        fixed: Which unknowns stay as they are, ``(..., n)``.
+
+    Returns:
+        The matrices, ``(..., n, n)``, their diagonal a little above 1, and the units, ``(..., n)``:
+        0 of what stays.
+    """
+    diagonal = np.einsum("...ii->...i", matrix)
+    scale = np.where(fixed, 0.0, 1 / np.sqrt(np.maximum(diagonal, 1e-30)))
+    unit = matrix * scale[..., :, None] * scale[..., None, :]
+    np.einsum("...ii->...i", unit)[...] = 1.0 + _RIDGE
+    return unit, scale

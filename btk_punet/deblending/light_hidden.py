@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light_canvas import PATCH_SIZES, shared_part
-from btk_punet.deblending.light_fit import RIDGE, LightFit, SourceFit
+from btk_punet.deblending.light_fit import LightFit, SourceFit, unit_diagonal
 from btk_punet.deblending.light_prior import LightPrior
 from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, X, Y
 
@@ -144,7 +144,9 @@ def judge(fit: SourceFit, doubtful: Candidates) -> Hidden:
                     here, there = shared
                     flat = slope[:, there[0], there[1]].reshape(N_PARAMETERS, -1)
                     common[one] = flat @ weighted[here].ravel()
-            change = _solved(matrix, common.ravel()).reshape(common.shape)
+            unit, scale = unit_diagonal(matrix)
+            change = scale * np.linalg.solve(unit, scale * common.ravel())
+            change = change.reshape(common.shape)
             left -= float((change * common).sum())
         share[number] = max(left / alone, _LEAST_SHARE)
         flux[number] = score / (share[number] * alone)
@@ -205,11 +207,3 @@ def _neighbours(fit: SourceFit, image: int, x: float, y: float) -> np.ndarray:
     distance = np.hypot(fit.parameters[:, X] - x, fit.parameters[:, Y] - y)
     (near,) = np.nonzero((fit.image == image) & (distance < fit.reach() + fit.psf_reach))
     return near[np.argsort(distance[near], kind="stable")][:_MOST_NEIGHBOURS]
-
-
-def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the solution of symmetric equations whose unknowns may be hard to tell apart."""
-    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-30))
-    unit = matrix * scale[:, None] * scale
-    np.einsum("ii->i", unit)[:] = 1 + RIDGE
-    return scale * np.linalg.solve(unit, scale * right)

@@ -100,7 +100,7 @@ class LightPrior:
 
         Returns:
             Minus the logarithm ``(...)``, minus its gradient ``(..., 8)``, and its second
-            derivatives ``(..., 7, 8)``.
+            derivatives ``(..., 8, 8)``.
         """
         flux = np.maximum(parameters[..., FLUX], self.least_flux)
         gradient = np.zeros(parameters.shape)

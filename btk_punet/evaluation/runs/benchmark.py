@@ -387,11 +387,7 @@ def _default_methods() -> tuple[dict[str, str], list[str]]:
 
 def _joined(runs: dict[str, Comparison]) -> dict[str, pd.DataFrame]:
     """Return what is written of all sets together, from the run of each."""
-    of_sets = {name: dict(run.tables) for name, run in runs.items()}
-    for name, run in runs.items():
-        headline = of_sets[name]["headline"].copy()  # the run keeps its own
-        headline.insert(1, "n_scenes", headline["method"].map(run.collected.n_scenes_of))
-        of_sets[name]["headline"] = headline
+    of_sets = {name: {**run.tables, "headline": run.headline()} for name, run in runs.items()}
     names = {
         "benchmark": "headline",
         "benchmark_by_neighbour_distance": "completeness_by_neighbour_distance",

@@ -101,6 +101,12 @@ class Comparison:
         tidy = {Path(name).stem: pd.read_parquet(folder / name) for name in files}
         return cls.from_tables(folder, run, tidy, chosen_studies(studies))
 
+    def headline(self) -> pd.DataFrame:
+        """Return a copy of the headline table, with ``n_scenes``, the scenes that a method has."""
+        table = self.tables["headline"].copy()
+        table.insert(1, "n_scenes", table["method"].map(self.collected.n_scenes_of))
+        return table
+
     @property
     def missing(self) -> list[str]:
         """What is missing from the run, a sentence for each method; empty if nothing is.

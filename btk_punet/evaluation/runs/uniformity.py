@@ -135,8 +135,7 @@ def uniformity(
                 )
                 if shard is not None:
                     continue
-                table = run.tables["headline"].copy()  # the run keeps its own
-                table.insert(1, "n_scenes", table["method"].map(run.collected.n_scenes_of))
+                table = run.headline()
                 table.insert(0, "value", float(value))
                 table.insert(0, "quantity", quantity)
                 parts.append(table)
