@@ -25,12 +25,7 @@ from btk_punet.deblending.base import (
 )
 from btk_punet.deblending.catalog import FootprintLight, detection_catalog, position_errors
 from btk_punet.deblending.conditions import batch_conditions, unlike_training
-from btk_punet.deblending.density import (
-    UNTOLD_DENSITY_RATIO,
-    bright_candidates,
-    estimate_density_ratio,
-    expected_pairs,
-)
+from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO, batch_density_ratio
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import Light, measure_light
@@ -370,8 +365,8 @@ class ProbaUNetDeblender(DetectingDeblender):
         )
         self._check_conditions(blend_batch)
         usable = np.all(usable_pixels(images), axis=1)
-        normalised = noise_normalised(blend_batch)[which]
-        ratio = self._density_ratio(blend_batch)
+        every = noise_normalised(blend_batch)
+        ratio, normalised = self._density_ratio(blend_batch, every), every[which]
         maps = PosteriorMaps.from_network(
             self.network,
             normalised,
@@ -496,6 +491,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             candidates.image,
             candidates.x,
             candidates.y,
+            candidates.mass,
             normalised,
             variance,
             density_ratio if told else 1.0,
@@ -521,16 +517,19 @@ class ProbaUNetDeblender(DetectingDeblender):
             )
         return 1.0 if self.density_ratio is None else float(self.density_ratio)
 
-    def _density_ratio(self, blend_batch: BlendBatch) -> float:
-        """Return the density ratio under which a batch is judged."""
+    def _density_ratio(self, blend_batch: BlendBatch, normalised: np.ndarray) -> float:
+        """Return the density ratio under which a batch is judged.
+
+        Args:
+            blend_batch: The batch, of which all images count, whichever are asked for.
+            normalised: All of its images, divided by the noise.
+        """
         if not isinstance(self.density_ratio, str):
             return self.fixed_density_ratio
-        # Of the whole batch, whichever of its images are asked for.
-        normalised, told = noise_normalised(blend_batch), self.network.told_density
+        told = self.network.told_density
         images = np.asarray(blend_batch.blend_images)
         usable = np.all(usable_pixels(images), axis=1)
         images = np.where(usable[:, None], images, 0.0)
-        scale = pixel_scale_arcsec(blend_batch.survey)
         together = bands_together(normalised, usable)
         variance = batch_conditions(blend_batch)[reference_band(blend_batch.survey)].background
 
@@ -541,17 +540,19 @@ class ProbaUNetDeblender(DetectingDeblender):
             )  # fmt: skip
             return instances.find_candidates(maps.centre_probability)
 
-        once = None if told else candidates(None)
-
-        def expected(ratio: float) -> tuple[float, float]:
-            found = candidates(ratio) if once is None else once
-            own = ratio if told else ratio / UNTOLD_DENSITY_RATIO
-            found = self.calibrated(found, own, together, variance)
-            bright = bright_candidates(blend_batch, images, found)
-            return expected_pairs(bright, images.shape[-1], scale)
-
-        ratio = estimate_density_ratio(expected)
-        return ratio if told else ratio / UNTOLD_DENSITY_RATIO
+        if told:
+            return batch_density_ratio(
+                blend_batch,
+                images,
+                lambda ratio: self.calibrated(candidates(ratio), ratio, together, variance),
+            )
+        once = candidates(None)
+        ratio = batch_density_ratio(
+            blend_batch,
+            images,
+            lambda ratio: self.calibrated(once, ratio / UNTOLD_DENSITY_RATIO, together, variance),
+        )
+        return ratio / UNTOLD_DENSITY_RATIO
 
     def _extra_data(
         self, i: int, maps: PosteriorMaps, own: Candidates, catalog: Table, unseen: float

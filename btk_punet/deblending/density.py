@@ -40,6 +40,26 @@ UNTOLD_DENSITY_RATIO = 16.0
 APERTURE_ARCSEC, APERTURE_LOSS_MAG = 0.5, 0.2
 
 
+def batch_density_ratio(
+    blend_batch: BlendBatch, images: np.ndarray, judged: Callable[[float], Candidates]
+) -> float:
+    """Return the density ratio of a batch.
+
+    Args:
+        blend_batch: Where survey and pixel are from.
+        images: ``(b, bands, H, W)`` [electron], with no NaN.
+        judged: Takes a ratio, and gives the candidates of all images with their probabilities
+            under it.
+    """
+    scale = pixel_scale_arcsec(blend_batch.survey)
+
+    def expected(ratio: float) -> tuple[float, float]:
+        bright = bright_candidates(blend_batch, images, judged(ratio))
+        return expected_pairs(bright, images.shape[-1], scale)
+
+    return estimate_density_ratio(expected)
+
+
 def estimate_density_ratio(expected: Callable[[float], tuple[float, float]]) -> float:
     """Return the density ratio at which what is expected agrees with it.
 

@@ -93,9 +93,11 @@ class SurroundingTerms:
         density: Of the density.
         faint: Of being faint.
         near: Of being near a more probable one.
+        doubt: Of others in doubt around it.
         faint_depth: Of the product of the two.
         faint_density: The same.
         near_density: The same.
+        doubt_density: The same.
 
     Raises:
         InputError: if one of them is no finite number.
@@ -105,9 +107,11 @@ class SurroundingTerms:
     density: float = 0.0
     faint: float = 0.0
     near: float = 0.0
+    doubt: float = 0.0
     faint_depth: float = 0.0
     faint_density: float = 0.0
     near_density: float = 0.0
+    doubt_density: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -120,12 +124,12 @@ class SurroundingTerms:
 
     @staticmethod
     def values(surroundings: Surroundings) -> np.ndarray:
-        """Return by what each number is multiplied, ``(7, m)``."""
-        depth, density = surroundings.depth, surroundings.density
-        faint, near = surroundings.faint, surroundings.near
-        return np.stack(
-            [depth, density, faint, near, faint * depth, faint * density, near * density]
-        )
+        """Return by what each number is multiplied, ``(9, m)``."""
+        some = surroundings
+        alone = [some.depth, some.density, some.faint, some.near, some.doubt]
+        faint_depth = some.faint * some.depth
+        with_density = [values * some.density for values in (some.faint, some.near, some.doubt)]
+        return np.stack([*alone, faint_depth, *with_density])
 
 
 def fit_log_odds(

@@ -3,6 +3,8 @@
 A network that saw a candidate a thousand times over would need none of this. One that was trained
 for hours is too sure of lumps on real galaxies in deep images, and of the lesser of two candidates
 that lie on each other, and of what is faint it takes the mean over all the scenes of its training.
+Bright real galaxies have many lumps, each of which might be a neighbour: where a network doubts
+many candidates, fewer of them come true than where it doubts one.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ SPARSE_RATIO, DENSE_RATIO = 2.0, 18.0
 FAINT_SNR, SQUARE_PIXELS = 3.0, 5
 # How far one candidate lies from another that it is hardly told from [pixel].
 NEAR_PIXELS = 4.0
+# How far away other candidates that are in doubt count [pixel]: as far as the light of one galaxy.
+DOUBT_PIXELS = 25.0
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,14 @@ class Surroundings:
         density: 0 where sources lie as dense as in fields, 1 where as in groups, or denser.
         faint: Near 1 for a signal to noise below `FAINT_SNR`, near 0 above twice that.
         near: Near 1 within `NEAR_PIXELS` of a more probable candidate, 0 far from all of them.
+        doubt: 0 where no other candidate around is in doubt, near 1 where many are.
     """
 
     depth: np.ndarray
     density: np.ndarray
     faint: np.ndarray
     near: np.ndarray
+    doubt: np.ndarray
 
     @classmethod
     def measure(
@@ -50,6 +56,7 @@ class Surroundings:
         image: np.ndarray,
         x: np.ndarray,
         y: np.ndarray,
+        mass: np.ndarray,
         normalised: np.ndarray,
         variance: float | np.ndarray | None,
         density_ratio: float,
@@ -60,6 +67,7 @@ class Surroundings:
             image: Number of the image, ``(m,)``.
             x: Column [pixel].
             y: Row.
+            mass: Probability before calibration.
             normalised: ``(b, H, W)``, divided by the noise, 0 where a pixel is not usable; of
                 several bands the sum of what counts in each, over the root of their number.
             variance: Of the background [electron^2], a number, or ``(b, H, W)``; None if it is not
@@ -73,8 +81,10 @@ class Surroundings:
         density = np.full(len(x), density_of(density_ratio))
         snr = _squares(normalised, image, row, column)
         faint = 1 / (1 + (np.maximum(snr, 0) / FAINT_SNR) ** 4)
-        near = np.exp(-((_to_more_probable(image, x, y) / NEAR_PIXELS) ** 2))
-        return cls(depth, density, faint, near)
+        one, other, apart = _pairs(image, x, y)
+        near = np.exp(-((_to_more_probable(len(x), one, other, apart) / NEAR_PIXELS) ** 2))
+        doubt = _doubt_around(mass, one, other, apart)
+        return cls(depth, density, faint, near, doubt / (1 + doubt))
 
     def __len__(self) -> int:
         return len(self.depth)
@@ -111,14 +121,32 @@ def _squares(
     return total / SQUARE_PIXELS
 
 
-def _to_more_probable(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _pairs(
+    image: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs of candidates of an image within reach, and their distance [pixel]."""
+    if not len(x):
+        return np.zeros(0, int), np.zeros(0, int), np.zeros(0)
+    reach = 2 * DOUBT_PIXELS
+    # Images stand apart along a third axis.
+    place = np.stack([x, y, 2 * reach * image], axis=1)
+    one, other = KDTree(place).query_pairs(reach, output_type="ndarray").T
+    return one, other, np.hypot(x[one] - x[other], y[one] - y[other])
+
+
+def _to_more_probable(
+    number: int, one: np.ndarray, other: np.ndarray, apart: np.ndarray
+) -> np.ndarray:
     """Return the distance to the nearest earlier candidate of the image; inf beyond all reach."""
-    distance = np.full(len(x), np.inf)
-    if len(x):
-        reach = 3 * NEAR_PIXELS
-        # Images stand apart along a third axis.
-        place = np.stack([x, y, 2 * reach * image], axis=1)
-        one, other = KDTree(place).query_pairs(reach, output_type="ndarray").T
-        apart = np.hypot(x[one] - x[other], y[one] - y[other])
-        np.minimum.at(distance, np.maximum(one, other), apart)
+    distance = np.full(number, np.inf)
+    np.minimum.at(distance, np.maximum(one, other), apart)
     return distance
+
+
+def _doubt_around(
+    mass: np.ndarray, one: np.ndarray, other: np.ndarray, apart: np.ndarray
+) -> np.ndarray:
+    """Return the variance of the number of sources that others around each candidate leave."""
+    weight, variance = np.exp(-((apart / DOUBT_PIXELS) ** 2)), mass * (1 - mass)
+    of_later = np.bincount(one, weight * variance[other], len(mass))
+    return of_later + np.bincount(other, weight * variance[one], len(mass))

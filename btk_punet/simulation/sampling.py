@@ -19,6 +19,9 @@ from btk_punet.simulation.density import (
     near_share_of_group,
 )
 
+# Of the magnitudes of which each is as likely, where bright galaxies shall be common.
+STEP_MAG = 0.5
+
 
 class EuclidSampling(SamplingFunction):
     """Base of them all: a cut in magnitude, and galaxies drawn from it with replacement."""
@@ -316,8 +319,6 @@ class EuclidInjectionSampling(EuclidSampling):
             images, a generator would give the injected sources the very noise of the images.)
     """
 
-    STEP_MAG = 0.5
-
     def __init__(
         self,
         stamp_size: float = 6.4,
@@ -334,9 +335,14 @@ class EuclidInjectionSampling(EuclidSampling):
         return self._place(self._draw(table, 1), *self.rng.uniform(-half, half, (2, 1)))
 
     def _weights(self, magnitude: np.ndarray) -> np.ndarray:
-        step = ((magnitude - self.min_mag) / self.STEP_MAG).astype(int)
-        weights = 1.0 / np.bincount(step)[step]
-        return weights / weights.sum()
+        return even_weights(magnitude, self.min_mag)
+
+
+def even_weights(magnitude: np.ndarray, min_mag: float) -> np.ndarray:
+    """Return how likely each galaxy is to be drawn where every half magnitude is as likely."""
+    step = ((magnitude - min_mag) / STEP_MAG).astype(int)
+    weights = 1.0 / np.bincount(step)[step]
+    return weights / weights.sum()
 
 
 # Those that can be chosen by name; a new one takes its class and a line here.

@@ -330,7 +330,7 @@ def test_what_the_surroundings_say_is_added(network):
     images = random_scenes(3, seed=5)
     deep = make_batch(images, get_euclid_survey(4, 4.4, 0.17))
     usual = ProbaUNetDeblender(30, network, threshold=0.0, light=False)
-    terms = SurroundingTerms(depth=-1.0, faint=-2.0, near=-3.0)
+    terms = SurroundingTerms(depth=-1.0, faint=-2.0, near=-3.0, doubt=-0.5)
     other = usual.with_recipe(DetectionRecipe(surroundings=terms))
     for i, (some, others) in enumerate(
         zip(usual(deep).extra_data, other(deep).extra_data, strict=True)
@@ -341,11 +341,12 @@ def test_what_the_surroundings_say_is_added(network):
             np.zeros(len(before), int),
             np.asarray(before["x_peak"]),
             np.asarray(before["y_peak"]),
+            np.asarray(before["p_detect"]),
             noise_normalised(deep)[i : i + 1, ..., 0],
             DEEP_VARIANCE,
             1.0,
         )
-        shift = -1 - 2 * around.faint - 3 * around.near
+        shift = -1 - 2 * around.faint - 3 * around.near - 0.5 * around.doubt
         expected = expit(logit(before["p_detect"]) + shift)
         kept = np.sort(expected[expected >= 0.02])[::-1]
         np.testing.assert_allclose(after["p_detect"], kept, rtol=1e-3)

@@ -118,17 +118,20 @@ def test_a_shift_is_added_to_the_log_odds():
 
 def test_terms_of_no_candidates():
     nothing = np.zeros(0)
-    found = SurroundingTerms(1, 2, 3, 4, 5, 6, 7)(Surroundings(nothing, nothing, nothing, nothing))
+    found = SurroundingTerms(*range(9))(Surroundings(*[nothing] * 5))
     assert found.shape == (0,)
 
 
 def test_terms_by_hand():
-    some = Surroundings(*np.array([[0.0, 1.0], [1.0, 0.5], [1.0, 0.25], [0.5, 1.0]]))
-    found = SurroundingTerms(1, 10, 100, 1000, 1e4, 1e5, 1e6)(some)
-    # depth + density + faint + near + faint depth + faint density + near density
+    some = Surroundings(*np.array([[0, 1], [1, 0.5], [1, 0.25], [0.5, 1], [0.25, 0]]))
+    found = SurroundingTerms(*10.0 ** np.arange(9))(some)
+    # depth + density + faint + near + doubt + faint depth + faint, near and doubt density
     np.testing.assert_allclose(
         found,
-        [10 + 100 + 500 + 1e5 + 0.5e6, 1 + 5 + 25 + 1000 + 0.25e4 + 0.125e5 + 0.5e6],
+        [
+            10 + 100 + 500 + 0.25e4 + 1e6 + 0.5e7 + 0.25e8,
+            1 + 5 + 25 + 1e3 + 0.25e5 + 0.125e6 + 0.5e7,
+        ],
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from btk_punet.deblending.surroundings import (
     DEEP_VARIANCE,
+    DOUBT_PIXELS,
     SHALLOW_VARIANCE,
     UNKNOWN_DEPTH,
     Surroundings,
@@ -12,9 +13,10 @@ from btk_punet.deblending.surroundings import (
 from btk_punet.simulation.survey import background_variance, get_euclid_survey
 
 
-def measured(image, x, y, pixels, variance=SHALLOW_VARIANCE, ratio=1.0):
+def measured(image, x, y, pixels, variance=SHALLOW_VARIANCE, ratio=1.0, mass=None):
     image, x, y = np.array(image, int), np.array(x, float), np.array(y, float)
-    return Surroundings.measure(image, x, y, pixels, variance, ratio)
+    mass = np.full(len(image), 0.5) if mass is None else np.array(mass, float)
+    return Surroundings.measure(image, x, y, mass, pixels, variance, ratio)
 
 
 @pytest.mark.parametrize("shape", [(0, 8, 8), (2, 8, 8)])
@@ -83,5 +85,20 @@ def test_near_is_to_the_more_probable_ones_of_the_image():
 
 
 def test_candidates_that_are_far_apart_are_not_near():
-    found = measured([0, 0], [10, 23], [10, 10], np.zeros((1, 40, 40)))
+    found = measured([0, 0], [10, 10 + 2 * DOUBT_PIXELS + 1], [10, 10], np.zeros((1, 80, 80)))
     np.testing.assert_array_equal(found.near, 0)
+    np.testing.assert_array_equal(found.doubt, 0)
+
+
+def test_doubt_is_of_the_others_of_the_image():
+    places = [20, 20 + DOUBT_PIXELS, 20, 20]
+    found = measured([0, 0, 0, 1], places, [20] * 4, np.zeros((2, 80, 80)), mass=[0.9, 0.5, 0.2, 1])
+    far = np.exp(-1)
+    doubt = np.array([0.25 * far + 0.16, (0.09 + 0.16) * far, 0.09 + 0.25 * far, 0])
+    np.testing.assert_allclose(found.doubt, doubt / (1 + doubt))
+
+
+def test_sure_candidates_leave_no_doubt():
+    found = measured([0, 0, 0], [20, 25, 30], [20] * 3, np.zeros((1, 64, 64)), mass=[1, 1, 0.5])
+    doubt = 0.25 * np.exp([-0.16, -0.04, -np.inf])  # the last one's, 10 and 5 pixels away
+    np.testing.assert_allclose(found.doubt, doubt / (1 + doubt))

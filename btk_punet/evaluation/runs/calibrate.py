@@ -33,6 +33,7 @@ from btk_punet.simulation.sampling import (
     EuclidGroupSampling,
     EuclidPairSampling,
     EuclidSampling,
+    even_weights,
 )
 from btk_punet.simulation.survey import background_variance, get_euclid_survey
 from btk_punet.training.config import TRAINING_FILE, TrainingConfig
@@ -76,6 +77,13 @@ class _Condition:
     weight: float = 1.0
 
 
+class _BrightGroups(EuclidGroupSampling):
+    """Groups in which every half magnitude is as likely, so that bright galaxies are common."""
+
+    def _weights(self, magnitude: np.ndarray) -> np.ndarray:
+        return even_weights(magnitude, self.min_mag)
+
+
 def _bright_pairs() -> EuclidPairSampling:
     return EuclidPairSampling(9.6, min_mag=18.0, max_mag=23.0)
 
@@ -89,16 +97,20 @@ _CONDITIONS = (
 )
 # Of networks that are told how dense sources lie, each time of what the sampling says.
 _TOLD_CONDITIONS = (
-    _Condition(EuclidGroupSampling, 0.15, 1, 0.0, 0.15, weight=1.5),
-    _Condition(EuclidGroupSampling, 0.125, 4, 4.4, 0.17, weight=1.5),
-    _Condition(EuclidGroupSampling, 0.10, 2, 4.4, 0.19),
-    _Condition(EuclidPairSampling, 0.125, 1, 0.0, 0.17),
-    _Condition(_bright_pairs, 0.05, 1, 0.0, 0.16),
+    _Condition(EuclidGroupSampling, 0.125, 1, 0.0, 0.15, weight=1.5),
+    _Condition(EuclidGroupSampling, 0.11, 4, 4.4, 0.17, weight=1.5),
+    _Condition(EuclidGroupSampling, 0.09, 2, 4.4, 0.19),
+    _Condition(EuclidPairSampling, 0.11, 1, 0.0, 0.17),
+    _Condition(_bright_pairs, 0.04, 1, 0.0, 0.16),
+    _Condition(_bright_pairs, 0.03, 1, 0.0, 0.165, real=True),
+    _Condition(_BrightGroups, 0.03, 1, 0.0, 0.16),
     _Condition(EuclidFieldSampling, 0.10, 1, 0.0, 0.165, weight=1.5),
-    _Condition(EuclidFieldSampling.sky, 0.20, 4, 4.4, 0.16, real=True, weight=1.5),
+    _Condition(EuclidFieldSampling.sky, 0.16, 4, 4.4, 0.16, real=True, weight=1.5),
     _Condition(EuclidFieldSampling.sky, 0.05, 1, 0.0, 0.18, real=True),
-    _Condition(EuclidGroupSampling, 0.05, 4, 4.4, 0.16, real=True),
-    _Condition(EuclidGroupSampling, 0.05, 1, 0.0, 0.17, real=True),
+    _Condition(EuclidGroupSampling, 0.045, 4, 4.4, 0.16, real=True),
+    _Condition(EuclidGroupSampling, 0.045, 1, 0.0, 0.17, real=True),
+    _Condition(_BrightGroups, 0.03, 4, 4.4, 0.16, real=True),
+    _Condition(_BrightGroups, 0.035, 1, 0.0, 0.17, real=True),
 )
 
 
@@ -327,6 +339,7 @@ def _outcomes(
         candidates["scene"].to_numpy(),
         candidates["x"].to_numpy(),
         candidates["y"].to_numpy(),
+        LogitLine(1.0, -_LIFT)(candidates["p_detect"].to_numpy()),
         noise_normalised(batch)[..., 0],
         variance,
         ratio,
