@@ -26,15 +26,22 @@ from btk_punet.training.places import (
 # Shares of the kinds of scenes. Those like the sky are the most common, so that what a network
 # takes for granted is the sky's; the others teach it to tell apart what stands close.
 SCENE_MIX = {
-    "sky": 0.40,
-    "field": 0.12,
-    "group": 0.26,
-    "pair": 0.08,
+    "sky": 0.30,
+    "field": 0.08,
+    "group": 0.20,
+    "bright_group": 0.16,
+    "pair": 0.12,
     "bright_pair": 0.08,
     "bright_neighbour": 0.06,
 }
 # So many of a kind stand on 64 x 64 pixels, on average (Poisson's, and at least one on a stamp).
-MEAN_ON_STAMP = {"group": 1.5, "pair": 2.0, "bright_pair": 1.0, "bright_neighbour": 0.5}
+MEAN_ON_STAMP = {
+    "group": 1.5,
+    "bright_group": 0.8,
+    "pair": 2.0,
+    "bright_pair": 1.0,
+    "bright_neighbour": 0.5,
+}
 # Groups and pairs are of galaxies within the benchmark's magnitudes, with counts a little flatter
 # than the sky's (0.30 instead of 0.374 dex/mag), so that bright neighbours are not rare. Half of
 # them stand in a field of the sky's own sources.
@@ -43,7 +50,7 @@ FIELD_BEHIND_SHARE = 0.5
 # On a stamp of the sky's field one source is brighter than it would be by chance: of the bank's
 # own counts. What surrounds it is as in the sky.
 PRIMARY_MAGNITUDES = (17.0, 25.3)
-# Bright galaxies are as many in each magnitude.
+# In bright groups, and among bright galaxies, they are as many in each magnitude.
 BRIGHT_MAGNITUDES = (17.0, 23.0)
 
 # What is told of a scene's density is right to this [natural log], and nothing in some scenes.
@@ -135,6 +142,7 @@ class StampComposer:
                 f"{GROUP_MAGNITUDES[1]}: draw a larger one."
             )
         weights = {"field": weight, "group": tilted * bright, "primary": drawn * primary}
+        weights["even"] = _even(magnitude, GROUP_MAGNITUDES) * bright
         weights["bright"] = _even(magnitude, BRIGHT_MAGNITUDES) * brightest
         self._choosers = {
             (name, psf): self._chooser(psf, of_name, weights["group"])
@@ -255,6 +263,9 @@ class StampComposer:
             if kind == "group":
                 place, ratio = group_places(size, rng)
                 parts.append(("group", place))
+            elif kind == "bright_group":
+                place, ratio = group_places(size, rng)
+                parts.append(("even", place))
             elif kind == "pair":
                 place, ratio = pair_places(size, rng)
                 parts.append(("group", place))
