@@ -43,14 +43,15 @@ MEAN_ON_STAMP = {
     "bright_neighbour": 0.5,
 }
 # Groups and pairs are of galaxies within the benchmark's magnitudes, with counts a little flatter
-# than the sky's (0.30 instead of 0.374 dex/mag), so that bright neighbours are not rare. Half of
-# them stand in a field of the sky's own sources.
+# than the sky's (0.30 instead of 0.374 dex/mag), so that bright neighbours are not rare; in bright
+# groups each half magnitude is as likely, and what lies on a galaxy with many lumps is common. Half
+# of them stand in a field of the sky's own sources.
 GROUP_MAGNITUDES, GROUP_TILT_DEX_PER_MAG = (19.5, 25.3), -0.074
 FIELD_BEHIND_SHARE = 0.5
 # On a stamp of the sky's field one source is brighter than it would be by chance: of the bank's
 # own counts. What surrounds it is as in the sky.
 PRIMARY_MAGNITUDES = (17.0, 25.3)
-# In bright groups, and among bright galaxies, they are as many in each magnitude.
+# Bright galaxies are as many in each magnitude.
 BRIGHT_MAGNITUDES = (17.0, 23.0)
 
 # What is told of a scene's density is right to this [natural log], and nothing in some scenes.

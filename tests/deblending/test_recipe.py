@@ -27,7 +27,9 @@ def test_a_folder_without_recipe_changes_nothing(tmp_path):
         DetectionRecipe(LogitLine(0.7, -0.1), LogitLine(1.3, 0.2), 1.1, 0.1, (0.14, 0.2)),
         DetectionRecipe(light=LightCalibration(1.2, 0.03, 1.3, 0.04)),
         DetectionRecipe(unseen=UnseenSources(1e-5, -1.0, -0.7)),
-        DetectionRecipe(surroundings=SurroundingTerms(-0.4, 1.5, -0.7, -2.5, -3.0, -5.0, -7.0, 2.0, 1.0)),
+        DetectionRecipe(
+            surroundings=SurroundingTerms(-0.4, 1.5, -0.7, -2.5, -3.0, -5.0, -7.0, 2.0, 1.0)
+        ),
     ],
 )
 def test_saved_and_loaded(recipe, tmp_path):

@@ -252,6 +252,7 @@ def test_groups_and_pairs_keep_to_their_magnitudes_and_places(monkeypatch):
     rng = np.random.default_rng(0)
     for name, most, limits in (
         ("group", 10, (19.5, 25.3)),
+        ("bright_group", 10, (19.5, 25.3)),
         ("pair", 2, (19.5, 25.3)),
         ("bright_pair", 2, (17.0, 23.0)),
     ):
@@ -262,10 +263,25 @@ def test_groups_and_pairs_keep_to_their_magnitudes_and_places(monkeypatch):
             drawn = magnitude[scene.galaxies]
             assert ((drawn >= limits[0]) & (drawn < limits[1])).all()
             apart = np.hypot(np.ptp(scene.left), np.ptp(scene.bottom))
-            assert apart <= {"group": 52.0, "pair": 16.5, "bright_pair": 21.5}[name]
+            assert apart <= {"pair": 16.5, "bright_pair": 21.5}.get(name, 52.0)
             numbers.append(len(drawn))
         assert max(numbers) >= most
-        assert min(numbers) == (1 if name == "group" else 2)
+        assert min(numbers) == (2 if "pair" in name else 1)
+
+
+def test_bright_groups_hold_as_many_galaxies_of_each_magnitude(monkeypatch):
+    monkeypatch.setattr(dataset, "FIELD_BEHIND_SHARE", 0.0)
+    # Ten times as many faint galaxies as bright ones.
+    magnitude = np.r_[np.linspace(19.5, 22.0, 20), np.linspace(22.0, 24.49, 200)]
+    bank = make_bank([np.ones((1, 1))] * 220, magnitude=magnitude)
+    rng = np.random.default_rng(0)
+    mean = {}
+    for name in ("group", "bright_group"):
+        composer = StampComposer(bank, mix={name: 1.0})
+        scenes = [composer.draw_scene(rng) for _ in range(400)]
+        mean[name] = np.mean([magnitude[scene.galaxies].mean() for scene in scenes])
+    assert mean["bright_group"] == pytest.approx(22.0, abs=0.1)
+    assert mean["group"] > 22.4
 
 
 def test_a_stamp_of_the_sky_holds_one_source_of_the_banks_counts(monkeypatch):

@@ -4,6 +4,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.table import Table
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,6 +18,7 @@ from btk_punet.errors import InputError  # noqa: E402
 from btk_punet.evaluation.runs import calibrate as module  # noqa: E402
 from btk_punet.evaluation.runs.benchmark import BENCHMARK_SETS, CATALOG_SEED  # noqa: E402
 from btk_punet.evaluation.runs.calibrate import fit_recipe  # noqa: E402
+from btk_punet.simulation.sampling import EuclidGroupSampling  # noqa: E402
 from btk_punet.training.bank import TRAINING_SEED  # noqa: E402
 from btk_punet.training.config import TrainingConfig  # noqa: E402
 from btk_punet.training.real_galaxies import part_of  # noqa: E402
@@ -83,6 +85,15 @@ def test_seeds_are_its_own():
         own = {module.CALIBRATION_SEED + number for number in range(len(conditions))}
         assert not own & (others | {CATALOG_SEED, TRAINING_SEED})
         assert sum(condition.share for condition in conditions) == pytest.approx(1)
+
+
+def test_bright_groups_hold_as_many_galaxies_of_each_magnitude():
+    # Ten times as many faint galaxies as bright ones.
+    table = Table({"IE_ab": np.r_[np.linspace(19.5, 22, 20), np.linspace(22.01, 24.49, 200)]})
+    sampling = module._BrightGroups(seed=1)
+    drawn = np.concatenate([sampling(table)["IE_ab"] for _ in range(500)])
+    assert np.mean(drawn < 22) == pytest.approx(0.5, abs=0.05)
+    assert sampling.density_ratio == EuclidGroupSampling().density_ratio
 
 
 def test_a_fit_that_fails_leaves_the_calibration_that_is_there(folder, monkeypatch):
