@@ -100,66 +100,107 @@ class Hidden:
 
 def judge(fit: SourceFit, doubtful: Candidates) -> Hidden:
     """Return which candidates hide light, by a fit of the other sources that has run."""
-    k = len(doubtful)
     near = [
         _neighbours(fit, *place)
         for place in zip(doubtful.image, doubtful.x, doubtful.y, strict=True)
     ]
-    felt = np.unique(np.concatenate([*near, np.zeros(0, int)]))
-    slopes = dict(zip(felt, fit.draw(felt), strict=True))
-    stiffness = dict(
-        zip(
-            felt,
-            fit.prior.take(felt).equations(fit.parameters[felt], fit.start[felt])[2],
-            strict=True,
-        )
-    )
+    felt = _Felt.by(fit, np.unique(np.concatenate([*near, np.zeros(0, int)])))
     size = PATCH_SIZES[1]
     column, row = (np.floor(place + 0.5).astype(int) for place in (doubtful.x, doubtful.y))
-    source = np.zeros((k, N_PARAMETERS))
+    source = np.zeros((len(doubtful), N_PARAMETERS))
     source[:, FLUX], source[:, X], source[:, Y] = 1.0, doubtful.x, doubtful.y
     source[:, LOG_RADIUS] = np.log(_RADIUS_PIXELS)
     templates = fit.patch_model(size).images(source, column, row)
-    gain, share, flux = np.zeros((3, k))
+    gain, share, flux = np.zeros((3, len(doubtful)))
     changes = []
     for number, (members, template) in enumerate(zip(near, templates, strict=True)):
         box = fit.canvas.box(doubtful.image[number], column[number], row[number], size)
         weight, residual = fit.canvas.weight_and_residual(box)
         weighted = weight * template
         alone = max(float((weighted * template).sum()), 1e-30)
-        score, left = float((weighted * residual).sum()), alone
-        change = np.zeros((len(members), N_PARAMETERS))
-        if len(members):
-            own = [slopes[member] for member in members]
-            boxes = [
-                fit.box(member, one.shape[-1]) for member, one in zip(members, own, strict=True)
-            ]
-            matrix, _ = fit.equations(boxes, own)
-            common = np.zeros((len(members), N_PARAMETERS))
-            for one, (slope, its_box) in enumerate(zip(own, boxes, strict=True)):
-                part = slice(one * N_PARAMETERS, (one + 1) * N_PARAMETERS)
-                matrix[part, part] += stiffness[members[one]]
-                shared = shared_part(box, its_box)
-                if shared is not None:
-                    here, there = shared
-                    flat = slope[:, there[0], there[1]].reshape(N_PARAMETERS, -1)
-                    common[one] = flat @ weighted[here].ravel()
-            unit, scale = unit_diagonal(matrix)
-            change = scale * np.linalg.solve(unit, scale * common.ravel())
-            change = change.reshape(common.shape)
-            left -= float((change * common).sum())
-        share[number] = max(left / alone, _LEAST_SHARE)
+        score = float((weighted * residual).sum())
+        change, taken = felt.change(fit, members, weighted, box)
+        share[number] = max((alone - taken) / alone, _LEAST_SHARE)
         flux[number] = score / (share[number] * alone)
         # What no smooth profile follows in bright galaxies looks like hidden light too.
         model = np.maximum(fit.canvas.model[box], 0)
         structure = float(((_STRUCTURE * weighted * model) ** 2).sum()) / alone
         gain[number] = score / np.sqrt(share[number] * alone * (1 + structure))
         changes.append(change[:, CHANGED] * max(flux[number], 0))
+    return Hidden(_probability(doubtful.mass, gain, share), flux, near, changes)
+
+
+@dataclass(frozen=True)
+class _Felt:
+    """The fitted sources near some candidate: what each of them could give of its light.
+
+    Attributes:
+        slopes: Of each source's image in its parameters, by its number.
+        stiffness: What the prior adds to its matrix of second derivatives.
+    """
+
+    slopes: dict[int, np.ndarray]
+    stiffness: dict[int, np.ndarray]
+
+    @classmethod
+    def by(cls, fit: SourceFit, numbers: np.ndarray) -> _Felt:
+        """Return those of these numbers."""
+        prior = fit.prior.take(numbers)
+        stiffness = prior.equations(fit.parameters[numbers], fit.start[numbers])[2]
+        return cls(
+            dict(zip(numbers, fit.draw(numbers), strict=True)),
+            dict(zip(numbers, stiffness, strict=True)),
+        )
+
+    def change(
+        self, fit: SourceFit, members: np.ndarray, weighted: np.ndarray, box: tuple
+    ) -> tuple[np.ndarray, float]:
+        """Return how sources would change if a unit of hidden light were not theirs.
+
+        Args:
+            fit: That of the sources.
+            members: Their numbers.
+            weighted: Image of the hidden source, times the pixels' weights.
+            box: Where it lies.
+
+        Returns:
+            By how much their parameters are too large, ``(members, 8)``, and how much of the
+            hidden source's information that takes.
+        """
+        if not len(members):
+            return np.zeros((0, N_PARAMETERS)), 0.0
+        slopes = [self.slopes[member] for member in members]
+        boxes = [
+            fit.box(member, one.shape[-1]) for member, one in zip(members, slopes, strict=True)
+        ]
+        matrix, _ = fit.equations(boxes, slopes)
+        common = np.zeros((len(members), N_PARAMETERS))
+        for one, (slope, its_box) in enumerate(zip(slopes, boxes, strict=True)):
+            part = slice(one * N_PARAMETERS, (one + 1) * N_PARAMETERS)
+            matrix[part, part] += self.stiffness[members[one]]
+            shared = shared_part(box, its_box)
+            if shared is not None:
+                here, there = shared
+                flat = slope[:, there[0], there[1]].reshape(N_PARAMETERS, -1)
+                common[one] = flat @ weighted[here].ravel()
+        unit, scale = unit_diagonal(matrix)
+        change = (scale * np.linalg.solve(unit, scale * common.ravel())).reshape(common.shape)
+        return change, float((change * common).sum())
+
+
+def _probability(mass: np.ndarray, gain: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return the probability of hidden light.
+
+    Args:
+        mass: By the network.
+        gain: By how much the pixels would be better described [sigma].
+        share: Share of the light that no other source could give.
+    """
     gain, log_share = np.clip(gain, 0, _LARGEST_GAIN), np.log(share)
-    p = np.minimum(doubtful.mass, _MOST_PROBABLE)
+    p = np.minimum(mass, _MOST_PROBABLE)
     log_odds = np.log(p) - np.log1p(-p)
-    terms = np.stack([np.ones(k), log_odds, gain, log_share, gain * log_share], axis=1)
-    return Hidden(expit(terms @ _ODDS), flux, near, changes)
+    terms = [np.ones(len(p)), log_odds, gain, log_share, gain * log_share]
+    return expit(np.stack(terms, axis=1) @ _ODDS)
 
 
 def fit_with(
