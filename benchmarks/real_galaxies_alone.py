@@ -1,6 +1,6 @@
 """Which real galaxies are taken apart: each HST stamp of the benchmark alone, at several angles.
 
-    python benchmarks/real_galaxies_alone.py DIR [--angles 8] [--seed 77]
+    python benchmarks/real_galaxies_alone.py DIR [--density-ratio 1] [--angles 8] [--seed 77]
 
 DIR holds real galaxies in GalSim's format. Prints the mean number of detections of ProbaUNet and of
 SEP (1.5, 5, 0.005) for every galaxy in which ProbaUNet finds more than one on average, and the mean
@@ -38,12 +38,14 @@ def main() -> None:
     """Print a line a galaxy that is taken apart."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--density-ratio", type=float, default=1.0, help="what ProbaUNet is told")
     parser.add_argument("--angles", type=int, default=8)
     parser.add_argument("--seed", type=int, default=77)
     options = parser.parse_args()
     catalog, survey = open_cosmos(options.folder), get_euclid_survey(1, 0.0)
     catalog.table = catalog.table[~np.isin(catalog.table["IDENT_1"], list(REAL_LEFT_OUT))]
-    methods = {"ProbaUNet": ProbaUNetDeblender(30), "SEP": SepDeblender(30, 1.5, 5, 0.005)}
+    unet = ProbaUNetDeblender(30, density_ratio=options.density_ratio)
+    methods = {"ProbaUNet": unet, "SEP": SepDeblender(30, 1.5, 5, 0.005)}
     rows = []
     for number, galaxy in enumerate(catalog.table):
         generator = RealGalaxyGenerator(
@@ -64,7 +66,8 @@ def main() -> None:
         )
     table = pd.DataFrame(rows).sort_values("ProbaUNet", ascending=False)
     for name in methods:
-        figure = f"detections of an HST galaxy alone, {name}"
+        told = f" density {options.density_ratio:g}" if name == "ProbaUNet" else ""
+        figure = f"detections of an HST galaxy alone, {name}{told}"
         add_row(figure, table[name].mean(), "a galaxy", seed=options.seed)
     print(table[table["ProbaUNet"] > 1].round(2).to_string(index=False))
     print(f"mean of {len(table)} galaxies: " + str(table[list(methods)].mean().round(2).to_dict()))
