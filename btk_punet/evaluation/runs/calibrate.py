@@ -136,8 +136,9 @@ def fit_recipe(
     they hold 68% of the matched true positions.
 
     A network that is told how dense sources lie is told that of each kind of scenes, and there are
-    more kinds: pairs of bright galaxies, fields as dense as the sky, and further groups, both of
-    real galaxies down to I_E = 24.5 where there is a file of them.
+    more kinds: groups in which every half magnitude is as likely, pairs of bright galaxies, and
+    fields as dense as the sky. Where there is a file of real galaxies, those brighter than
+    I_E = 24.5 are real in some scenes of each kind but the other pairs and fields.
 
     Args:
         weights: Folder that `ProbaUNet.save` wrote, or that of a training run, of Euclid's band.
