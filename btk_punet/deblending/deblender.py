@@ -540,19 +540,15 @@ class ProbaUNetDeblender(DetectingDeblender):
             )  # fmt: skip
             return instances.find_candidates(maps.centre_probability)
 
-        if told:
-            return batch_density_ratio(
-                blend_batch,
-                images,
-                lambda ratio: self.calibrated(candidates(ratio), ratio, together, variance),
-            )
-        once = candidates(None)
-        ratio = batch_density_ratio(
-            blend_batch,
-            images,
-            lambda ratio: self.calibrated(once, ratio / UNTOLD_DENSITY_RATIO, together, variance),
-        )
-        return ratio / UNTOLD_DENSITY_RATIO
+        # One that is not told has the same candidates under any density, and another unit of it.
+        once = None if told else candidates(None)
+        unit = 1.0 if told else UNTOLD_DENSITY_RATIO
+
+        def judged(ratio: float) -> Candidates:
+            found = candidates(ratio) if once is None else once
+            return self.calibrated(found, ratio / unit, together, variance)
+
+        return batch_density_ratio(blend_batch, images, judged) / unit
 
     def _extra_data(
         self, i: int, maps: PosteriorMaps, own: Candidates, catalog: Table, unseen: float

@@ -143,7 +143,7 @@ class StampComposer:
                 f"{GROUP_MAGNITUDES[1]}: draw a larger one."
             )
         weights = {"field": weight, "group": tilted * bright, "primary": drawn * primary}
-        weights["even"] = _even(magnitude, GROUP_MAGNITUDES) * bright
+        weights["bright_group"] = _even(magnitude, GROUP_MAGNITUDES) * bright
         weights["bright"] = _even(magnitude, BRIGHT_MAGNITUDES) * brightest
         self._choosers = {
             (name, psf): self._chooser(psf, of_name, weights["group"])
@@ -261,12 +261,9 @@ class StampComposer:
             return [("field", place)], ratio
         parts, ratios = [], []
         for _ in range(max(int(rng.poisson(MEAN_ON_STAMP[kind] * (size / 64) ** 2)), 1)):
-            if kind == "group":
+            if kind in ("group", "bright_group"):
                 place, ratio = group_places(size, rng)
-                parts.append(("group", place))
-            elif kind == "bright_group":
-                place, ratio = group_places(size, rng)
-                parts.append(("even", place))
+                parts.append((kind, place))
             elif kind == "pair":
                 place, ratio = pair_places(size, rng)
                 parts.append(("group", place))
@@ -351,7 +348,11 @@ class StampComposer:
 
 
 def _even(magnitude: np.ndarray, limits: tuple[float, float], step: float = 0.5) -> np.ndarray:
-    """Return weights with which each half magnitude within the limits is as likely."""
+    """Return weights with which each half magnitude within the limits is as likely.
+
+    All but the first: the weights that its galaxies share with those brighter than the limits, if
+    the bank has such, are lost with them.
+    """
     bins = np.clip(((magnitude - limits[0]) / step).astype(int), 0, None)
     return 1.0 / np.bincount(bins)[bins]
 
