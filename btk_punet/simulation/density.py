@@ -15,6 +15,8 @@ COUNTS_PER_ARCMIN2_AT_24_5 = 23.0
 
 # What a density ratio counts: neighbours within this radius, brighter than this.
 NEIGHBOUR_RADIUS_ARCSEC, NEIGHBOUR_MAGNITUDE = 2.0, 25.3
+# Of the magnitudes of which each is as likely, where bright galaxies shall be common.
+EVEN_STEP_MAG = 0.5
 # Nodes in each radius of the mean over two sources of a group.
 _NODES = 400
 
@@ -37,6 +39,24 @@ def bright_share(min_mag: float, max_mag: float) -> float:
     low, high = galaxies_per_arcmin2(min_mag), galaxies_per_arcmin2(max_mag)
     bright = galaxies_per_arcmin2(min(max(NEIGHBOUR_MAGNITUDE, min_mag), max_mag))
     return (bright - low) / (high - low)
+
+
+def even_weights(magnitude: np.ndarray, min_mag: float, max_mag: float) -> np.ndarray:
+    """Return how likely each galaxy is to be drawn where every half magnitude is as likely.
+
+    Args:
+        magnitude: Of each galaxy, ``(n,)``.
+        min_mag: The brightest, from which the halves are counted.
+        max_mag: Galaxies as faint, and those brighter than ``min_mag``, are never drawn.
+
+    Returns:
+        Weights that sum to 1, ``(n,)``; of 0 if there is no galaxy between the limits.
+    """
+    weights = np.zeros(len(magnitude))
+    between = (magnitude >= min_mag) & (magnitude < max_mag)
+    step = ((magnitude[between] - min_mag) / EVEN_STEP_MAG).astype(int)
+    weights[between] = 1.0 / np.bincount(step)[step]
+    return weights / max(weights.sum(), 1.0)
 
 
 def near_share_of_group(max_radius_arcsec: float) -> float:

@@ -14,13 +14,11 @@ from btk_punet.simulation.density import (
     NEIGHBOUR_RADIUS_ARCSEC,
     SKY_NEIGHBOURS,
     bright_share,
+    even_weights,
     galaxies_per_arcmin2,
     near_share_of_disk,
     near_share_of_group,
 )
-
-# Of the magnitudes of which each is as likely, where bright galaxies shall be common.
-STEP_MAG = 0.5
 
 
 class EuclidSampling(SamplingFunction):
@@ -335,14 +333,7 @@ class EuclidInjectionSampling(EuclidSampling):
         return self._place(self._draw(table, 1), *self.rng.uniform(-half, half, (2, 1)))
 
     def _weights(self, magnitude: np.ndarray) -> np.ndarray:
-        return even_weights(magnitude, self.min_mag)
-
-
-def even_weights(magnitude: np.ndarray, min_mag: float) -> np.ndarray:
-    """Return how likely each galaxy is to be drawn where every half magnitude is as likely."""
-    step = ((magnitude - min_mag) / STEP_MAG).astype(int)
-    weights = 1.0 / np.bincount(step)[step]
-    return weights / weights.sum()
+        return even_weights(magnitude, self.min_mag, self.max_mag)
 
 
 # Those that can be chosen by name; a new one takes its class and a line here.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from btk_punet.errors import InputError
+from btk_punet.simulation.density import even_weights
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.training.bank import GalaxyBank
 from btk_punet.training.masks import draw_mask
@@ -21,17 +22,19 @@ from btk_punet.training.places import (
     pair_places,
     places_around,
     sky_places,
+    touching_places,
 )
 
 # Shares of the kinds of scenes. Those like the sky are the most common, so that what a network
 # takes for granted is the sky's; the others teach it to tell apart what stands close.
 SCENE_MIX = {
-    "sky": 0.30,
+    "sky": 0.28,
     "field": 0.08,
     "group": 0.20,
     "bright_group": 0.16,
     "pair": 0.12,
-    "bright_pair": 0.08,
+    "bright_pair": 0.06,
+    "touching_pair": 0.04,
     "bright_neighbour": 0.06,
 }
 # So many of a kind stand on 64 x 64 pixels, on average (Poisson's, and at least one on a stamp).
@@ -40,6 +43,7 @@ MEAN_ON_STAMP = {
     "bright_group": 0.8,
     "pair": 2.0,
     "bright_pair": 1.0,
+    "touching_pair": 0.5,
     "bright_neighbour": 0.5,
 }
 # Groups and pairs are of galaxies within the benchmark's magnitudes, with counts a little flatter
@@ -51,7 +55,7 @@ FIELD_BEHIND_SHARE = 0.5
 # On a stamp of the sky's field one source is brighter than it would be by chance: of the bank's
 # own counts. What surrounds it is as in the sky.
 PRIMARY_MAGNITUDES = (17.0, 25.3)
-# Bright galaxies are as many in each magnitude.
+# Bright galaxies are as many in each half magnitude.
 BRIGHT_MAGNITUDES = (17.0, 23.0)
 
 # What is told of a scene's density is right to this [natural log], and nothing in some scenes.
@@ -133,7 +137,6 @@ class StampComposer:
         bright = (magnitude >= GROUP_MAGNITUDES[0]) & (magnitude < GROUP_MAGNITUDES[1])
         drawn = np.ones(len(bank)) / len(bank)  # as likely as they were drawn
         primary = (magnitude >= PRIMARY_MAGNITUDES[0]) & (magnitude < PRIMARY_MAGNITUDES[1])
-        brightest = (magnitude >= BRIGHT_MAGNITUDES[0]) & (magnitude < BRIGHT_MAGNITUDES[1])
         tilted = weight * 10.0 ** (GROUP_TILT_DEX_PER_MAG * (magnitude - GROUP_MAGNITUDES[1]))
         # A PSF with galaxies too few to choose from (in a small bank) is left out.
         self._psfs = [psf for psf in range(256) if (bright & (bank.catalog["psf"] == psf)).any()]
@@ -143,8 +146,8 @@ class StampComposer:
                 f"{GROUP_MAGNITUDES[1]}: draw a larger one."
             )
         weights = {"field": weight, "group": tilted * bright, "primary": drawn * primary}
-        weights["bright_group"] = _even(magnitude, GROUP_MAGNITUDES) * bright
-        weights["bright"] = _even(magnitude, BRIGHT_MAGNITUDES) * brightest
+        weights["bright_group"] = even_weights(magnitude, *GROUP_MAGNITUDES)
+        weights["bright"] = even_weights(magnitude, *BRIGHT_MAGNITUDES)
         self._choosers = {
             (name, psf): self._chooser(psf, of_name, weights["group"])
             for name, of_name in weights.items()
@@ -231,9 +234,8 @@ class StampComposer:
         """Return a random scene of one of the kinds."""
         psf = self._psfs[rng.integers(len(self._psfs))]
         kind = list(SCENE_MIX)[int(np.searchsorted(self._mix, rng.random(), side="right"))]
-        parts, ratio = self._places(kind, rng)
-        galaxies = [self._choose((name, psf), len(place), rng) for name, place in parts]
-        places = [place for _, place in parts]
+        parts, ratio = self._parts(kind, psf, rng)
+        galaxies, places = [part for part, _ in parts], [place for _, place in parts]
         chosen = np.concatenate(galaxies) if galaxies else np.zeros(0, int)
         place = np.concatenate(places) if places else np.zeros((0, 2))
         single = rng.random() < SINGLE_EXPOSURE_SHARE or self.max_exposures == 1
@@ -248,36 +250,45 @@ class StampComposer:
             ratio,
         )
 
-    def _places(
-        self, kind: str, rng: np.random.Generator
-    ) -> tuple[list[tuple[str, np.ndarray]], float]:
-        """Return places with which galaxies are to stand there, and the density ratio."""
+    def _parts(
+        self, kind: str, psf: int, rng: np.random.Generator
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], float]:
+        """Return rows of the bank with the places where they stand, and the density ratio."""
         size = self.size
+
+        def some(name: str, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return self._choose((name, psf), len(place), rng), place
+
         if kind == "sky":
             place, ratio = sky_places(size, rng)
-            return [("field", place), ("primary", middle_place(size, rng))], ratio
+            return [some("field", place), some("primary", middle_place(size, rng))], ratio
         if kind == "field":
             place, ratio = field_places(size, rng)
-            return [("field", place)], ratio
+            return [some("field", place)], ratio
         parts, ratios = [], []
         for _ in range(max(int(rng.poisson(MEAN_ON_STAMP[kind] * (size / 64) ** 2)), 1)):
             if kind in ("group", "bright_group"):
                 place, ratio = group_places(size, rng)
-                parts.append((kind, place))
+                parts.append(some(kind, place))
             elif kind == "pair":
                 place, ratio = pair_places(size, rng)
-                parts.append(("group", place))
+                parts.append(some("group", place))
             elif kind == "bright_pair":
                 place, ratio = pair_places(size, rng, BRIGHT_PAIR_SEPARATION_ARCSEC)
-                parts.append(("bright", place))
+                parts.append(some("bright", place))
+            elif kind == "touching_pair":
+                pair = self._choose(("bright", psf), 2, rng)
+                radii = self.bank.catalog["half_light_radius_arcsec"][pair]
+                place, ratio = touching_places(size, float(radii.sum()), rng)
+                parts.append((pair, place))
             else:
                 place, ratio = places_around(size, rng)
-                parts += [("bright", place[:1]), ("group", place[1:])]
+                parts += [some("bright", place[:1]), some("group", place[1:])]
             ratios.append(ratio)
         ratio = float(np.mean(ratios))
         if rng.random() < FIELD_BEHIND_SHARE:
             place, behind = sky_places(size, rng)
-            parts.append(("field", place))
+            parts.append(some("field", place))
             ratio += behind
         return parts, ratio
 
@@ -345,16 +356,6 @@ class StampComposer:
         """Return whether each point [pixel] lies in a pixel of the image."""
         column, row = _pixel(x), _pixel(y)
         return (np.minimum(column, row) >= 0) & (np.maximum(column, row) < self.size)
-
-
-def _even(magnitude: np.ndarray, limits: tuple[float, float], step: float = 0.5) -> np.ndarray:
-    """Return weights with which each half magnitude within the limits is as likely.
-
-    All but the first: the weights that its galaxies share with those brighter than the limits, if
-    the bank has such, are lost with them.
-    """
-    bins = np.clip(((magnitude - limits[0]) / step).astype(int), 0, None)
-    return 1.0 / np.bincount(bins)[bins]
 
 
 def _pixel(place: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ LARGE_GROUP_SHARE = 0.08
 POISSON_GROUP_SHARE, POISSON_GROUP_MEAN = 0.5, (0.2, 4.0)
 PAIR_SEPARATION_ARCSEC = (0.1, 1.5)
 BRIGHT_PAIR_SEPARATION_ARCSEC = (0.2, 2.0)
+# Of galaxies that touch, in units of their half-light radii together.
+TOUCHING_SEPARATION_RADII = (0.5, 1.5)
 NEIGHBOURS_OF_BRIGHT, NEIGHBOURS_OF_BRIGHT_ARCSEC = 1.5, (0.2, 5.0)
 BORDER_PIXELS = 3.0  # which hold no middle of a group or pair
 
@@ -85,6 +87,21 @@ def pair_places(
     direction = polar(half, 1, rng)
     place = _middle(size, rng) + np.concatenate([-direction, direction])
     return place, 1 / SKY_NEIGHBOURS
+
+
+def touching_places(
+    size: int, radii_arcsec: float, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """Return the places [pixel], shape (2, 2), of a pair that touches, and its density ratio.
+
+    Args:
+        size: Side of the stamp [pixel].
+        radii_arcsec: Sum of the two half-light radii.
+        rng: Of the random numbers.
+    """
+    least = BRIGHT_PAIR_SEPARATION_ARCSEC[0]  # two points would be in one place
+    low, high = (max(radii_arcsec * part, least) for part in TOUCHING_SEPARATION_RADII)
+    return pair_places(size, rng, (low, high))
 
 
 def places_around(size: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:

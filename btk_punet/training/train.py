@@ -177,6 +177,9 @@ def _take_weights(weights: str, network: ProbaUNet) -> None:
     start, _ = open_network(weights)
     theirs, ours = start.get_config(), network.get_config()
     new = {part: key for part, key in _NEW_PARTS.items() if not theirs[key] and ours[key]}
+    ours_of_context, theirs_of_context = network.context_dilations, start.context_dilations
+    if ours_of_context[: len(theirs_of_context)] == theirs_of_context != ours_of_context:
+        new["context"] = "context_dilations"
     unlike = [
         f"{key}: {theirs[key]} there, {value} here"
         for key, value in ours.items()
@@ -191,7 +194,9 @@ def _take_weights(weights: str, network: ProbaUNet) -> None:
                  "posterior_head", "head", *_NEW_PARTS):  # fmt: skip
         ours_of_part, theirs_of_part = getattr(network, part), getattr(start, part)
         if ours_of_part is not None and theirs_of_part is not None:
-            ours_of_part.set_weights(theirs_of_part.get_weights())
+            taken = theirs_of_part.get_weights()
+            # Further dilated convolutions follow those that it has.
+            ours_of_part.set_weights(taken + ours_of_part.get_weights()[len(taken) :])
     if new:
         names = ", ".join(f"{part} ({key})" for part, key in new.items())
         print(f"Weights of '{weights}'; new, and without effect at first: {names}.")

@@ -255,6 +255,7 @@ def test_groups_and_pairs_keep_to_their_magnitudes_and_places(monkeypatch):
         ("bright_group", 10, (19.5, 25.3)),
         ("pair", 2, (19.5, 25.3)),
         ("bright_pair", 2, (17.0, 23.0)),
+        ("touching_pair", 2, (17.0, 23.0)),
     ):
         composer = StampComposer(bank, mix={name: 1.0})
         numbers = []
@@ -282,6 +283,24 @@ def test_bright_groups_hold_as_many_galaxies_of_each_magnitude(monkeypatch):
         mean[name] = np.mean([magnitude[scene.galaxies].mean() for scene in scenes])
     assert mean["bright_group"] == pytest.approx(22.0, abs=0.1)
     assert mean["group"] > 22.4
+
+
+def test_galaxies_that_touch_stand_as_far_apart_as_they_are_large(monkeypatch):
+    monkeypatch.setattr(dataset, "MEAN_ON_STAMP", dict.fromkeys(dataset.MEAN_ON_STAMP, 0.0))
+    monkeypatch.setattr(dataset, "FIELD_BEHIND_SHARE", 0.0)
+    bank = make_bank([np.full((1, 1), 5.0)] * 2, magnitude=[18.0, 20.0])
+    bank.catalog["half_light_radius_arcsec"] = 1.0, 2.0
+    composer = StampComposer(bank, size=128, mix={"touching_pair": 1.0})
+    rng = np.random.default_rng(0)
+    apart = {2.0: [], 3.0: [], 4.0: []}  # by the sum of the radii [arcsec]
+    for _ in range(400):
+        scene = composer.draw_scene(rng)
+        radii = float(bank.catalog["half_light_radius_arcsec"][scene.galaxies].sum())
+        apart[radii].append(0.1 * np.hypot(np.ptp(scene.left), np.ptp(scene.bottom)))
+    for radii, distances in apart.items():
+        # Half to one and a half times the radii; places are of whole pixels.
+        assert 0.5 * radii - 0.15 < min(distances) < 0.7 * radii
+        assert 1.3 * radii < max(distances) < 1.5 * radii + 0.15
 
 
 def test_a_stamp_of_the_sky_holds_one_source_of_the_banks_counts(monkeypatch):

@@ -293,6 +293,28 @@ class TestInitialWeights:
                            r"context_dilations: \[2\] there, \[\] here"):  # fmt: skip
             train(tmp_path / "less", config)
 
+    def test_further_dilated_convolutions_follow_those_that_are_there(
+        self, tmp_path, tiny, gaussians, no_plots, capsys
+    ):
+        some = {**tiny.model, "context_dilations": [1]}
+        first = train(tmp_path / "first", tiny.changed(model=some), bank=gaussians, progress=False)
+        capsys.readouterr()
+        more = tiny.changed(
+            model={**some, "context_dilations": [1, 2, 1]},
+            initial_weights=str(tmp_path / "first"),
+            learning_rate=1e-12,
+            final_learning_rate=0.0,
+        )
+        second = train(tmp_path / "second", more, bank=gaussians, progress=False)
+        assert "at first: context (context_dilations)." in capsys.readouterr().out
+        image = np.random.default_rng(0).normal(size=(2, 32, 32, 1))
+        expected = first.sample(image, 2)
+        for name, found in second.sample(image, 2).items():
+            np.testing.assert_allclose(found, expected[name], atol=1e-5)
+        # Another first one is another network.
+        with pytest.raises(InputError, match="context_dilations: "):
+            train(tmp_path / "third", more.changed(model={**some, "context_dilations": [2, 1]}))
+
     def test_training_starts_with_them(self, done, tmp_path, tiny, gaussians, no_plots):
         folder, first = done
         # A learning rate that moves nothing: what comes out is what went in.

@@ -27,13 +27,13 @@ from btk_punet.evaluation.studies.probabilities.blends import blend_probabilitie
 from btk_punet.files import read_json
 from btk_punet.model.weights import CONFIG_FILE, is_told_density, weights_folder
 from btk_punet.simulation.catalog import EuclidCatalog
+from btk_punet.simulation.density import even_weights
 from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import (
     EuclidFieldSampling,
     EuclidGroupSampling,
     EuclidPairSampling,
     EuclidSampling,
-    even_weights,
 )
 from btk_punet.simulation.survey import background_variance, get_euclid_survey
 from btk_punet.training.config import TRAINING_FILE, TrainingConfig
@@ -81,7 +81,7 @@ class _BrightGroups(EuclidGroupSampling):
     """Groups in which every half magnitude is as likely, so that bright galaxies are common."""
 
     def _weights(self, magnitude: np.ndarray) -> np.ndarray:
-        return even_weights(magnitude, self.min_mag)
+        return even_weights(magnitude, self.min_mag, self.max_mag)
 
 
 def _bright_pairs() -> EuclidPairSampling:
