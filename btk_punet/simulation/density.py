@@ -59,6 +59,13 @@ def even_weights(magnitude: np.ndarray, min_mag: float, max_mag: float) -> np.nd
     return weights / max(weights.sum(), 1.0)
 
 
+def near_share_of_pair(min_separation_arcsec: float, max_separation_arcsec: float) -> float:
+    """Return which share of pairs are neighbours, their separation uniform between the two."""
+    near = NEIGHBOUR_RADIUS_ARCSEC - min_separation_arcsec
+    width = max_separation_arcsec - min_separation_arcsec
+    return float(near > 0) if width == 0 else float(np.clip(near / width, 0.0, 1.0))
+
+
 def near_share_of_group(max_radius_arcsec: float) -> float:
     """Return which share of the pairs in a group are neighbours.
 

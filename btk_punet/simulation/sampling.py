@@ -18,6 +18,7 @@ from btk_punet.simulation.density import (
     galaxies_per_arcmin2,
     near_share_of_disk,
     near_share_of_group,
+    near_share_of_pair,
 )
 
 
@@ -187,11 +188,7 @@ class EuclidPairSampling(EuclidSampling):
         )
 
     def _neighbours(self) -> float:
-        near = NEIGHBOUR_RADIUS_ARCSEC - self.min_separation
-        width = self.max_separation - self.min_separation
-        if width == 0:
-            return float(near > 0)
-        return float(np.clip(near / width, 0.0, 1.0))
+        return near_share_of_pair(self.min_separation, self.max_separation)
 
     def __call__(self, table: Table) -> Table:
         """Return one pair: two rows of ``table`` with new ``ra`` and ``dec`` [arcsec]."""

@@ -8,6 +8,7 @@ from btk_punet.simulation.density import (
     SKY_DENSITY_PER_ARCMIN2,
     SKY_NEIGHBOURS,
     galaxies_per_arcmin2,
+    near_share_of_pair,
 )
 
 PIXEL_SCALE_ARCSEC = 0.1
@@ -83,10 +84,11 @@ def pair_places(
     separation_arcsec: tuple[float, float] = PAIR_SEPARATION_ARCSEC,
 ) -> tuple[np.ndarray, float]:
     """Return the places [pixel], shape (2, 2), of a pair, and its density ratio."""
-    half = 0.5 * rng.uniform(*separation_arcsec) / PIXEL_SCALE_ARCSEC
+    low, high = separation_arcsec
+    half = 0.5 * rng.uniform(low, high) / PIXEL_SCALE_ARCSEC
     direction = polar(half, 1, rng)
     place = _middle(size, rng) + np.concatenate([-direction, direction])
-    return place, 1 / SKY_NEIGHBOURS
+    return place, near_share_of_pair(low, high) / SKY_NEIGHBOURS
 
 
 def touching_places(

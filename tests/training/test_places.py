@@ -17,6 +17,7 @@ from btk_punet.training.places import (
     pair_places,
     places_around,
     sky_places,
+    touching_places,
 )
 
 
@@ -67,6 +68,11 @@ def test_density_ratios_count_neighbours():
         told, true = told_and_true(draw, 300 if share < 1 else 6000, share)
         assert told == pytest.approx(true, rel=0.1)
     assert told_and_true(lambda: pair_places(64, rng), 100) == (pytest.approx(1.0), 1.0)
+    # Galaxies of 2 arcsec together touch 1 to 3 arcsec apart: half of them are near.
+    told, true = told_and_true(lambda: touching_places(64, 2.0, rng), 2000)
+    assert told == pytest.approx(0.5) and true == pytest.approx(0.5, abs=0.05)
+    # Points have no size.
+    assert touching_places(64, 0.0, rng)[1] * SKY_NEIGHBOURS == pytest.approx(1.0)
 
 
 def test_groups_and_pairs_keep_together():
