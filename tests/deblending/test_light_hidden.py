@@ -95,7 +95,9 @@ def test_expected_by_hand():
 
 
 def test_two_on_one_spot_are_fitted_once():
-    hidden = Hidden(np.array([0.6, 0.9, 0.8, 0.7]), np.array([1.0, 1.0, 1.0, 0.0]), [], [])
+    hidden = Hidden(
+        np.array([0.6, 0.9, 0.8, 0.7]), np.zeros((4, 5)), np.array([1.0, 1.0, 1.0, 0.0]), [], []
+    )
     places = candidates([10, 11, 40, 20], [10, 11, 40, 20], [0.3, 0.3, 0.3, 0.3])
     np.testing.assert_array_equal(hidden.apart(places), [1, 2])
     elsewhere = candidates([10, 11, 40, 20], [10, 11, 40, 20], [0.3] * 4, image=[0, 1, 1, 1])
