@@ -81,6 +81,7 @@ def test_the_network_has_its_say():
 def test_expected_by_hand():
     hidden = Hidden(
         np.array([0.25, 0.5]),
+        np.zeros((2, 5)),
         np.array([100.0, 1.0]),
         [np.array([0]), np.array([0, 1])],
         [np.array([[40.0, 0.1, 0.0]]), np.array([[20.0, 0.0, -8.0], [900.0, 0.0, 0.0]])],
