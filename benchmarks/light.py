@@ -90,12 +90,20 @@ def truth_of(batch: BlendBatch) -> list[pd.DataFrame]:
     return tables
 
 
-def matched(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
-    """Return the sources that count, with the detection that each is matched with."""
+def match_seen(
+    truth: pd.DataFrame, found: pd.DataFrame
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Return the sources that can be seen, and numbers of them and of the detections matched."""
     seen = truth[truth["alone_snr"] > NEIGHBOUR_SNR]
     sources, detections = Matcher().match_positions(
         seen["x"], seen["y"], found["x_peak"], found["y_peak"]
     )
+    return seen, sources, detections
+
+
+def matched(truth: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Return the sources that count, with the detection that each is matched with."""
+    seen, sources, detections = match_seen(truth, found)
     joined = truth.loc[seen.index].reset_index(drop=True).add_prefix("true_")
     partner = np.full(len(joined), -1)
     partner[sources] = detections

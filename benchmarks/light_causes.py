@@ -21,15 +21,14 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from light import BATCH_SIZE, generator_of, half_width, matched, truth_of
+from light import BATCH_SIZE, generator_of, half_width, match_seen, matched, truth_of
 
-from btk_punet import Matcher, ProbaUNetDeblender
+from btk_punet import ProbaUNetDeblender
 from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.conditions import batch_conditions
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import Light, measure_light
 from btk_punet.deblending.recipe import LightCalibration
-from btk_punet.simulation.snr import NEIGHBOUR_SNR
 
 # Errors as they come from the covariance.
 PLAIN = LightCalibration(1.0, 0.0, 1.0, 0.0)
@@ -57,10 +56,7 @@ def batch_errors(batch, found) -> pd.DataFrame:
         zip(truth_of(batch), found.catalog_list, found.extra_data, strict=True)
     ):
         table, others = catalog.to_pandas(), extra["candidates"].to_pandas()
-        seen = truth[truth["alone_snr"] > NEIGHBOUR_SNR]
-        sources, detections = Matcher().match_positions(
-            seen["x"], seen["y"], table["x_peak"], table["y_peak"]
-        )
+        seen, sources, detections = match_seen(truth, table)
         own = pd.DataFrame(
             {"image": image, "x": table["x_peak"], "y": table["y_peak"], "p": table["p_detect"]}
         ).assign(flux=table["flux_iso"], number=np.arange(len(table)), matched=False)

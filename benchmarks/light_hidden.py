@@ -19,7 +19,7 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
-from light import BATCH_SIZE, generator_of, truth_of
+from light import BATCH_SIZE, generator_of, match_seen, truth_of
 from rows import add_row
 from scipy.special import expit
 
@@ -31,7 +31,6 @@ from btk_punet.deblending.light_fit import SourceFit
 from btk_punet.deblending.light_hidden import Hidden
 from btk_punet.deblending.log_odds import fit_log_odds
 from btk_punet.evaluation.statistics.reliability import Reliability
-from btk_punet.simulation.snr import NEIGHBOUR_SNR
 
 SETS = ("groups", "deep", "pairs")
 NETWORK_ODDS = 1  # which of the terms
@@ -64,11 +63,12 @@ def judged(name: str, weights: str, seed: int, n_scenes: int) -> pd.DataFrame:
         for image, (truth, catalog) in enumerate(
             zip(truth_of(batch), found.catalog_list, strict=True)
         ):
-            sources = truth[truth["alone_snr"] > NEIGHBOUR_SNR][["x", "y"]].to_numpy()
-            matched, _ = Matcher().match_positions(*sources.T, catalog["x_peak"], catalog["y_peak"])
-            lost = np.delete(sources, matched, axis=0)
+            seen, matched, _ = match_seen(truth, catalog)
+            lost = seen.drop(index=seen.index[matched])
             (own,) = np.nonzero(doubtful.image == image)
-            _, candidates = Matcher().match_positions(*lost.T, doubtful.x[own], doubtful.y[own])
+            _, candidates = Matcher().match_positions(
+                lost["x"], lost["y"], doubtful.x[own], doubtful.y[own]
+            )
             table.loc[own[candidates], "true"] = True
         tables.append(table)
     return pd.concat(tables, ignore_index=True).assign(set=name)

@@ -24,8 +24,8 @@ from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, 
 # Probability from which on a hidden source is fitted.
 FITTED_FROM = 0.5
 # Logarithm of the odds of a hidden source, by each of its terms (see `Hidden`). Fitted on the seed
-# 770100 of groups at one and at four exposures and pairs of ``benchmarks/light.py``, with a network
-# before the shipped one, for which they are cautious: ``benchmarks/light_hidden.py``.
+# 770100 of groups at one and at four exposures and pairs of ``benchmarks/light.py``, to the weights
+# before those that are shipped. For these they are too low: ``benchmarks/light_hidden.py``.
 _ODDS = np.array([-2.051, 0.886, 0.358, -0.215, -0.139])
 _LARGEST_GAIN, _LEAST_SHARE = 6.0, 1e-3
 _MOST_PROBABLE = 0.999

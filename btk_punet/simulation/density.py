@@ -16,7 +16,7 @@ COUNTS_PER_ARCMIN2_AT_24_5 = 23.0
 # What a density ratio counts: neighbours within this radius, brighter than this.
 NEIGHBOUR_RADIUS_ARCSEC, NEIGHBOUR_MAGNITUDE = 2.0, 25.3
 # Of the magnitudes of which each is as likely, where bright galaxies shall be common.
-EVEN_STEP_MAG = 0.5
+_EVEN_STEP_MAG = 0.5
 # Nodes in each radius of the mean over two sources of a group.
 _NODES = 400
 
@@ -54,7 +54,7 @@ def even_weights(magnitude: np.ndarray, min_mag: float, max_mag: float) -> np.nd
     """
     weights = np.zeros(len(magnitude))
     between = (magnitude >= min_mag) & (magnitude < max_mag)
-    step = ((magnitude[between] - min_mag) / EVEN_STEP_MAG).astype(int)
+    step = ((magnitude[between] - min_mag) / _EVEN_STEP_MAG).astype(int)
     weights[between] = 1.0 / np.bincount(step)[step]
     return weights / max(weights.sum(), 1.0)
 

@@ -73,7 +73,8 @@ class TrainingConfig:
             most of the large ones among Euclid's.
         initial_weights: Folder of a network, or the name of a preset, with whose weights training
             starts; random ones if None. The network must be as ``model`` says, but may lack
-            ``context_dilations`` and ``told_density``, which then start without effect.
+            ``told_density`` and ``context_dilations``, or the last of these; what it lacks
+            starts without effect.
         seed: Of galaxies, scenes, noise and first weights.
     """
 

@@ -166,20 +166,18 @@ def _network(config: TrainingConfig, n_bands: int) -> ProbaUNet:
         ) from error
 
 
-# Parts that a network may have beyond the one it starts from: at first without effect.
-_NEW_PARTS = {"context": "context_dilations", "conditioning": "told_density"}
-
-
 def _take_weights(weights: str, network: ProbaUNet) -> None:
     """Give a network the weights of another that is built alike, but may lack some parts."""
     from btk_punet.model.proba_unet import open_network
 
     start, _ = open_network(weights)
     theirs, ours = start.get_config(), network.get_config()
-    new = {part: key for part, key in _NEW_PARTS.items() if not theirs[key] and ours[key]}
-    ours_of_context, theirs_of_context = network.context_dilations, start.context_dilations
+    new = {}  # parts that are at first without effect
+    theirs_of_context, ours_of_context = start.context_dilations, network.context_dilations
     if ours_of_context[: len(theirs_of_context)] == theirs_of_context != ours_of_context:
         new["context"] = "context_dilations"
+    if network.told_density and not start.told_density:
+        new["conditioning"] = "told_density"
     unlike = [
         f"{key}: {theirs[key]} there, {value} here"
         for key, value in ours.items()
@@ -191,7 +189,7 @@ def _take_weights(weights: str, network: ProbaUNet) -> None:
             f"differs ({'; '.join(unlike)}): change model to that network's arguments"
         )
     for part in ("encoder", "decoder", "features", "prior_head", "posterior_encoder",
-                 "posterior_head", "head", *_NEW_PARTS):  # fmt: skip
+                 "posterior_head", "head", "context", "conditioning"):  # fmt: skip
         ours_of_part, theirs_of_part = getattr(network, part), getattr(start, part)
         if ours_of_part is not None and theirs_of_part is not None:
             taken = theirs_of_part.get_weights()
