@@ -70,7 +70,6 @@ BENCHMARKS = {
     "generalisation": Benchmark("--scenes 100"),
     "light": Benchmark("--scenes 50 --scarlet2 0 --sets groups"),
     "light_causes": Benchmark("--scenes 50 --sets groups"),
-    "light_hidden": Benchmark("--scenes 50"),
     "whole_image": Benchmark("--sizes 256 512", writes=True),
     "masked_images": Benchmark("--size 256 --n-fields 1"),
     "real_galaxies": Benchmark(needs=("cosmos_dir",)),

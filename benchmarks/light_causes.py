@@ -6,7 +6,7 @@ The detections of ProbaUNet on the sets of ``light.py`` are fitted again, each t
 more known, and the same matched sources are compared:
 
 - ``as called``: the detections alone, as if no other candidate were there;
-- ``judged``: as the deblender does it, candidates that were not called judged by the pixels;
+- ``judged``: as the deblender does it, the pixels asked about each candidate;
 - ``all found``: the detections, and every true source that has none;
 - ``true sources``: the true ones at their true places, and nothing else.
 
@@ -18,6 +18,7 @@ priors and steps add. ``flux/limit`` is the 68% half-width of the errors over th
 
 import argparse
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from light import BATCH_SIZE, generator_of, half_width, match_seen, matched, tru
 from btk_punet import ProbaUNetDeblender
 from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.conditions import batch_conditions
+from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import Light, measure_light
 from btk_punet.deblending.recipe import LightCalibration
@@ -34,28 +36,19 @@ from btk_punet.deblending.recipe import LightCalibration
 PLAIN = LightCalibration(1.0, 0.0, 1.0, 0.0)
 
 
-def fitted(images: np.ndarray, conditions, sources: pd.DataFrame, uncalled=None) -> Light:
-    """Return the light of sources, given by image, x, y, flux and p."""
-    columns = (sources[name].to_numpy(float) for name in ("x", "y", "flux", "p"))
-    return measure_light(
-        images,
-        np.ones(images[:, 0].shape, bool),
-        conditions,
-        0,
-        sources["image"].to_numpy(int),
-        *columns,
-        PLAIN,
-        uncalled,
-    )[0]
+def fitted(images: np.ndarray, conditions, sources: pd.DataFrame) -> Light:
+    """Return the light of sources, given by image, x, y, flux and p, and of no others."""
+    x, y, flux, p = (sources[name].to_numpy(float) for name in ("x", "y", "flux", "p"))
+    where = Candidates(sources["image"].to_numpy(int), x, y, 0 * x, 0 * y, p)
+    usable = np.ones(images[:, 0].shape, bool)
+    return measure_light(images, usable, conditions, 0, where, flux, PLAIN)[0]
 
 
 def batch_errors(batch, found) -> pd.DataFrame:
     """Return the flux of each matched source by each of the fits."""
-    called, missing, uncalled, pairs = [], [], [], []
-    for image, (truth, catalog, extra) in enumerate(
-        zip(truth_of(batch), found.catalog_list, found.extra_data, strict=True)
-    ):
-        table, others = catalog.to_pandas(), extra["candidates"].to_pandas()
+    called, missing, pairs = [], [], []
+    for image, (truth, catalog) in enumerate(zip(truth_of(batch), found.catalog_list, strict=True)):
+        table = catalog.to_pandas()
         seen, sources, detections = match_seen(truth, table)
         own = pd.DataFrame(
             {"image": image, "x": table["x_peak"], "y": table["y_peak"], "p": table["p_detect"]}
@@ -66,26 +59,22 @@ def batch_errors(batch, found) -> pd.DataFrame:
         called.append(own)
         lost = seen.iloc[np.setdiff1d(np.arange(len(seen)), sources)]
         missing.append(lost[["x", "y", "flux"]].assign(image=image, p=1.0, number=-1))
-        uncalled.append(others.iloc[len(table) :].assign(image=image))
         both = matched(truth, table)
         pairs.append(both[both["matched"]].assign(image=image))
-    called, missing, others, pairs = (
-        pd.concat(some, ignore_index=True) for some in (called, missing, uncalled, pairs)
-    )
-    place = others["x_peak"].to_numpy(float), others["y_peak"].to_numpy(float)
-    nothing = np.zeros(len(others))
-    doubtful = Candidates(
-        others["image"].to_numpy(int), *place, nothing, nothing, others["p_detect"].to_numpy(float)
+    called, missing, pairs = (
+        pd.concat(some, ignore_index=True) for some in (called, missing, pairs)
     )
     true = called[called["matched"]].assign(p=1.0, x=called["true_x"], y=called["true_y"])
     images, conditions = np.asarray(batch.blend_images, float), batch_conditions(batch)
-    for name, sources, candidates in (
-        ("as called", called, None),
-        ("judged", called, doubtful),
-        ("all found", pd.concat([called, missing], ignore_index=True), None),
-        ("true sources", pd.concat([true, missing], ignore_index=True), None),
+    has_failed = pairs["flags"].astype(int) & int(DetectionFlag.FIT_FAILED) > 0
+    pairs["judged flux"] = pairs["flux"].mask(has_failed)
+    pairs["judged sigma"] = pairs["flux_err"]
+    for name, sources in (
+        ("as called", called),
+        ("all found", pd.concat([called, missing], ignore_index=True)),
+        ("true sources", pd.concat([true, missing], ignore_index=True)),
     ):
-        light = fitted(images, conditions, sources, candidates)
+        light = fitted(images, conditions, sources)
         own = sources[["image", "number"]].assign(
             flux=np.where(light.failed, np.nan, light.flux), sigma=light.flux_err
         )
@@ -107,7 +96,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for name in options.sets:
         generator = generator_of(name, options.seed)
-        deblender = told_scenes(ProbaUNetDeblender(30, options.weights), generator)
+        usual = ProbaUNetDeblender(30, options.weights)
+        plain = usual.with_recipe(replace(usual.recipe, light=PLAIN))
+        deblender = told_scenes(plain, generator)
         parts = []
         for _ in range(max(options.scenes // BATCH_SIZE, 1)):
             batch = next(generator)

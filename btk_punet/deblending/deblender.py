@@ -27,8 +27,10 @@ from btk_punet.deblending.catalog import FootprintLight, detection_catalog, posi
 from btk_punet.deblending.conditions import batch_conditions, unlike_training
 from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO, batch_density_ratio
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light import Light, measure_light
+from btk_punet.deblending.light import FITTED_FROM, Light, SceneLight
+from btk_punet.deblending.light_evidence import Evidence
 from btk_punet.deblending.noise import bands_together, noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, reweighted
@@ -47,6 +49,35 @@ _PRESET, _PRESET_BANDS = "euclid-vis", ["IE"]
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
 LEAST_CANDIDATE = 0.02
+
+
+class _FootprintsOfImages:
+    """Footprints of sources and the light in them; those of each image are kept, once measured."""
+
+    def __init__(
+        self,
+        maps: PosteriorMaps,
+        images: np.ndarray,
+        usable: np.ndarray,
+        conditions: BandConditions,
+    ) -> None:
+        self._classes, self._images, self._usable = maps.class_probability, images, usable
+        self._conditions = conditions
+        self._kept: dict[int, tuple[Candidates, Footprints, FootprintLight]] = {}
+
+    def of(self, i: int, found: Candidates) -> tuple[Footprints, FootprintLight]:
+        """Return those of some sources of an image, in their order."""
+        if i in self._kept:
+            before, covered, light = self._kept[i]
+            if np.array_equal(before.x, found.x) and np.array_equal(before.y, found.y):
+                return covered, light
+        classes = self._classes[i]
+        covered = instances.footprints(found.x, found.y, classes)
+        light = FootprintLight.measure(
+            covered, self._images[i], self._usable[i], classes, self._conditions.background_of(i)
+        )
+        self._kept[i] = found, covered, light
+        return covered, light
 
 
 class ProbaUNetDeblender(DetectingDeblender):
@@ -390,35 +421,32 @@ class ProbaUNetDeblender(DetectingDeblender):
             float(depth_of(conditions[index].background)),
             density_of(ratio if self.network.told_density else 1.0),
         )
+        footprints = _FootprintsOfImages(maps, images[:, index], usable, conditions[index])
+        light, number, evidence = None, np.full(len(candidates), -1), None
+        if self.light:
+            light = SceneLight(images, usable, conditions, index)
+            candidates, number, evidence = self._asked(light, candidates, footprints)
+
         shape = (len(images), self.max_n_sources, *images.shape[2:])
         segmentation = np.zeros(shape, bool)
-        owns, founds, prints, counts = [], [], [], []
+        n_called, rows, prints = [], [], []
         for i in range(len(images)):
-            own = candidates.of(i)
-            kept = own.mass >= self.threshold
-            found = own.take(np.flatnonzero(kept)[: self.max_n_sources])
-            covered = instances.footprints(found.x, found.y, maps.class_probability[i])
+            (called,) = np.nonzero((candidates.image == i) & (candidates.mass >= self.threshold))
+            n_called.append(len(called))
+            rows.append(called[: self.max_n_sources])
+            covered, own_light = footprints.of(i, candidates.take(rows[-1]))
             segmentation[i][covered.owner, covered.row, covered.column] = True
-            owns.append(own)
-            founds.append(found)
-            counts.append(int(kept.sum()))
-            prints.append(
-                FootprintLight.measure(
-                    covered,
-                    images[i, index],
-                    usable[i],
-                    maps.class_probability[i],
-                    conditions[index].background_of(i),
-                )
-            )
+            prints.append(own_light)
         lights: list[Light] | list[None] = [None] * len(images)
         deblended = None
-        if self.light:
-            lights, deblended = self._light(images, usable, conditions, index, owns, founds, prints)
+        if light is not None:
+            lights, deblended = self._measured(
+                light, candidates, number, rows, (*shape[:2], *images.shape[1:])
+            )
         catalogs, extra = [], []
-        for i, (own, found) in enumerate(zip(owns, founds, strict=True)):
+        for i in range(len(images)):
             catalog = detection_catalog(
-                found,
+                candidates.take(rows[i]),
                 prints[i],
                 lights[i],
                 self.recipe,
@@ -426,49 +454,65 @@ class ProbaUNetDeblender(DetectingDeblender):
                 conditions[index].unit_magnitude,
                 blend_batch.wcs,
             )
-            if counts[i] > self.max_n_sources:
+            if n_called[i] > self.max_n_sources:
                 catalog["flags"] |= int(DetectionFlag.TRUNCATED)
             catalogs.append(catalog)
-            extra.append(self._extra_data(i, maps, own, catalog, unseen) | {"density_ratio": ratio})
-        self._warn_if_truncated(counts)
+            own = candidates.of(i)
+            of_image = self._extra_data(i, maps, own, catalog, unseen) | {"density_ratio": ratio}
+            if evidence is not None:
+                asked = number[candidates.image == i][: len(of_image["candidates"])]
+                for name, values in vars(evidence.take(asked)).items():
+                    of_image["candidates"][name] = values
+            extra.append(of_image)
+        self._warn_if_truncated(n_called)
         return catalogs, segmentation, deblended, extra
 
-    def _light(
+    def _asked(
+        self, light: SceneLight, candidates: Candidates, footprints: _FootprintsOfImages
+    ) -> tuple[Candidates, np.ndarray, Evidence]:
+        """Fit the light of what the network holds for probable, and weigh what the pixels say.
+
+        Returns:
+            The candidates with the evidence, of each image the most probable first; the number of
+            each in the fit, -1 of those too improbable to be asked about; and the evidence.
+        """
+        (asked,) = np.nonzero(candidates.mass >= min(LEAST_CANDIDATE, self.threshold))
+        some = candidates.take(asked)
+        probable = some.take(some.mass >= FITTED_FROM)
+        flux = [footprints.of(i, probable.of(i))[1].flux for i in np.unique(probable.image)]
+        evidence = light.judge(some, np.concatenate([np.zeros(0), *flux]))
+        mass, number = candidates.mass.copy(), np.full(len(candidates), -1)
+        mass[asked], number[asked] = self.recipe.evidence(some.mass, evidence), range(len(asked))
+        order = np.lexsort((-mass, candidates.image))
+        return dataclasses.replace(candidates, mass=mass).take(order), number[order], evidence
+
+    def _measured(
         self,
-        images: np.ndarray,
-        usable: np.ndarray,
-        conditions: list[BandConditions],
-        band: int,
-        owns: list[Candidates],
-        founds: list[Candidates],
-        prints: list[FootprintLight],
+        light: SceneLight,
+        candidates: Candidates,
+        number: np.ndarray,
+        rows: list[np.ndarray],
+        shape: tuple[int, ...],
     ) -> tuple[list[Light], np.ndarray]:
-        """Return the light of the detections of each image, and the images of all of them."""
-        numbers = np.array([len(found) for found in founds], int)
-        together = Candidates.joined(founds) if founds else None
-        deblended = np.zeros((len(images), self.max_n_sources, *images.shape[1:]), np.float32)
-        if together is None:
-            return [], deblended
-        left = Candidates.joined(
-            [own.take(slice(len(found), None)) for own, found in zip(owns, founds, strict=True)]
-        )
-        light, models = measure_light(
-            images,
-            usable,
-            conditions,
-            band,
-            np.repeat(np.arange(len(images)), numbers),
-            together.x,
-            together.y,
-            np.concatenate([footprint.flux for footprint in prints]),
-            together.mass,
-            self.recipe.light,
-            left.take(left.mass >= LEAST_CANDIDATE),
-        )
-        ends = np.cumsum(numbers)
-        models.draw(np.arange(len(together)) - np.repeat(ends - numbers, numbers), deblended)
+        """Return the light of the detections of each image, and the images of all of them.
+
+        Args:
+            light: The fit.
+            candidates: With the evidence.
+            number: Of each in the fit.
+            rows: Which of them are the detections of each image.
+            shape: Of the images, ``(b, max_n_sources, bands, H, W)``.
+        """
+        p_detect = np.zeros(number.max(initial=-1) + 1)
+        p_detect[number[number >= 0]] = candidates.mass[number >= 0]
+        called = np.concatenate([np.zeros(0, int), *rows])
+        found, models = light.measure(p_detect, number[called], self.recipe.light)
+        deblended = np.zeros(shape, np.float32)
+        slots = [np.arange(len(own)) for own in rows]
+        models.draw(np.concatenate([np.zeros(0, int), *slots]), deblended)
+        ends = np.cumsum([len(own) for own in rows])
         return [
-            light.take(slice(end - number, end)) for number, end in zip(numbers, ends, strict=True)
+            found.take(slice(end - len(own), end)) for own, end in zip(rows, ends, strict=True)
         ], deblended
 
     def calibrated(
@@ -496,7 +540,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             variance,
             density_ratio if told else 1.0,
         )
-        shift = self.recipe.surroundings(surroundings)
+        shift = self.recipe.surroundings(surroundings, candidates.mass)
         p_detect = self.recipe.p_detect(candidates.mass, shift)
         if not told:
             p_detect = reweighted(p_detect, density_ratio)

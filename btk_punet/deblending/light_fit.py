@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -145,7 +146,6 @@ class SourceFit:
         self.covariance = np.tile(np.eye(N_PARAMETERS), (n, 1, 1))
         self.patch = np.zeros(n, int)
         self._drawn: list[np.ndarray | None] = [None] * n
-        self.psf_reach = self._psf_reach() if n else 0.0
         self.groups = [_Group(members) for members in self._overlapping()]
         for own in self.groups:
             own.parameters = self.parameters[own.members].copy()
@@ -195,6 +195,41 @@ class SourceFit:
             self.groups = [group for group in self.groups if group not in joined]
             self.groups.append(_Group(np.sort(together).astype(int)))
             self.groups[-1].parameters = self.parameters[self.groups[-1].members].copy()
+
+    def remove(self, sources: np.ndarray) -> np.ndarray:
+        """Take sources out of the fit; the others of their groups go on from where they are.
+
+        Args:
+            sources: Numbers of the sources, ``(k,)``.
+
+        Returns:
+            The number of each source from now on, -1 of those that are gone, ``(m,)``.
+        """
+        for source, drawn in zip(sources, (self._drawn[s] for s in sources), strict=True):
+            if drawn is not None:
+                self.canvas.add(self.box(source, len(drawn)), -drawn)
+        stays = np.ones(len(self.parameters), bool)
+        stays[sources] = False
+        (kept,) = np.nonzero(stays)
+        number = np.where(stays, np.cumsum(stays) - 1, -1)
+        found = self.parameters[kept]
+        self.prior = self.prior.take(kept)
+        self._place(self.image[kept], self.start[kept])
+        self.parameters = found
+        self.covariance, self.patch = self.covariance[kept], self.patch[kept]
+        self._drawn = [self._drawn[source] for source in kept]
+        groups = []
+        for group in self.groups:
+            members = number[group.members]
+            if (members < 0).any():
+                members = members[members >= 0]
+                group = _Group(members)
+                group.parameters = found[members].copy()
+            group.members = members
+            if len(members):
+                groups.append(group)
+        self.groups = groups
+        return number
 
     def restart(self, sources: np.ndarray, prior: LightPrior) -> None:
         """Send sources and those of their groups back to the start, under another prior.
@@ -251,14 +286,19 @@ class SourceFit:
 
         Of a patch, what lies inside of the image.
         """
+        for source, patch in self.patches():
+            place, inside = self.canvas.inside(self.box(source, len(patch)))
+            yield source, place, patch[inside]
+
+    def patches(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each source's number and its image on its patch (see `box`)."""
         self._choose_patches(np.arange(len(self.patch)))
         for size, which in self._chunks(np.arange(len(self.patch))):
             found = self.patch_model(size).images(
                 self.parameters[which], self.column[which], self.row[which]
             )
             for source, image in zip(which, found, strict=True):
-                place, inside = self.canvas.inside(self.box(source, size))
-                yield int(source), place, image[inside]
+                yield int(source), image
 
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and the highest value of each parameter, ``(m, 8)``."""
@@ -272,8 +312,9 @@ class SourceFit:
         lowest[:, BULGE], highest[:, BULGE] = BULGE_RANGE
         return lowest, highest
 
-    def _psf_reach(self) -> float:
-        """Return how far the PSF shines [pixel]."""
+    @cached_property
+    def psf_reach(self) -> float:
+        """How far the PSF shines [pixel]."""
         size = PATCH_SIZES[1]
         star = np.array(
             [[1.0, size // 2, size // 2, *np.log(_RADIUS_RANGE_PIXELS[:1]), 0, 0, 0, 0]]

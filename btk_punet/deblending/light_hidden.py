@@ -1,11 +1,10 @@
 """Sources that were not called, whose light must not be given to their neighbours.
 
-A candidate below the threshold may yet be a source, and its light is then taken for that of those
+A candidate of small probability may yet be a source, and its light is then taken for that of those
 around it. What the fit of the others leaves in the pixels says more of it than the network alone:
-how much better they would be described with one source more (a score test). From that and the
-network's probability comes the probability that light is hidden there. Where it is high, the
-source is fitted with the others; else what it would change is taken off in proportion, and widens
-their errors.
+how much better they would be described with one source more (a score test), which is evidence (see
+`Evidence`). Where it then is probable, the source is fitted with the others; else what it would
+change is taken off in proportion, and widens their errors.
 """
 
 from __future__ import annotations
@@ -13,24 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
 
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light_canvas import PATCH_SIZES, shared_part
+from btk_punet.deblending.light_evidence import structure_of
 from btk_punet.deblending.light_fit import LightFit, SourceFit, unit_diagonal
 from btk_punet.deblending.light_prior import LightPrior
 from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, X, Y
 
-# Probability from which on a hidden source is fitted.
-FITTED_FROM = 0.5
-# Logarithm of the odds of a hidden source, by each of its terms (see `Hidden`). Fitted on the seed
-# 770100 of groups at one and at four exposures and pairs of ``benchmarks/light.py``, to the weights
-# before those that are shipped. For these they are too low: ``benchmarks/light_hidden.py``.
-_ODDS = np.array([-2.051, 0.886, 0.358, -0.215, -0.139])
-_LARGEST_GAIN, _LEAST_SHARE = 6.0, 1e-3
-_MOST_PROBABLE = 0.999
-# By what share of their light sources are taken to differ from their profiles, pixel by pixel.
-_STRUCTURE = 0.4
+# Share of its information on a flux that neighbours leave at least, for what divides by it.
+LEAST_SHARE = 1e-3
 # Half-light radius of a hidden source to be tested [pixel]; what is faint is about as small.
 _RADIUS_PIXELS = 2.0
 # Sources that are taken to feel a hidden one, at most: the nearest.
@@ -49,28 +40,33 @@ class Hidden:
     """What a fit says of ``k`` candidates that were not called.
 
     Attributes:
-        probability: That light is hidden there, ``(k,)``.
-        terms: What its odds hang on: 1, the logarithm of the odds by the network, the gain (by how
-            much the pixels would be better described [sigma], up to a largest one), the logarithm
-            of the share of its light that no other source could give, and the product of the last
-            two, ``(k, 5)``.
+        gain: By how much the pixels would be better described with it [sigma], see `Evidence`.
+        share: Share of its light that no other source could give.
         flux: How much [electron]; 0 or less where there is less light than the fit has there.
         neighbours: For each the fitted sources that would feel it, arrays of their numbers.
         changes: By how much their `CHANGED` are too large for the hidden light, each
             ``(neighbours, 3)``.
     """
 
-    probability: np.ndarray
-    terms: np.ndarray
+    gain: np.ndarray
+    share: np.ndarray
     flux: np.ndarray
     neighbours: list[np.ndarray]
     changes: list[np.ndarray]
 
-    def apart(self, doubtful: Candidates) -> np.ndarray:
-        """Return the numbers of those to be fitted: probable, and not two on the same spot."""
+    def apart(
+        self, doubtful: Candidates, probability: np.ndarray, wanted: np.ndarray
+    ) -> np.ndarray:
+        """Return the numbers of those to be fitted: not two on the same spot, but the likelier.
+
+        Args:
+            doubtful: The candidates.
+            probability: That light is hidden there, ``(k,)``.
+            wanted: Which of them might be fitted, where there is light, bool ``(k,)``.
+        """
         chosen: list[int] = []
-        for one in np.argsort(-self.probability, kind="stable"):
-            if self.probability[one] < FITTED_FROM or self.flux[one] <= 0:
+        for one in np.argsort(-probability, kind="stable"):
+            if not wanted[one] or self.flux[one] <= 0:
                 continue
             near = doubtful.image[chosen] == doubtful.image[one]
             distance = np.hypot(
@@ -80,11 +76,33 @@ class Hidden:
                 chosen.append(int(one))
         return np.array(chosen, int)
 
-    def expected(self, which: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def renumbered(self, number: np.ndarray) -> Hidden:
+        """Return the same with other numbers of the sources, -1 for those that are gone."""
+        neighbours, changes = [], []
+        for members, change in zip(self.neighbours, self.changes, strict=True):
+            there = number[members] >= 0
+            neighbours.append(number[members][there])
+            changes.append(change[there])
+        return replace(self, neighbours=neighbours, changes=changes)
+
+    def joined(self, other: Hidden) -> Hidden:
+        """Return what is said of these candidates and of others."""
+        return Hidden(
+            np.concatenate([self.gain, other.gain]),
+            np.concatenate([self.share, other.share]),
+            np.concatenate([self.flux, other.flux]),
+            self.neighbours + other.neighbours,
+            self.changes + other.changes,
+        )
+
+    def expected(
+        self, which: np.ndarray, probability: np.ndarray, parameters: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return what some of the candidates are expected to change, and its variance.
 
         Args:
             which: Numbers of the candidates.
+            probability: That light is hidden there, of all, ``(k,)``.
             parameters: Of the fitted sources, ``(m, 8)``.
 
         Returns:
@@ -93,7 +111,7 @@ class Hidden:
         """
         off, variance = np.zeros((2, len(parameters), len(CHANGED)))
         for number in which:
-            members, p = self.neighbours[number], self.probability[number]
+            members, p = self.neighbours[number], probability[number]
             most = np.full((len(members), len(CHANGED)), _MOST_PIXELS)
             most[:, 0] = _MOST_OF_FLUX * parameters[members, FLUX]
             change = np.clip(self.changes[number], -most, most)
@@ -103,7 +121,7 @@ class Hidden:
 
 
 def judge(fit: SourceFit, doubtful: Candidates) -> Hidden:
-    """Return which candidates hide light, by a fit of the other sources that has run."""
+    """Return what the pixels say of candidates, by a fit of the other sources that has run."""
     near = [
         _neighbours(fit, *place)
         for place in zip(doubtful.image, doubtful.x, doubtful.y, strict=True)
@@ -124,15 +142,12 @@ def judge(fit: SourceFit, doubtful: Candidates) -> Hidden:
         alone = max(float((weighted * template).sum()), 1e-30)
         score = float((weighted * residual).sum())
         change, taken = felt.change(fit, members, weighted, box)
-        share[number] = max((alone - taken) / alone, _LEAST_SHARE)
+        share[number] = max((alone - taken) / alone, LEAST_SHARE)
         flux[number] = score / (share[number] * alone)
-        # What no smooth profile follows in bright galaxies looks like hidden light too.
-        model = np.maximum(fit.canvas.model[box], 0)
-        structure = float(((_STRUCTURE * weighted * model) ** 2).sum()) / alone
+        structure = structure_of(weighted, fit.canvas.model[box], alone)
         gain[number] = score / np.sqrt(share[number] * alone * (1 + structure))
         changes.append(change[:, CHANGED] * max(flux[number], 0))
-    terms = _terms(doubtful.mass, gain, share)
-    return Hidden(expit(terms @ _ODDS), terms, flux, near, changes)
+    return Hidden(gain, share, flux, near, changes)
 
 
 @dataclass(frozen=True)
@@ -191,14 +206,6 @@ class _Felt:
         unit, scale = unit_diagonal(matrix)
         change = (scale * np.linalg.solve(unit, scale * common.ravel())).reshape(common.shape)
         return change, float((change * common).sum())
-
-
-def _terms(mass: np.ndarray, gain: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Return `Hidden.terms` of candidates with these probabilities, gains and shares."""
-    gain, log_share = np.clip(gain, 0, _LARGEST_GAIN), np.log(share)
-    p = np.minimum(mass, _MOST_PROBABLE)
-    log_odds = np.log(p) - np.log1p(-p)
-    return np.stack([np.ones(len(p)), log_odds, gain, log_share, gain * log_share], axis=1)
 
 
 def fit_with(

@@ -10,12 +10,23 @@ from numbers import Real
 import numpy as np
 from scipy.special import expit, logit
 
+from btk_punet.deblending.light_evidence import Evidence
 from btk_punet.deblending.surroundings import Surroundings
 from btk_punet.errors import InputError
 
 # How far a calibration may be from none before there are outcomes: in slope and intercept, and in
 # each further number, so that few galaxies do not make large ones.
 PRIOR_SIGMA, TERM_SIGMA = 3.0, 1.0
+# Logarithm of the odds beyond which a network is sure: of one in 400 it hardly knows whether it is
+# one in a million. And what further log odds then count, where that is so.
+SURE_LOG_ODDS, SURE_SHARE = 6.0, 0.1
+# Where log odds are multiplied by something else they are kept within these.
+_PRODUCT_LOG_ODDS = (-SURE_LOG_ODDS, SURE_LOG_ODDS)
+# A candidate that was not fitted says no more beyond the first [sigma]; below the others nothing
+# has a logarithm to speak of.
+LARGEST_GAIN, LEAST_GAIN, LEAST_SHARE = 6.0, 0.1, 1e-3
+# Beyond this excess of chi squared there is no telling what the pixels show.
+LARGEST_EXCESS = 1000.0
 
 
 def check_number(
@@ -47,18 +58,21 @@ class LogitLine:
     Attributes:
         slope: Below 1 where the raw probabilities are too sure.
         intercept: Above 0 where they are too low.
+        sure: What raw log odds count beyond `SURE_LOG_ODDS`; 1 leaves the line straight.
 
     Raises:
-        InputError: if one of them is no finite number.
+        InputError: if one of them is no finite number, or ``sure`` is below 0.
     """
 
     slope: float = 1.0
     intercept: float = 0.0
+    sure: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the line."""
         check_number("slope", self.slope)
         check_number("intercept", self.intercept)
+        check_number("sure", self.sure, least=0)
 
     def __call__(self, probability: np.ndarray, shift: np.ndarray | float = 0.0) -> np.ndarray:
         """Return calibrated probabilities.
@@ -67,7 +81,7 @@ class LogitLine:
             probability: Any shape.
             shift: What is added to the log odds.
         """
-        return expit(self.slope * _logit(probability) + self.intercept + shift)
+        return expit(self.slope * log_odds(probability, self.sure) + self.intercept + shift)
 
     @classmethod
     def fit(cls, probability: np.ndarray, outcome: np.ndarray) -> LogitLine:
@@ -85,7 +99,17 @@ class LogitLine:
 
 
 @dataclass(frozen=True)
-class SurroundingTerms:
+class _Terms:
+    """Numbers, each of which multiplies something that is added to the log odds of a candidate."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, value in dataclasses.asdict(self).items():
+            check_number(name, value)
+
+
+@dataclass(frozen=True)
+class SurroundingTerms(_Terms):
     """What the surroundings of a candidate add to the log odds that it is a source.
 
     Attributes:
@@ -94,10 +118,13 @@ class SurroundingTerms:
         faint: Of being faint.
         near: Of being near a more probable one.
         doubt: Of others in doubt around it.
+        nearest: Of the square of ``near``: of being on top of a more probable one.
         faint_depth: Of the product of the two.
         faint_density: The same.
         near_density: The same.
         doubt_density: The same.
+        faint_odds: Of the product with the log odds of the mass, kept within -6 and 6.
+        doubt_odds: The same.
 
     Raises:
         InputError: if one of them is no finite number.
@@ -108,28 +135,108 @@ class SurroundingTerms:
     faint: float = 0.0
     near: float = 0.0
     doubt: float = 0.0
+    nearest: float = 0.0
     faint_depth: float = 0.0
     faint_density: float = 0.0
     near_density: float = 0.0
     doubt_density: float = 0.0
+    faint_odds: float = 0.0
+    doubt_odds: float = 0.0
 
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name, value in dataclasses.asdict(self).items():
-            check_number(name, value)
-
-    def __call__(self, surroundings: Surroundings) -> np.ndarray:
+    def __call__(self, surroundings: Surroundings, mass: np.ndarray) -> np.ndarray:
         """Return what is to be added to the log odds of each candidate, ``(m,)``."""
-        return np.array(dataclasses.astuple(self)) @ self.values(surroundings)
+        return np.array(dataclasses.astuple(self)) @ self.values(surroundings, mass)
 
     @staticmethod
-    def values(surroundings: Surroundings) -> np.ndarray:
-        """Return by what each number is multiplied, ``(9, m)``."""
-        some = surroundings
-        alone = [some.depth, some.density, some.faint, some.near, some.doubt]
-        faint_depth = some.faint * some.depth
+    def values(surroundings: Surroundings, mass: np.ndarray) -> np.ndarray:
+        """Return by what each number is multiplied, ``(12, m)``.
+
+        Args:
+            surroundings: Of the candidates.
+            mass: Probability of each before calibration.
+        """
+        some, odds = surroundings, np.clip(log_odds(mass), *_PRODUCT_LOG_ODDS)
+        alone = [some.depth, some.density, some.faint, some.near, some.doubt, some.near**2]
         with_density = [values * some.density for values in (some.faint, some.near, some.doubt)]
-        return np.stack([*alone, faint_depth, *with_density])
+        with_odds = [values * odds for values in (some.faint, some.doubt)]
+        return np.stack([*alone, some.faint * some.depth, *with_density, *with_odds])
+
+
+@dataclass(frozen=True)
+class EvidenceTerms(_Terms):
+    """What becomes of a candidate's probability by what the pixels say (see `Evidence`).
+
+    Attributes:
+        slope: Of the log odds of the probability before.
+        intercept: What is added to them, and so on.
+        tested: For a candidate that was not fitted.
+        gain: For each sigma of its gain.
+        share: Of the logarithm of its share.
+        gain_share: Of the product of the two.
+        fitted_gain: For a candidate that was fitted: of the logarithm of its gain.
+        fitted_move: For each pixel of its move.
+        tested_excess: For a candidate that was not fitted, of the logarithm of its excess.
+        fitted_excess: For one that was fitted.
+        gain_share_excess: Of the product with gain and share of one that was not fitted.
+        fitted_excess_odds: Of the product with the log odds before, kept within -6 and 6, of one
+            that was fitted.
+
+    Raises:
+        InputError: if one of them is no finite number.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    tested: float = 0.0
+    gain: float = 0.0
+    share: float = 0.0
+    gain_share: float = 0.0
+    fitted_gain: float = 0.0
+    fitted_move: float = 0.0
+    tested_excess: float = 0.0
+    fitted_excess: float = 0.0
+    gain_share_excess: float = 0.0
+    fitted_excess_odds: float = 0.0
+
+    def __call__(self, probability: np.ndarray, evidence: Evidence) -> np.ndarray:
+        """Return the probabilities with the evidence, ``(m,)``."""
+        slope, intercept, *numbers = dataclasses.astuple(self)
+        more = np.array(numbers) @ self.values(probability, evidence)
+        return expit(slope * log_odds(probability) + intercept + more)
+
+    @staticmethod
+    def values(probability: np.ndarray, evidence: Evidence) -> np.ndarray:
+        """Return by what each number but the first two is multiplied, ``(10, m)``."""
+        fitted, tested = evidence.is_fitted, ~evidence.is_fitted
+        odds = np.clip(log_odds(probability), *_PRODUCT_LOG_ODDS)
+        gain = np.clip(evidence.gain, 0, LARGEST_GAIN)
+        share = np.log(np.maximum(evidence.share, LEAST_SHARE))
+        log_gain = np.log(np.maximum(evidence.gain, LEAST_GAIN))
+        excess = np.log1p(np.minimum(evidence.excess, LARGEST_EXCESS))
+        return np.stack(
+            [
+                *(tested * values for values in (np.ones(len(odds)), gain, share, gain * share)),
+                *(fitted * values for values in (log_gain, evidence.move)),
+                tested * excess,
+                fitted * excess,
+                tested * gain * share * excess,
+                fitted * excess * odds,
+            ]
+        )
+
+    @classmethod
+    def fit(
+        cls,
+        probability: np.ndarray,
+        outcome: np.ndarray,
+        evidence: Evidence,
+        weight: np.ndarray | None = None,
+    ) -> EvidenceTerms:
+        """Return the numbers of largest posterior probability (see `fit_log_odds`)."""
+        line, numbers = fit_log_odds(
+            probability, outcome, cls.values(probability, evidence), weight
+        )
+        return cls(line.slope, line.intercept, *map(float, numbers))
 
 
 def fit_log_odds(
@@ -137,6 +244,7 @@ def fit_log_odds(
     outcome: np.ndarray,
     terms: np.ndarray | None = None,
     weight: np.ndarray | None = None,
+    sure: float = 1.0,
 ) -> tuple[LogitLine, np.ndarray]:
     """Return the calibration of largest posterior probability, by Newton's method.
 
@@ -149,6 +257,7 @@ def fit_log_odds(
         outcome: Whether it came true, ``(n,)``.
         terms: What may be added to the log odds, each times a number, ``(k, n)``.
         weight: Of each outcome, ``(n,)``; 1 of each if None.
+        sure: That of the line (see `LogitLine`).
 
     Returns:
         The line, and the numbers of the terms, ``(k,)``.
@@ -157,11 +266,11 @@ def fit_log_odds(
         InputError: if all outcomes are the same, there are fewer than 10, or not as many as
             probabilities.
     """
-    log_odds, outcome = _logit(probability), np.asarray(outcome, float)
-    if log_odds.shape != outcome.shape:
+    raw, outcome = log_odds(probability, sure), np.asarray(outcome, float)
+    if raw.shape != outcome.shape:
         raise InputError(
             "expected a probability for each outcome, got arrays of the shapes "
-            f"{log_odds.shape} and {outcome.shape}; give two of one length"
+            f"{raw.shape} and {outcome.shape}; give two of one length"
         )
     if len(outcome) < 10 or outcome.min() == outcome.max():
         raise InputError(
@@ -169,8 +278,8 @@ def fit_log_odds(
             f"{len(outcome)}; draw more scenes"
         )
     more = np.zeros((0, len(outcome))) if terms is None else terms
-    matrix = np.concatenate([[log_odds, np.ones_like(log_odds)], more])
-    weights = np.ones_like(log_odds) if weight is None else weight
+    matrix = np.concatenate([[raw, np.ones_like(raw)], more])
+    weights = np.ones_like(raw) if weight is None else weight
     prior = np.zeros(len(matrix))
     prior[0] = 1.0
     precision = np.full(len(matrix), 1 / TERM_SIGMA**2)
@@ -193,9 +302,15 @@ def fit_log_odds(
         numbers = numbers - step
         if np.abs(step).max() < 1e-9:
             break
-    return LogitLine(float(numbers[0]), float(numbers[1])), numbers[2:]
+    return LogitLine(float(numbers[0]), float(numbers[1]), sure), numbers[2:]
 
 
-def _logit(probability: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the odds; 0 and 1 as one in a million from them."""
-    return logit(np.clip(np.asarray(probability, float), 1e-6, 1 - 1e-6))
+def log_odds(probability: np.ndarray, sure: float = 1.0) -> np.ndarray:
+    """Return the logarithm of the odds; 0 and 1 as one in a million from them.
+
+    Args:
+        probability: Any shape.
+        sure: What it counts beyond `SURE_LOG_ODDS`.
+    """
+    odds = logit(np.clip(np.asarray(probability, float), 1e-6, 1 - 1e-6))
+    return odds - (1 - sure) * np.maximum(odds - SURE_LOG_ODDS, 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, check_number
+from btk_punet.deblending.log_odds import EvidenceTerms, LogitLine, SurroundingTerms, check_number
 from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.files import read_json, write_json
@@ -92,6 +92,8 @@ class DetectionRecipe:
             network, so that a file without it has the default.
         surroundings: What depth, density, light and neighbours of a candidate add to the log odds
             of `p_detect`; nothing in a file without it.
+        evidence: What becomes of `p_detect` where the light is fitted; in a file without it, it
+            stays as it is.
         unseen: How many sources leave no candidate; none in a file without it.
 
     Raises:
@@ -106,6 +108,7 @@ class DetectionRecipe:
     psf_fwhm_arcsec: tuple[float, float] | None = None
     light: LightCalibration = LightCalibration()
     surroundings: SurroundingTerms = SurroundingTerms()
+    evidence: EvidenceTerms = EvidenceTerms()
     unseen: UnseenSources = UnseenSources()
 
     def __post_init__(self) -> None:
@@ -117,6 +120,8 @@ class DetectionRecipe:
             check_number(f"{name}.slope", line.slope, above=0)
         _check_kind("light", self.light, LightCalibration)
         _check_kind("surroundings", self.surroundings, SurroundingTerms)
+        _check_kind("evidence", self.evidence, EvidenceTerms)
+        check_number("evidence.slope", self.evidence.slope, above=0)
         _check_kind("unseen", self.unseen, UnseenSources)
         check_number("position_scale", self.position_scale, above=0)
         if self.pixel_scale_arcsec is not None:
@@ -149,6 +154,7 @@ class DetectionRecipe:
         optional = {
             "light": LightCalibration,
             "surroundings": SurroundingTerms,
+            "evidence": EvidenceTerms,
             "unseen": UnseenSources,
         }
         needed = {field.name for field in dataclasses.fields(cls)} - optional.keys()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,9 @@ from btk_punet.deblending.catalog import (
 )
 from btk_punet.deblending.deblender import LEAST_CANDIDATE, ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light import measure_light
+from btk_punet.deblending.light import FITTED_FROM, SceneLight
 from btk_punet.files import read_arrays, write_arrays
 from btk_punet.images.maps import MapStore
 from btk_punet.images.saturation import SaturatedStars
@@ -123,21 +124,59 @@ def find_objects(
     kept = (star >= 0) | _is_seen(candidates, pixels.usable)
     candidates, star = candidates.take(kept), star[kept]
     rows, columns = tile.core_in_window
+
+    def footprints_of(found: Candidates) -> tuple[Footprints, FootprintLight]:
+        covered = instances.footprints(found.x, found.y, classes)
+        return covered, FootprintLight.measure(
+            covered, pixels.electrons, pixels.usable, classes, pixels.variance
+        )
+
+    fit, number = None, np.full(len(candidates), -1)
+    if deblender.light:
+        (probable,) = np.nonzero(candidates.mass >= FITTED_FROM)
+        flux = np.zeros(len(candidates))
+        flux[probable] = footprints_of(candidates.take(probable))[1].flux
+        # What lies further out is judged by other tiles.
+        around = LIGHT_MARGIN_PIXELS
+        box = (
+            slice(rows.start - around, rows.stop + around),
+            slice(columns.start - around, columns.stop + around),
+        )
+        least = min(LEAST_CANDIDATE, deblender.threshold)
+        (asked,) = np.nonzero((candidates.mass >= least) & _inside(candidates, *box))
+        number[asked] = np.arange(len(asked))
+        some = candidates.take(asked)
+        fit = _scene_light(pixels, image)
+        evidence = fit.judge(some, flux[asked][some.mass >= FITTED_FROM])
+        mass = candidates.mass.copy()
+        mass[asked] = deblender.recipe.evidence(some.mass, evidence)
+        # What is saturated is a star, whatever profile is fitted to what is left of it.
+        mass = np.where(star >= 0, candidates.mass, mass)
+        candidates = replace(candidates, mass=mass)
     (chosen,) = np.nonzero(candidates.mass >= deblender.threshold)
     is_own = _inside(candidates.take(chosen), rows, columns)
-    chosen = chosen[np.argsort(~is_own, kind="stable")]  # its own first
+    # Its own first, the most probable of them first.
+    chosen = chosen[np.lexsort((-candidates.mass[chosen], ~is_own))]
     found, n_own = candidates.take(chosen), int(is_own.sum())
 
-    prints = instances.footprints(found.x, found.y, classes)
-    light = FootprintLight.measure(
-        prints, pixels.electrons, pixels.usable, classes, pixels.variance
+    prints, light = footprints_of(found)
+    fitted = None
+    if fit is not None:
+        p_detect = candidates.mass[asked]
+        called = number[chosen]
+        fitted, _ = fit.measure(p_detect, called[called >= 0], deblender.recipe.light)
+        # Those of the core come first, in both.
+        fitted = fitted.take(slice(n_own))
+    own = slice(n_own)
+    catalog = detection_catalog(
+        found.take(own),
+        light.take(own),
+        fitted,
+        deblender.recipe,
+        image.band,
+        image.unit_magnitude,
+        None,
     )
-    uncalled = candidates.take(
-        np.flatnonzero(
-            (candidates.mass < deblender.threshold) & (candidates.mass >= LEAST_CANDIDATE)
-        )
-    )
-    catalog = _catalog(found, n_own, uncalled, light, pixels, image, deblender, rows, columns)
     _set_stars(catalog, saturated, star[chosen[:n_own]], image)
     for flag in (DetectionFlag.SATURATED, DetectionFlag.COSMIC_RAY):
         near = ndimage.binary_dilation(pixels.flags & flag != 0, _EIGHT_CONNECTED)
@@ -182,58 +221,16 @@ def _in_box(row: np.ndarray, column: np.ndarray, rows: slice, columns: slice) ->
     )
 
 
-def _catalog(
-    found: Candidates,
-    n_own: int,
-    uncalled: Candidates,
-    prints: FootprintLight,
-    pixels: ImageTile,
-    image: SkyImage,
-    deblender: ProbaUNetDeblender,
-    rows: slice,
-    columns: slice,
-) -> Table:
-    """Return the catalog of a tile's own sources, in pixels of the window."""
-    own = slice(0, n_own)
-    light = None
-    if deblender.light:
-        around = LIGHT_MARGIN_PIXELS
-        box = (
-            slice(rows.start - around, rows.stop + around),
-            slice(columns.start - around, columns.stop + around),
-        )
-        (fitted,) = np.nonzero(_inside(found, *box))
-        conditions = BandConditions(
-            image.psf,
-            image.psf_with_pixel,
-            image.pixel_scale_arcsec,
-            pixels.variance[None],
-            image.unit_magnitude,
-        )
-        light, _ = measure_light(
-            pixels.electrons[None, None],
-            pixels.usable[None],
-            [conditions],
-            0,
-            np.zeros(len(fitted), int),
-            found.x[fitted],
-            found.y[fitted],
-            prints.flux[fitted],
-            found.mass[fitted],
-            deblender.recipe.light,
-            uncalled.take(np.flatnonzero(_inside(uncalled, *box))),
-        )
-        # Those of the core come first, in both.
-        light = light.take(own)
-    return detection_catalog(
-        found.take(own),
-        prints.take(own),
-        light,
-        deblender.recipe,
-        image.band,
+def _scene_light(pixels: ImageTile, image: SkyImage) -> SceneLight:
+    """Return the fit of a tile's sources, which has not run yet."""
+    conditions = BandConditions(
+        image.psf,
+        image.psf_with_pixel,
+        image.pixel_scale_arcsec,
+        pixels.variance[None],
         image.unit_magnitude,
-        None,
     )
+    return SceneLight(pixels.electrons[None, None], pixels.usable[None], [conditions], 0)
 
 
 def _set_stars(

@@ -14,7 +14,14 @@ from tqdm.auto import tqdm
 from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, fit_log_odds
+from btk_punet.deblending.light_evidence import Evidence
+from btk_punet.deblending.log_odds import (
+    SURE_SHARE,
+    EvidenceTerms,
+    LogitLine,
+    SurroundingTerms,
+    fit_log_odds,
+)
 from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.recipe import DetectionRecipe
 from btk_punet.deblending.surroundings import Surroundings, density_of, depth_of
@@ -46,9 +53,12 @@ BATCH_SIZE = 50
 # A field is as large as 16 of the others.
 FIELD_BATCH_SIZE = 4
 _SURROUNDINGS = [field.name for field in fields(Surroundings)]
+_EVIDENCE = [field.name for field in fields(Evidence)]
 # Candidates are kept down to a probability of 0.02. Those down to a mass of 0.005 are in the number
 # of sources of an image too: for the fit all are lifted, and the threshold with them.
 _LIFT = 1.5
+# The scenes on which the fit of light is evidence have other seeds than those before.
+_EVIDENCE_SEED = 100
 # Half-width of a Gaussian that holds 68% of it, in sigma.
 _CONTAINED = 0.6827
 
@@ -131,9 +141,10 @@ def fit_recipe(
     drawn. A line in the log of the odds, and what the surroundings of a candidate add to it (see
     `Surroundings`), are fitted to whether candidates down to a mass of 0.005 came true (see
     `outcomes`), each kind of scenes with its own weight, and the number of sources that left no
-    candidate to what is missing. Another line is fitted to whether the
-    source that a detection matched is overlapped. The scale of the position errors is such that
-    they hold 68% of the matched true positions.
+    candidate to what is missing. Another line is fitted to whether the source that a detection
+    matched is overlapped. The scale of the position errors is such that they hold 68% of the
+    matched true positions. On as many other scenes the light is fitted, and what the pixels then
+    say of the candidates (see `Evidence`) goes into their probabilities.
 
     A network that is told how dense sources lie is told that of each kind of scenes, and there are
     more kinds: groups in which every half magnitude is as likely, pairs of bright galaxies, and
@@ -177,16 +188,19 @@ def fit_recipe(
         400, folder, n_samples, threshold=float(lifted(np.array(0.5))), light=False
     ).with_recipe(replace(recipe, p_detect=lifted))
     _ = deblender.network  # before there are copies that are told of their scenes
-    generators = _generators(conditions, n_scenes, seed, real_galaxies)
-    parts = [
-        _outcomes(batch, method, kind)
-        for batch, method, kind in tqdm(
-            _batches(generators, deblender),
-            total=sum(number for _, number in generators),
-            unit="batch",
-            disable=not progress,
-        )
+    drawn = [
+        _generators(conditions, n_scenes, of_pass, real_galaxies)
+        for of_pass in (seed, seed + _EVIDENCE_SEED)
     ]
+    bar = tqdm(
+        total=sum(number for generators in drawn for _, number in generators),
+        unit="batch",
+        disable=not progress,
+    )
+    parts = []
+    for batch, method, kind in _batches(drawn[0], deblender):
+        parts.append(_outcomes(batch, method, kind))
+        bar.update()
     candidates, matched, images = (
         pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
     )
@@ -207,6 +221,15 @@ def fit_recipe(
         p_blend=LogitLine.fit(matched["p_blend"], matched["overlapped"]),
         position_scale=float(np.quantile(offsets, _CONTAINED)),
     )
+    asked = []
+    deblender = ProbaUNetDeblender(400, folder, n_samples).with_recipe(recipe)
+    with bar:
+        for batch, method, kind in _batches(drawn[1], deblender):
+            asked.append(_evidence(batch, method, kind))
+            bar.update()
+    recipe = replace(
+        recipe, evidence=_fit_evidence(pd.concat(asked, ignore_index=True), conditions)
+    )
     recipe.save(folder)
     return recipe
 
@@ -221,13 +244,30 @@ def _fit_detection(
         conditions: Where the weights are from.
     """
     columns = (candidates[name].to_numpy() for name in _SURROUNDINGS)
+    mass = LogitLine(1.0, -_LIFT)(candidates["p_detect"])
     line, numbers = fit_log_odds(
-        LogitLine(1.0, -_LIFT)(candidates["p_detect"]),
+        mass,
         candidates["outcome"],
-        SurroundingTerms.values(Surroundings(*columns)),
+        SurroundingTerms.values(Surroundings(*columns), mass),
         _weights(candidates["kind"].to_numpy(), conditions),
+        SURE_SHARE,
     )
     return line, SurroundingTerms(*map(float, numbers))
+
+
+def _fit_evidence(candidates: pd.DataFrame, conditions: tuple[_Condition, ...]) -> EvidenceTerms:
+    """Return what becomes of the probabilities of candidates by what the pixels say.
+
+    Args:
+        candidates: With ``kind``, the number of their condition, and what `_evidence` returns.
+        conditions: Where the weights are from.
+    """
+    return EvidenceTerms.fit(
+        candidates["p_detect"].to_numpy(),
+        candidates["outcome"].to_numpy(),
+        Evidence(*(candidates[name].to_numpy() for name in _EVIDENCE)),
+        _weights(candidates["kind"].to_numpy(), conditions),
+    )
 
 
 def _weights(kind: np.ndarray, conditions: tuple[_Condition, ...]) -> np.ndarray:
@@ -359,3 +399,27 @@ def _outcomes(
     )
     candidates = candidates.assign(kind=kind, **vars(surroundings))
     return candidates[candidates["in_bounds"]], matched, images
+
+
+def _evidence(batch: BlendBatch, deblender: ProbaUNetDeblender, kind: int) -> pd.DataFrame:
+    """Return the candidates of a batch, whether each came true, and what the pixels say of it.
+
+    Args:
+        batch: Scenes of one kind.
+        deblender: Whose recipe weighs no evidence yet.
+        kind: Number of the kind.
+    """
+    deblended = call_method(deblender, batch)
+    truth, _ = batch_tables(batch, {"": deblended}, with_limit=False)
+    candidates = batch_candidates(batch, {"": deblended}, truth)
+    asked = pd.concat(
+        [
+            extra["candidates"][_EVIDENCE]
+            .to_pandas()
+            .assign(scene=scene, candidate=np.arange(len(extra["candidates"])))
+            for scene, extra in enumerate(deblended.extra_data)
+        ],
+        ignore_index=True,
+    )
+    candidates = candidates.merge(asked, on=["scene", "candidate"])
+    return candidates[candidates["in_bounds"]].assign(kind=kind)
