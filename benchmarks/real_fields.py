@@ -247,7 +247,7 @@ def found_by_all(image: np.ndarray, survey, wcs: WCS, weights: list[str]) -> dic
     for name in weights:
         candidates = detect(
             image, rms=sigma, gain=1.0, zeropoint=zeropoint, psf=PSF_FWHM, wcs=wcs,
-            background=None, weights=name, light=False, progress=False,
+            background=None, weights=name, progress=False,
         ).candidates  # fmt: skip
         order = np.argsort(-np.asarray(candidates["p_detect"]), kind="stable")
         columns = {"x": "x", "y": "y", "p": "p_detect"}

@@ -93,7 +93,8 @@ class ProbaUNetDeblender(DetectingDeblender):
     - ``x_peak``, ``y_peak`` [pixel]: the centre, by the fit; 0-based, pixel centres at integers, x
       the column.
     - ``x_err``, ``y_err`` [pixel]: half-width that holds 68% of the true positions.
-    - ``p_detect``: calibrated probability that a source is there (see `Matcher`).
+    - ``p_detect``: calibrated probability that a source is there (see `Matcher`): by the network,
+      and by what the pixels say in the fit of light.
     - ``p_blend``: calibrated probability that another source overlaps its footprint.
     - ``flux``, ``flux_err`` [electron]: total flux by the fit, its neighbours' light taken off, and
       the half-width that holds 68% of the true fluxes; in I_E, else i or r, else the first band.
@@ -123,6 +124,11 @@ class ProbaUNetDeblender(DetectingDeblender):
     - ``density_ratio``: under which the image was judged (see Args), a number.
     - ``candidates``: table of ``x_peak``, ``y_peak``, ``x_err``, ``y_err`` and ``p_detect`` of all
       candidates down to a probability of 0.02, whatever the threshold.
+    - ``evidence``: table of what the pixels say of each of these, by the fit of light:
+      ``is_fitted``, whether the network alone gives it 0.5 or more; ``gain`` [sigma], by how much
+      the pixels are better described with it; ``share``, of its light, that no neighbour could
+      give; ``move`` [pixel], how far the first fit is from the network's place; ``excess``, of chi
+      squared within 8 pixels. Not with ``light=False``.
 
     Args:
         max_n_sources: Largest number of detections to return for an image.
@@ -141,9 +147,10 @@ class ProbaUNetDeblender(DetectingDeblender):
         orientations: In how many of its 8 orientations (1, 2, 4 or 8) an image goes through the
             network; each gives as many of the samples. Results then depend less on how the image
             is turned, at the cost of as many passes.
-        light: Whether to fit the sources to the pixels, from the network's centres. If not, places
-            are those of the network, total fluxes, sizes and shapes NaN, and there are no
-            ``deblended_images``; that saves about half of the time.
+        light: Whether to fit the sources to the pixels, from the network's centres. If not,
+            probabilities and places are those of the network alone, total fluxes, sizes and shapes
+            NaN, and there are no ``deblended_images``; that saves about half of the time, and
+            finds less of what lies close together.
 
     Raises:
         InputError: A parameter is out of its range.
@@ -461,8 +468,7 @@ class ProbaUNetDeblender(DetectingDeblender):
             of_image = self._extra_data(i, maps, own, catalog, unseen) | {"density_ratio": ratio}
             if evidence is not None:
                 asked = number[candidates.image == i][: len(of_image["candidates"])]
-                for name, values in vars(evidence.take(asked)).items():
-                    of_image["candidates"][name] = values
+                of_image["evidence"] = Table(vars(evidence.take(asked)))
             extra.append(of_image)
         self._warn_if_truncated(n_called)
         return catalogs, segmentation, deblended, extra

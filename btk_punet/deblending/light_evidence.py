@@ -60,7 +60,8 @@ def structure_of(weighted: np.ndarray, others: np.ndarray, alone: float) -> floa
         others: What the other sources shine there [electron].
         alone: The information on the source's flux, if nothing else were unknown.
     """
-    return float(((STRUCTURE * weighted * np.maximum(others, 0)) ** 2).sum()) / alone
+    each = STRUCTURE * np.maximum(weighted * np.asarray(others, float), 0)
+    return float((each**2).sum()) / alone
 
 
 def fitted_evidence(fit: SourceFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -100,7 +101,8 @@ def chi_squared_excess(
     column, row = (np.floor(place + 0.5).astype(int) for place in (x, y))
     for number, place in enumerate(zip(image, column, row, strict=True)):
         weight, residual = canvas.weight_and_residual(canvas.box(*place, size))
-        excess[number] = (disc * (weight * residual**2 - (weight > 0))).sum()
+        chi = np.sqrt(weight, dtype=float) * residual  # of which the square is still finite
+        excess[number] = (disc * (chi**2 - (weight > 0))).sum()
     return excess
 
 

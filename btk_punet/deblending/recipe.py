@@ -121,7 +121,6 @@ class DetectionRecipe:
         _check_kind("light", self.light, LightCalibration)
         _check_kind("surroundings", self.surroundings, SurroundingTerms)
         _check_kind("evidence", self.evidence, EvidenceTerms)
-        check_number("evidence.slope", self.evidence.slope, above=0)
         _check_kind("unseen", self.unseen, UnseenSources)
         check_number("position_scale", self.position_scale, above=0)
         if self.pixel_scale_arcsec is not None:

@@ -21,7 +21,8 @@ from scipy.special import expit, logit
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO
 from btk_punet.deblending.flags import DetectionFlag
-from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms
+from btk_punet.deblending.light_evidence import Evidence
+from btk_punet.deblending.log_odds import EvidenceTerms, LogitLine, SurroundingTerms
 from btk_punet.deblending.measure import MeasureGenerator
 from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
@@ -76,7 +77,7 @@ def assert_same(one, two, atol=0.0):
     np.testing.assert_array_equal(one.segmentation, two.segmentation)
     for a, b in zip(one.extra_data, two.extra_data, strict=True):
         assert list(a) == list(b)
-        for key in set(a) - {"candidates"}:
+        for key in set(a) - {"candidates", "evidence"}:
             np.testing.assert_allclose(a[key], b[key], rtol=atol, atol=atol, err_msg=key)
 
 
@@ -153,7 +154,8 @@ def test_extra_data(deblender, scenes):
     }
     for extra, catalog in zip(found.extra_data, found.catalog_list, strict=True):
         assert {key: extra[key].shape for key in shapes} == shapes
-        assert set(extra) == {*shapes, "candidates", "density_ratio"}
+        of_light = {"evidence"} if deblender.light else set()
+        assert set(extra) == {*shapes, "candidates", "density_ratio"} | of_light
         assert extra["density_ratio"] == 1.0
         np.testing.assert_allclose(extra["class_probability"].sum(axis=0), 1, atol=1e-5)
         assert extra["count_posterior"].sum() == pytest.approx(1)
@@ -164,6 +166,30 @@ def test_extra_data(deblender, scenes):
         for name in candidates.colnames:
             np.testing.assert_array_equal(candidates[name][: len(catalog)], catalog[name])
         assert (candidates["p_detect"][len(catalog) :] < deblender.threshold).all()
+
+
+def test_evidence_of_the_pixels(network, scenes):
+    """It is told of every candidate, and weighed as the recipe says; threshold or not."""
+    batch = make_batch(scenes)
+    plain = ProbaUNetDeblender(30, network, 4)
+    terms = EvidenceTerms(0.9, -0.5, tested=0.3, gain=0.2, fitted_gain=0.1, fitted_move=-0.2)
+    weighing = plain.with_recipe(DetectionRecipe(evidence=terms))
+    lower = ProbaUNetDeblender(30, network, 4, threshold=0.1).with_recipe(weighing.recipe)
+    for before, after, same in zip(
+        plain(batch).extra_data, weighing(batch).extra_data, lower(batch).extra_data, strict=True
+    ):
+        evidence, p = before["evidence"], before["candidates"]["p_detect"]
+        assert evidence.colnames == ["is_fitted", "gain", "share", "move", "excess"]
+        np.testing.assert_array_equal(evidence["is_fitted"], p >= 0.5)
+        columns = (np.asarray(evidence[name]) for name in evidence.colnames)
+        expected = terms(np.asarray(p), Evidence(*columns))
+        kept = np.sort(expected[expected >= 0.02])[::-1]
+        np.testing.assert_allclose(after["candidates"]["p_detect"], kept, rtol=1e-6)
+        np.testing.assert_allclose(same["candidates"]["p_detect"], kept, rtol=1e-6)
+        assert len(after["evidence"]) == len(after["candidates"])
+        if len(p):
+            expected_count = after["count_posterior"] @ np.arange(31)
+            assert expected_count == pytest.approx(expected.sum(), abs=0.1)
 
 
 def test_maps_are_those_of_the_posterior(deblender, network, scenes):

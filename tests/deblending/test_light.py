@@ -11,6 +11,7 @@ from btk_punet.deblending.band_conditions import BandConditions
 from btk_punet.deblending.conditions import batch_conditions
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import _calibrated, _doubt, measure_light
 from btk_punet.deblending.light_fit import LightFit
 from btk_punet.deblending.recipe import LightCalibration
@@ -40,20 +41,18 @@ def deblender(network):
     return ProbaUNetDeblender(8, network, n_samples=2, threshold=0.2)
 
 
+def measured(images, usable, conditions, x, y, flux, p=None, image=None):
+    x, y, flux = (np.asarray(a, float) for a in (x, y, flux))
+    image = np.zeros(len(x), int) if image is None else np.asarray(image, int)
+    p = np.ones(len(x)) if p is None else p
+    sources = Candidates(image, x, y, 0 * x, 0 * y, p)
+    return measure_light(images, usable, conditions, 0, sources, flux, LightCalibration())
+
+
 def measure(batch, image, x, y, flux, p=None, usable=None):
     images = np.asarray(batch.blend_images, float)
     usable = np.ones((len(images), *images.shape[2:]), bool) if usable is None else usable
-    p = np.ones(len(x)) if p is None else p
-    values = (np.asarray(a, float) for a in (x, y, flux, p))
-    return measure_light(
-        images,
-        usable,
-        batch_conditions(batch),
-        0,
-        np.asarray(image, int),
-        *values,
-        LightCalibration(),
-    )
+    return measured(images, usable, batch_conditions(batch), x, y, flux, p, image)
 
 
 def test_no_sources():
@@ -70,9 +69,7 @@ def test_no_images_or_small_ones(shape):
     images, usable = np.zeros(shape), np.ones((shape[0], *shape[2:]), bool)
     conditions = [BandConditions(PSF, False, 0.1, np.ones(usable.shape), np.nan)] * shape[1]
     none = NOTHING.astype(int)
-    light, models = measure_light(
-        images, usable, conditions, 0, none, *(4 * [NOTHING]), LightCalibration()
-    )
+    light, models = measured(images, usable, conditions, *(3 * [NOTHING]))
     assert len(light.flux) == len(light.failed) == 0
     models.draw(none, np.zeros((shape[0], 3, *shape[1:]), np.float32))
 
@@ -84,18 +81,7 @@ def test_a_map_of_one_variance_is_that_variance():
     both = []
     for background in (SIGMA**2, np.full((1, 64, 64), SIGMA**2)):
         conditions = BandConditions(PSF, False, 0.1, background, 32.8)
-        light, _ = measure_light(
-            image[None, None],
-            np.ones((1, 64, 64), bool),
-            [conditions],
-            0,
-            np.zeros(2, int),
-            x,
-            y,
-            flux,
-            np.ones(2),
-            LightCalibration(),
-        )
+        light, _ = measured(image[None, None], np.ones((1, 64, 64), bool), [conditions], x, y, flux)
         both.append(light)
     for column in dataclasses.fields(both[0]):
         np.testing.assert_array_equal(*(getattr(light, column.name) for light in both))
@@ -106,20 +92,16 @@ def test_errors_follow_the_noise_where_the_source_is():
     scene, shape = gaussian(31.0, 31.0, 3000.0), (1, 64, 128)
     background = np.repeat(np.float64([[155.57, 16 * 155.57]]), 64, axis=1)[None].repeat(64, axis=1)
     image = np.concatenate([scene, scene], axis=1)
-    x, y, flux, p = (np.array([31.0, 95.0]), np.full(2, 31.0), np.full(2, 3000.0), np.ones(2))
+    x, y, flux = np.array([31.0, 95.0]), np.full(2, 31.0), np.full(2, 3000.0)
 
     def errors(image, shape, variance, x):
-        light, _ = measure_light(
+        light, _ = measured(
             image[None, None],
             np.ones(shape, bool),
             [BandConditions(PSF, False, 0.1, variance, 32.8)],
-            0,
-            np.zeros(len(x), int),
             x,
             y[: len(x)],
             flux[: len(x)],
-            p[: len(x)],
-            LightCalibration(),
         )
         assert not light.failed.any()
         return np.stack([light.flux_err, light.x_err])
@@ -133,17 +115,13 @@ def test_errors_follow_the_noise_where_the_source_is():
 def test_without_a_zero_point_fluxes_are_still_right():
     truth = [(28.3, 31.2, 30000.0), (34.1, 33.4, 12000.0)]
     x, y, flux = np.array(truth).T
-    light, _ = measure_light(
+    light, _ = measured(
         sum(gaussian(*one) for one in truth)[None, None],
         np.ones((1, 64, 64), bool),
         [BandConditions(PSF, False, 0.1, SIGMA**2, np.nan)],
-        0,
-        np.zeros(2, int),
         x,
         y,
         0.8 * flux,
-        np.ones(2),
-        LightCalibration(),
     )
     assert not light.failed.any()
     np.testing.assert_allclose(light.flux, flux, rtol=0.03)
@@ -152,11 +130,11 @@ def test_without_a_zero_point_fluxes_are_still_right():
 def test_conditions_of_other_images_are_refused():
     images, usable = np.zeros((1, 2, 8, 8)), np.ones((1, 8, 8), bool)
     one = BandConditions(PSF, False, 0.1, np.ones((1, 9, 8)), 32.8)
-    rest = (0, NOTHING.astype(int), *(4 * [NOTHING]), LightCalibration())
+    nothing = 3 * [NOTHING]
     with pytest.raises(InputError, match=r"2 band\(s\), and there are conditions of 1"):
-        measure_light(images, usable, [one], *rest)
+        measured(images, usable, [one], *nothing)
     with pytest.raises(InputError, match=r"shape \(1, 9, 8\), and the images have \(1, 8, 8\)"):
-        measure_light(images, usable, [one, one], *rest)
+        measured(images, usable, [one, one], *nothing)
 
 
 def test_blended_gaussians_are_taken_apart():

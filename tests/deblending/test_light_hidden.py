@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 
 from btk_punet.deblending import light_fit
-from btk_punet.deblending.conditions import batch_conditions
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light import measure_light
 from btk_punet.deblending.light_fit import SourceFit
 from btk_punet.deblending.light_hidden import Hidden, fit_with, judge
 from btk_punet.deblending.light_profiles import FLUX, X, Y
-from btk_punet.deblending.recipe import LightCalibration
 
-from .conftest import add_noise, gaussian
-from .test_light import batch_of
+from .conftest import add_noise
 from .test_light_fit import PRIOR, draw, scenes, sources, start_of
 
 NOTHING = np.zeros(0)
@@ -40,9 +36,10 @@ def fit_of_the_first():
 
 def test_no_candidates():
     fit, found = fit_of_the_first()
-    hidden = judge(fit, candidates(NOTHING, NOTHING, NOTHING))
-    assert len(hidden.probability) == len(hidden.apart(candidates(NOTHING, NOTHING, NOTHING))) == 0
-    off, variance = hidden.expected(np.zeros(0, int), found.parameters)
+    nothing = candidates(NOTHING, NOTHING, NOTHING)
+    hidden = judge(fit, nothing)
+    assert len(hidden.gain) == len(hidden.apart(nothing, NOTHING, NOTHING.astype(bool))) == 0
+    off, variance = hidden.expected(np.zeros(0, int), NOTHING, found.parameters)
     assert not off.any()
     assert not variance.any()
 
@@ -62,47 +59,64 @@ def test_light_is_hidden_where_the_source_is():
     fit, _ = fit_of_the_first()
     places = candidates([32.4, 24.0, 50.0], [32.1, 30.5, 50.0], [0.3, 0.3, 0.3])
     hidden = judge(fit, places)
-    assert hidden.probability[0] > 0.5
-    assert hidden.probability[1] < 0.3
-    assert hidden.probability[2] < 0.3
-    np.testing.assert_array_equal(hidden.apart(places), [0])
+    assert hidden.gain[0] > 4
+    assert hidden.gain[1:].max() < 2.5
+    # The source beside it could give most of its light; far from it there is nothing that could.
+    assert hidden.share[0] < 0.5
+    assert hidden.share[2] == 1
     # Without it the other source has too much light, and its place is drawn to the right.
     assert hidden.changes[0][0, 0] > 1000
     assert hidden.changes[0][0, 1] > 0.1
 
 
-def test_the_network_has_its_say():
-    fit, _ = fit_of_the_first()
-    twice = candidates([32.4, 32.4], [32.1, 32.1], [0.02, 0.4])
-    low, high = judge(fit, twice).probability
-    assert low < high - 0.2
+def hidden_of(flux, neighbours=(), changes=()):
+    flux = np.asarray(flux, float)
+    return Hidden(0 * flux, 1 + 0 * flux, flux, list(neighbours), list(changes))
 
 
-def test_expected_by_hand():
-    hidden = Hidden(
-        np.array([0.25, 0.5]),
-        np.zeros((2, 5)),
-        np.array([100.0, 1.0]),
+def two_by_hand():
+    """Return one that the first source feels, and one that two feel."""
+    return hidden_of(
+        [100.0, 1.0],
         [np.array([0]), np.array([0, 1])],
         [np.array([[40.0, 0.1, 0.0]]), np.array([[20.0, 0.0, -8.0], [900.0, 0.0, 0.0]])],
     )
+
+
+def test_expected_by_hand():
     parameters = np.zeros((2, 8))
     parameters[:, FLUX] = [1000.0, 100.0]
-    off, variance = hidden.expected(np.array([0, 1]), parameters)
+    p = np.array([0.25, 0.5])
+    off, variance = two_by_hand().expected(np.array([0, 1]), p, parameters)
     # Half a pixel and 0.7 of the flux are the most that is believed.
     np.testing.assert_allclose(off, [[20.0, 0.025, -0.25], [35.0, 0, 0]])
     first = [0.1875 * 1600 + 0.25 * 400, 0.1875 * 0.01, 0.25 * 0.25]
     np.testing.assert_allclose(variance, [first, [0.25 * 70**2, 0, 0]])
 
 
+def test_sources_that_are_gone_feel_nothing():
+    one, two = two_by_hand().renumbered(np.array([-1, 0])).neighbours
+    assert list(one) == [] and list(two) == [0]
+    changes = two_by_hand().renumbered(np.array([-1, 0])).changes
+    assert changes[0].shape == (0, 3)
+    np.testing.assert_array_equal(changes[1], [[900.0, 0.0, 0.0]])
+
+
+def test_joined():
+    both = two_by_hand().joined(hidden_of([7.0], [np.array([1])], [np.ones((1, 3))]))
+    np.testing.assert_array_equal(both.flux, [100.0, 1.0, 7.0])
+    assert len(both.gain) == len(both.share) == len(both.neighbours) == len(both.changes) == 3
+    assert list(both.neighbours[2]) == [1]
+
+
 def test_two_on_one_spot_are_fitted_once():
-    hidden = Hidden(
-        np.array([0.6, 0.9, 0.8, 0.7]), np.zeros((4, 5)), np.array([1.0, 1.0, 1.0, 0.0]), [], []
-    )
-    places = candidates([10, 11, 40, 20], [10, 11, 40, 20], [0.3, 0.3, 0.3, 0.3])
-    np.testing.assert_array_equal(hidden.apart(places), [1, 2])
-    elsewhere = candidates([10, 11, 40, 20], [10, 11, 40, 20], [0.3] * 4, image=[0, 1, 1, 1])
-    np.testing.assert_array_equal(hidden.apart(elsewhere), [1, 2, 0])
+    hidden, p = hidden_of([1.0, 1.0, 1.0, 0.0]), np.array([0.6, 0.9, 0.8, 0.7])
+    places = candidates([10, 11, 40, 20], [10, 11, 40, 20], p)
+    every = np.ones(4, bool)
+    np.testing.assert_array_equal(hidden.apart(places, p, every), [1, 2])
+    np.testing.assert_array_equal(hidden.apart(places, p, np.arange(4) != 1), [2, 0])
+    elsewhere = candidates([10, 11, 40, 20], [10, 11, 40, 20], p, image=[0, 1, 1, 1])
+    np.testing.assert_array_equal(hidden.apart(elsewhere, p, every), [1, 2, 0])
 
 
 def test_a_hidden_source_takes_its_light_back():
@@ -128,36 +142,3 @@ def test_where_the_fit_with_it_fails_all_is_as_before(monkeypatch):
     np.testing.assert_array_equal(after.covariance[:1], found.covariance)
     assert after.converged[0]
     assert [list(members) for members in after.groups] == [[0], [1]]
-
-
-def test_catalog_and_images_are_those_of_the_detections():
-    truth = [(28.3, 31.2, 30000.0), (33.1, 32.4, 12000.0)]
-    image = add_noise(sum(gaussian(*one) for one in truth), np.random.default_rng(3))
-    batch = batch_of(image)
-    x, y, flux = np.array(truth).T
-
-    def measured(doubtful):
-        return measure_light(
-            np.asarray(batch.blend_images, float),
-            np.ones((1, 64, 64), bool),
-            batch_conditions(batch),
-            0,
-            np.zeros(1, int),
-            x[:1],
-            y[:1],
-            flux[:1],
-            np.ones(1),
-            LightCalibration(),
-            doubtful,
-        )
-
-    light, models = measured(candidates(x[1:], y[1:], [0.45]))
-    alone, _ = measured(None)
-    assert light.flux.shape == (1,)
-    assert light.flux[0] == pytest.approx(3e4, rel=0.06)
-    assert alone.flux[0] > 1.15 * 3e4
-    assert light.flux_err[0] > 1.5 * alone.flux_err[0]
-    target = np.zeros((1, 3, 1, 64, 64), np.float32)
-    models.draw(np.array([0]), target)
-    assert target[0, 0].sum() == pytest.approx(light.flux[0], rel=0.02)
-    assert not target[0, 1:].any()

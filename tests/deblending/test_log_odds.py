@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, fit_log_odds
+from btk_punet.deblending.light_evidence import Evidence
+from btk_punet.deblending.log_odds import (
+    EvidenceTerms,
+    LogitLine,
+    SurroundingTerms,
+    fit_log_odds,
+)
 from btk_punet.deblending.surroundings import Surroundings
 from btk_punet.errors import InputError
 
@@ -118,27 +124,94 @@ def test_a_shift_is_added_to_the_log_odds():
 
 def test_terms_of_no_candidates():
     nothing = np.zeros(0)
-    found = SurroundingTerms(*range(9))(Surroundings(*[nothing] * 5))
+    found = SurroundingTerms(*range(12))(Surroundings(*[nothing] * 5), nothing)
     assert found.shape == (0,)
+    evidence = Evidence(nothing.astype(bool), *[nothing] * 4)
+    assert EvidenceTerms(*range(12))(nothing, evidence).shape == (0,)
 
 
 def test_terms_by_hand():
     some = Surroundings(*np.array([[0, 1], [1, 0.5], [1, 0.25], [0.5, 1], [0.25, 0]]))
-    found = SurroundingTerms(*10.0 ** np.arange(9))(some)
-    # depth + density + faint + near + doubt + faint depth + faint, near and doubt density
+    found = SurroundingTerms(*10.0 ** np.arange(10))(some, np.array([0.5, 0.9]))
+    # depth + density + faint + near + doubt + near near
+    # + faint depth + faint, near and doubt density
     np.testing.assert_allclose(
         found,
         [
-            10 + 100 + 500 + 0.25e4 + 1e6 + 0.5e7 + 0.25e8,
-            1 + 5 + 25 + 1e3 + 0.25e5 + 0.125e6 + 0.5e7,
+            10 + 100 + 500 + 0.25e4 + 0.25e5 + 1e7 + 0.5e8 + 0.25e9,
+            1 + 5 + 25 + 1e3 + 1e5 + 0.25e6 + 0.125e7 + 0.5e8,
         ],
     )
+    # Odds of 1, of 9, and of a million, of which a logarithm of 6 is left.
+    odds = SurroundingTerms(faint_odds=1.0, doubt_odds=10.0)(some, np.array([0.5, 0.9]))
+    np.testing.assert_allclose(odds, [0, 0.25 * np.log(9)])
+    odds = SurroundingTerms(faint_odds=1.0, doubt_odds=10.0)(some, np.array([1.0, 0.0]))
+    np.testing.assert_allclose(odds, [6 + 10 * 0.25 * 6, -0.25 * 6])
+
+
+def test_evidence_by_hand():
+    evidence = Evidence(
+        np.array([False, True, False]),
+        np.array([2.0, np.e**3, 50.0]),
+        np.array([np.exp(-1.0), 0.7, 0.0]),
+        np.array([0.0, 0.4, 0.0]),
+        np.expm1([1.0, 2.0, 0.0]),
+    )
+    before = np.array([0.5, 0.75, 0.2])
+    terms = EvidenceTerms(1, 0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
+    added = [
+        0.1 + 0.02 - 0.001 - 2e-4 + 1e-7 - 2e-9,
+        3e-5 + 0.4e-6 + 2e-8 + 2e-10 * np.log(3),
+        # Six sigma are the most, and a share of 0.001 the least.
+        0.1 + 0.06 + (0.001 + 6e-4) * np.log(1e-3),
+    ]
+    np.testing.assert_allclose(logit(terms(before, evidence)) - logit(before), added, rtol=1e-4)
+    doubled = EvidenceTerms(2.0, -1.0)(before, evidence)
+    np.testing.assert_allclose(logit(doubled), 2 * logit(before) - 1)
+
+
+def test_without_terms_the_evidence_changes_nothing():
+    p = np.linspace(0, 1, 11)
+    evidence = Evidence(p > 0.5, 9 * p, p, 0 * p, 1e9 * p)
+    np.testing.assert_allclose(EvidenceTerms()(p, evidence), p, atol=2e-6)
+
+
+def test_evidence_is_fitted():
+    rng = np.random.default_rng(12)
+    n = 20_000
+    p = rng.uniform(0.01, 0.99, n)
+    evidence = Evidence(
+        p > 0.5, rng.uniform(0, 6, n), rng.uniform(0.1, 1, n), rng.random(n), 50 * rng.random(n)
+    )
+    truth = EvidenceTerms(0.9, -1.0, gain=0.4, fitted_gain=0.8)
+    terms = EvidenceTerms.fit(p, rng.random(n) < truth(p, evidence), evidence)
+    assert np.abs(terms(p, evidence) - truth(p, evidence)).mean() < 0.02
+    assert terms.slope == pytest.approx(0.9, abs=0.1)
+    assert terms.gain == pytest.approx(0.4, abs=0.15)
+
+
+def test_what_is_sure_counts_less():
+    line = LogitLine(2.0, 1.0, 0.1)
+    raw = expit(np.array([-9.0, 5.0, 6.0, 8.0]))
+    np.testing.assert_allclose(logit(line(raw)), [-17.0, 11.0, 13.0, 13.4])
+    rng = np.random.default_rng(11)
+    raw = expit(rng.uniform(-9, 13, 20_000))
+    found, _ = fit_log_odds(raw, rng.random(20_000) < LogitLine(0.5, -1.0, 0.1)(raw), sure=0.1)
+    assert (found.slope, found.intercept) == (
+        pytest.approx(0.5, abs=0.05),
+        pytest.approx(-1, abs=0.2),
+    )
+    assert found.sure == 0.1
 
 
 @pytest.mark.parametrize("value", ["1", True, np.nan, None])
 def test_terms_are_finite_numbers(value):
     with pytest.raises(InputError, match="expected faint_depth as a finite number, got"):
         SurroundingTerms(faint_depth=value)
+    with pytest.raises(InputError, match="expected gain_share as a finite number, got"):
+        EvidenceTerms(gain_share=value)
+    with pytest.raises(InputError, match="expected sure as a finite number of at least 0, got"):
+        LogitLine(sure=value)
 
 
 def test_terms_are_fitted_with_the_line():

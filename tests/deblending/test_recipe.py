@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms
+from btk_punet.deblending.log_odds import EvidenceTerms, LogitLine, SurroundingTerms
 from btk_punet.deblending.recipe import (
     RECIPE_FILE,
     DetectionRecipe,
@@ -27,6 +27,7 @@ def test_a_folder_without_recipe_changes_nothing(tmp_path):
         DetectionRecipe(LogitLine(0.7, -0.1), LogitLine(1.3, 0.2), 1.1, 0.1, (0.14, 0.2)),
         DetectionRecipe(light=LightCalibration(1.2, 0.03, 1.3, 0.04)),
         DetectionRecipe(unseen=UnseenSources(1e-5, -1.0, -0.7)),
+        DetectionRecipe(LogitLine(1.2, 1.5, 0.1), evidence=EvidenceTerms(0.9, -1.0, gain=0.2)),
         DetectionRecipe(
             surroundings=SurroundingTerms(-0.4, 1.5, -0.7, -2.5, -3.0, -5.0, -7.0, 2.0, 1.0)
         ),
@@ -88,6 +89,8 @@ BAD_FILES = {
     "flux_floor negative": ({"light": {"flux_floor": -0.1}}, "flux_floor as .* at least 0, got"),
     "surroundings null": ({"surroundings": None}, "not a detection recipe: .*NoneType"),
     "surroundings of another key": ({"surroundings": {"height": 1}}, "'height'"),
+    "evidence of another key": ({"evidence": {"proof": 1}}, "'proof'"),
+    "sure below 0": ({"p_detect": LINE | {"sure": -0.1}}, "sure as .* at least 0, got -0.1"),
     "unseen below 0": ({"unseen": {"per_pixel": -1}}, "per_pixel as .* at least 0, got -1"),
     "depth text": ({"surroundings": {"depth": "deep"}}, "depth as a finite number, got 'deep'"),
     "near NaN": ({"surroundings": {"near": np.nan}}, "near as a finite number, got nan"),
@@ -121,6 +124,7 @@ def test_a_folder_in_place_of_the_file(tmp_path):
         ({"p_blend": 1.0}, InputTypeError, "p_blend as a LogitLine, got 1.0"),
         ({"light": None}, InputTypeError, "light as a LightCalibration, got None"),
         ({"unseen": 0}, InputTypeError, "unseen as a UnseenSources, got 0"),
+        ({"evidence": 0.5}, InputTypeError, "evidence as a EvidenceTerms, got 0.5"),
         ({"surroundings": 1}, InputTypeError, "surroundings as a SurroundingTerms, got 1"),
         ({"position_scale": "1"}, InputError, "position_scale as .* got '1'"),
         ({"psf_fwhm_arcsec": (0.2, 0.1)}, InputError, "of at least 0.2, got 0.1"),
@@ -134,11 +138,15 @@ def test_a_recipe_that_would_be_wrong_is_not_made(options, error, message):
 def test_a_file_without_what_is_optional_has_the_defaults(tmp_path):
     """As those have that were written before it was there."""
     light, surroundings = LightCalibration(flux_scale=7.0), SurroundingTerms(depth=3.0)
-    unseen = UnseenSources(1.0)
-    DetectionRecipe(light=light, surroundings=surroundings, unseen=unseen).save(tmp_path)
+    unseen, evidence = UnseenSources(1.0), EvidenceTerms(2.0)
+    recipe = DetectionRecipe(
+        light=light, surroundings=surroundings, unseen=unseen, evidence=evidence
+    )
+    recipe.save(tmp_path)
     path = tmp_path / RECIPE_FILE
     content = json.loads(path.read_text())
-    del content["light"], content["surroundings"], content["unseen"]
+    for name in ("light", "surroundings", "unseen", "evidence"):
+        del content[name]
     path.write_text(json.dumps(content))
     assert DetectionRecipe.load(tmp_path) == DetectionRecipe()
 

@@ -107,9 +107,9 @@ _CONDITIONS = (
 )
 # Of networks that are told how dense sources lie, each time of what the sampling says.
 _TOLD_CONDITIONS = (
-    _Condition(EuclidGroupSampling, 0.125, 1, 0.0, 0.15, weight=1.5),
-    _Condition(EuclidGroupSampling, 0.11, 4, 4.4, 0.17, weight=1.5),
-    _Condition(EuclidGroupSampling, 0.09, 2, 4.4, 0.19),
+    _Condition(EuclidGroupSampling, 0.125, 1, 0.0, 0.15, weight=2.0),
+    _Condition(EuclidGroupSampling, 0.11, 4, 4.4, 0.17, weight=2.0),
+    _Condition(EuclidGroupSampling, 0.09, 2, 4.4, 0.19, weight=2.0),
     _Condition(EuclidPairSampling, 0.11, 1, 0.0, 0.17),
     _Condition(_bright_pairs, 0.04, 1, 0.0, 0.16),
     _Condition(_bright_pairs, 0.03, 1, 0.0, 0.165, real=True),
@@ -414,9 +414,9 @@ def _evidence(batch: BlendBatch, deblender: ProbaUNetDeblender, kind: int) -> pd
     candidates = batch_candidates(batch, {"": deblended}, truth)
     asked = pd.concat(
         [
-            extra["candidates"][_EVIDENCE]
+            extra["evidence"]
             .to_pandas()
-            .assign(scene=scene, candidate=np.arange(len(extra["candidates"])))
+            .assign(scene=scene, candidate=range(len(extra["evidence"])))
             for scene, extra in enumerate(deblended.extra_data)
         ],
         ignore_index=True,
