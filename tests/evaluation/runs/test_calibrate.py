@@ -12,7 +12,7 @@ pytest.importorskip("keras")
 
 from btk_punet.cli import main  # noqa: E402
 from btk_punet.deblending.deblender import ProbaUNetDeblender  # noqa: E402
-from btk_punet.deblending.log_odds import LogitLine  # noqa: E402
+from btk_punet.deblending.log_odds import EvidenceTerms, LogitLine  # noqa: E402
 from btk_punet.deblending.recipe import DetectionRecipe  # noqa: E402
 from btk_punet.errors import InputError  # noqa: E402
 from btk_punet.evaluation.runs import calibrate as module  # noqa: E402
@@ -82,7 +82,12 @@ def test_real_galaxies_are_for_networks_that_are_told(described):
 def test_seeds_are_its_own():
     others = {benchmark.seed for benchmark in BENCHMARK_SETS.values()}
     for conditions in (module._CONDITIONS, module._TOLD_CONDITIONS):
-        own = {module.CALIBRATION_SEED + number for number in range(len(conditions))}
+        own = {
+            module.CALIBRATION_SEED + of_pass + number
+            for number in range(len(conditions))
+            for of_pass in (0, module.EVIDENCE_SEED)
+        }
+        assert len(own) == 2 * len(conditions)
         assert not own & (others | {CATALOG_SEED, TRAINING_SEED})
         assert sum(condition.share for condition in conditions) == pytest.approx(1)
 
@@ -127,10 +132,32 @@ def test_fitted_recipe_is_written_and_right_on_its_own_scenes(folder):
     assert ProbaUNetDeblender(400, folder).recipe == recipe
     assert recipe.pixel_scale_arcsec == 0.1 and recipe.psf_fwhm_arcsec == (0.14, 0.2)
     assert recipe.p_detect != LogitLine() and recipe.position_scale > 0
+    assert recipe.evidence != EvidenceTerms()
     # What was fitted holds on the scenes that it was fitted to, but for those that calibration
     # lifts above the least probability of a candidate.
     found = pd.concat([candidates for _, candidates in outcomes_of(folder, 60, 2)])
     assert found["p_detect"].mean() == pytest.approx(found["outcome"].mean(), abs=0.03)
+
+
+def test_evidence_is_that_of_each_candidate(folder):
+    """Of every candidate down to 0.02, with whether it came true, as `batch_candidates` says."""
+    (generator, _), *_ = module._generators(module.conditions_of(folder), 40, 5, None)
+    batch = next(generator)
+    deblender = ProbaUNetDeblender(400, folder, 2)
+    found = module._evidence(batch, deblender, 3)
+    extra = deblender(batch).extra_data
+    inside = 0
+    for scene, own in found.groupby("scene"):
+        evidence = extra[scene]["evidence"]
+        rows = own["candidate"].to_numpy()
+        for name in evidence.colnames:
+            np.testing.assert_allclose(own[name].astype(float), evidence[name][rows], rtol=1e-4)
+        p_detect = extra[scene]["candidates"]["p_detect"][rows]
+        np.testing.assert_allclose(own["p_detect"], p_detect, rtol=1e-5)
+        inside += len(own)
+    assert inside == len(found) > 10
+    assert found["in_bounds"].all() and (found["kind"] == 3).all()
+    assert 0 < found["outcome"].mean() < 1
 
 
 def test_a_network_that_is_told_densities(told_network, tmp_path, monkeypatch):  # noqa: F811
