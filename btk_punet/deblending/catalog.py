@@ -10,10 +10,11 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from scipy import ndimage
 
+from btk_punet.deblending.band_conditions import BandConditions
 from btk_punet.deblending.base import footprint_flags, sky_arcsec
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.footprints import Footprints
-from btk_punet.deblending.instances import Candidates
+from btk_punet.deblending.instances import Candidates, footprints
 from btk_punet.deblending.light import Light
 from btk_punet.deblending.recipe import DetectionRecipe
 
@@ -95,6 +96,42 @@ class FootprintLight:
             blend_id,
             footprint_flags((owner, row, column), n, usable),
         )
+
+
+class FootprintsOfImages:
+    """Footprints of sources and the light in them; those of each image are kept, once measured.
+
+    Args:
+        class_probability: ``(b, 3, H, W)``.
+        images: The band in which light is measured [electron], ``(b, H, W)``.
+        usable: Which pixels have a value, bool ``(b, H, W)``.
+        conditions: How the band was observed.
+    """
+
+    def __init__(
+        self,
+        class_probability: np.ndarray,
+        images: np.ndarray,
+        usable: np.ndarray,
+        conditions: BandConditions,
+    ) -> None:
+        self._classes, self._images, self._usable = class_probability, images, usable
+        self._conditions = conditions
+        self._kept: dict[int, tuple[Candidates, Footprints, FootprintLight]] = {}
+
+    def of(self, i: int, found: Candidates) -> tuple[Footprints, FootprintLight]:
+        """Return those of some sources of an image, in their order."""
+        if i in self._kept:
+            before, covered, light = self._kept[i]
+            if np.array_equal(before.x, found.x) and np.array_equal(before.y, found.y):
+                return covered, light
+        classes = self._classes[i]
+        covered = footprints(found.x, found.y, classes)
+        light = FootprintLight.measure(
+            covered, self._images[i], self._usable[i], classes, self._conditions.background_of(i)
+        )
+        self._kept[i] = found, covered, light
+        return covered, light
 
 
 def detection_catalog(

@@ -15,7 +15,6 @@ from btk.blend_batch import BlendBatch, DeblendBatch, DeblendExample
 from btk.survey import Survey
 
 from btk_punet.deblending import instances
-from btk_punet.deblending.band_conditions import BandConditions
 from btk_punet.deblending.base import (
     DetectingDeblender,
     check_integer,
@@ -23,14 +22,13 @@ from btk_punet.deblending.base import (
     plain_floats,
     usable_pixels,
 )
-from btk_punet.deblending.catalog import FootprintLight, detection_catalog, position_errors
+from btk_punet.deblending.catalog import FootprintsOfImages, detection_catalog, position_errors
 from btk_punet.deblending.conditions import batch_conditions, unlike_training
 from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO, batch_density_ratio
 from btk_punet.deblending.flags import DetectionFlag
-from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import FITTED_FROM, Light, SceneLight
-from btk_punet.deblending.light_evidence import Evidence
+from btk_punet.deblending.light_judged import JudgedCandidates
 from btk_punet.deblending.noise import bands_together, noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, reweighted
@@ -49,35 +47,6 @@ _PRESET, _PRESET_BANDS = "euclid-vis", ["IE"]
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
 LEAST_CANDIDATE = 0.02
-
-
-class _FootprintsOfImages:
-    """Footprints of sources and the light in them; those of each image are kept, once measured."""
-
-    def __init__(
-        self,
-        maps: PosteriorMaps,
-        images: np.ndarray,
-        usable: np.ndarray,
-        conditions: BandConditions,
-    ) -> None:
-        self._classes, self._images, self._usable = maps.class_probability, images, usable
-        self._conditions = conditions
-        self._kept: dict[int, tuple[Candidates, Footprints, FootprintLight]] = {}
-
-    def of(self, i: int, found: Candidates) -> tuple[Footprints, FootprintLight]:
-        """Return those of some sources of an image, in their order."""
-        if i in self._kept:
-            before, covered, light = self._kept[i]
-            if np.array_equal(before.x, found.x) and np.array_equal(before.y, found.y):
-                return covered, light
-        classes = self._classes[i]
-        covered = instances.footprints(found.x, found.y, classes)
-        light = FootprintLight.measure(
-            covered, self._images[i], self._usable[i], classes, self._conditions.background_of(i)
-        )
-        self._kept[i] = found, covered, light
-        return covered, light
 
 
 class ProbaUNetDeblender(DetectingDeblender):
@@ -428,11 +397,14 @@ class ProbaUNetDeblender(DetectingDeblender):
             float(depth_of(conditions[index].background)),
             density_of(ratio if self.network.told_density else 1.0),
         )
-        footprints = _FootprintsOfImages(maps, images[:, index], usable, conditions[index])
-        light, number, evidence = None, np.full(len(candidates), -1), None
+        footprints = FootprintsOfImages(
+            maps.class_probability, images[:, index], usable, conditions[index]
+        )
+        judged = None
         if self.light:
             light = SceneLight(images, usable, conditions, index)
-            candidates, number, evidence = self._asked(light, candidates, footprints)
+            judged = self._judged(light, candidates, footprints)
+            candidates = judged.candidates
 
         shape = (len(images), self.max_n_sources, *images.shape[2:])
         segmentation = np.zeros(shape, bool)
@@ -446,10 +418,9 @@ class ProbaUNetDeblender(DetectingDeblender):
             prints.append(own_light)
         lights: list[Light] | list[None] = [None] * len(images)
         deblended = None
-        if light is not None:
-            lights, deblended = self._measured(
-                light, candidates, number, rows, (*shape[:2], *images.shape[1:])
-            )
+        if judged is not None:
+            deblended = np.zeros((*shape[:2], *images.shape[1:]), np.float32)
+            lights = self._measured(judged, rows, deblended)
         catalogs, extra = [], []
         for i in range(len(images)):
             catalog = detection_catalog(
@@ -464,62 +435,36 @@ class ProbaUNetDeblender(DetectingDeblender):
             if n_called[i] > self.max_n_sources:
                 catalog["flags"] |= int(DetectionFlag.TRUNCATED)
             catalogs.append(catalog)
-            own = candidates.of(i)
-            of_image = self._extra_data(i, maps, own, catalog, unseen) | {"density_ratio": ratio}
-            if evidence is not None:
-                asked = number[candidates.image == i][: len(of_image["candidates"])]
-                of_image["evidence"] = Table(vars(evidence.take(asked)))
-            extra.append(of_image)
+            extra.append(self._extra_data(i, maps, candidates, catalog, unseen, judged))
+            extra[-1]["density_ratio"] = ratio
         self._warn_if_truncated(n_called)
         return catalogs, segmentation, deblended, extra
 
-    def _asked(
-        self, light: SceneLight, candidates: Candidates, footprints: _FootprintsOfImages
-    ) -> tuple[Candidates, np.ndarray, Evidence]:
-        """Fit the light of what the network holds for probable, and weigh what the pixels say.
-
-        Returns:
-            The candidates with the evidence, of each image the most probable first; the number of
-            each in the fit, -1 of those too improbable to be asked about; and the evidence.
-        """
+    def _judged(
+        self, light: SceneLight, candidates: Candidates, footprints: FootprintsOfImages
+    ) -> JudgedCandidates:
+        """Return candidates with the evidence of the pixels."""
         (asked,) = np.nonzero(candidates.mass >= min(LEAST_CANDIDATE, self.threshold))
-        some = candidates.take(asked)
-        probable = some.take(some.mass >= FITTED_FROM)
+        probable = candidates.take(candidates.mass >= FITTED_FROM)
         flux = [footprints.of(i, probable.of(i))[1].flux for i in np.unique(probable.image)]
-        evidence = light.judge(some, np.concatenate([np.zeros(0), *flux]))
-        mass, number = candidates.mass.copy(), np.full(len(candidates), -1)
-        mass[asked], number[asked] = self.recipe.evidence(some.mass, evidence), range(len(asked))
-        order = np.lexsort((-mass, candidates.image))
-        return dataclasses.replace(candidates, mass=mass).take(order), number[order], evidence
+        flux = np.concatenate([np.zeros(0), *flux])
+        return JudgedCandidates.by(light, candidates, asked, flux, self.recipe.evidence)
 
     def _measured(
-        self,
-        light: SceneLight,
-        candidates: Candidates,
-        number: np.ndarray,
-        rows: list[np.ndarray],
-        shape: tuple[int, ...],
-    ) -> tuple[list[Light], np.ndarray]:
-        """Return the light of the detections of each image, and the images of all of them.
+        self, judged: JudgedCandidates, rows: list[np.ndarray], deblended: np.ndarray
+    ) -> list[Light]:
+        """Return the light of the detections of each image, and draw them.
 
         Args:
-            light: The fit.
-            candidates: With the evidence.
-            number: Of each in the fit.
+            judged: The candidates.
             rows: Which of them are the detections of each image.
-            shape: Of the images, ``(b, max_n_sources, bands, H, W)``.
+            deblended: Filled with the image of each, ``(b, max_n_sources, bands, H, W)``.
         """
-        p_detect = np.zeros(number.max(initial=-1) + 1)
-        p_detect[number[number >= 0]] = candidates.mass[number >= 0]
-        called = np.concatenate([np.zeros(0, int), *rows])
-        found, models = light.measure(p_detect, number[called], self.recipe.light)
-        deblended = np.zeros(shape, np.float32)
-        slots = [np.arange(len(own)) for own in rows]
-        models.draw(np.concatenate([np.zeros(0, int), *slots]), deblended)
+        light, models = judged.measure(np.concatenate([[], *rows]).astype(int), self.recipe.light)
+        places = [np.arange(len(own)) for own in rows]
+        models.draw(np.concatenate([[], *places]).astype(int), deblended)
         ends = np.cumsum([len(own) for own in rows])
-        return [
-            found.take(slice(end - len(own), end)) for own, end in zip(rows, ends, strict=True)
-        ], deblended
+        return [light.take(slice(end - len(own), end)) for own, end in zip(rows, ends, strict=True)]
 
     def calibrated(
         self,
@@ -601,9 +546,16 @@ class ProbaUNetDeblender(DetectingDeblender):
         return batch_density_ratio(blend_batch, images, judged) / unit
 
     def _extra_data(
-        self, i: int, maps: PosteriorMaps, own: Candidates, catalog: Table, unseen: float
+        self,
+        i: int,
+        maps: PosteriorMaps,
+        candidates: Candidates,
+        catalog: Table,
+        unseen: float,
+        judged: JudgedCandidates | None,
     ) -> dict[str, Any]:
-        some = own.take(own.mass >= LEAST_CANDIDATE)
+        (rows,) = np.nonzero((candidates.image == i) & (candidates.mass >= LEAST_CANDIDATE))
+        own, some = candidates.of(i), candidates.take(rows)
         x_err, y_err = position_errors(some, self.recipe)
         columns = (some.x, some.y, x_err, y_err, some.mass)
         names = ("x_peak", "y_peak", "x_err", "y_err", "p_detect")
@@ -621,6 +573,7 @@ class ProbaUNetDeblender(DetectingDeblender):
                 own.mass, maps.expected_counts[:, i], self.max_n_sources, unseen
             ),
             "candidates": table,
+            **({} if judged is None else {"evidence": Table(vars(judged.evidence(rows)))}),
         }
 
     def _check_conditions(self, blend_batch: BlendBatch) -> None:

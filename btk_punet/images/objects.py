@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light import FITTED_FROM, SceneLight
+from btk_punet.deblending.light_judged import JudgedCandidates
 from btk_punet.files import read_arrays, write_arrays
 from btk_punet.images.maps import MapStore
 from btk_punet.images.saturation import SaturatedStars
@@ -131,7 +132,7 @@ def find_objects(
             covered, pixels.electrons, pixels.usable, classes, pixels.variance
         )
 
-    fit, number = None, np.full(len(candidates), -1)
+    judged = None
     if deblender.light:
         (probable,) = np.nonzero(candidates.mass >= FITTED_FROM)
         flux = np.zeros(len(candidates))
@@ -144,29 +145,25 @@ def find_objects(
         )
         least = min(LEAST_CANDIDATE, deblender.threshold)
         (asked,) = np.nonzero((candidates.mass >= least) & _inside(candidates, *box))
-        number[asked] = np.arange(len(asked))
-        some = candidates.take(asked)
-        fit = _scene_light(pixels, image)
-        evidence = fit.judge(some, flux[asked][some.mass >= FITTED_FROM])
-        mass = candidates.mass.copy()
-        mass[asked] = deblender.recipe.evidence(some.mass, evidence)
-        # What is saturated is a star, whatever profile is fitted to what is left of it.
-        mass = np.where(star >= 0, candidates.mass, mass)
-        candidates = replace(candidates, mass=mass)
+        judged = JudgedCandidates.by(
+            _scene_light(pixels, image),
+            candidates,
+            asked,
+            flux[asked][candidates.mass[asked] >= FITTED_FROM],
+            deblender.recipe.evidence,
+            # What is saturated is a star, whatever profile fits what is left of it.
+            settled=star >= 0,
+        )
+        candidates, star = judged.candidates, star[judged.before]
     (chosen,) = np.nonzero(candidates.mass >= deblender.threshold)
     is_own = _inside(candidates.take(chosen), rows, columns)
-    # Its own first, the most probable of them first.
-    chosen = chosen[np.lexsort((-candidates.mass[chosen], ~is_own))]
+    chosen = chosen[np.argsort(~is_own, kind="stable")]  # its own first
     found, n_own = candidates.take(chosen), int(is_own.sum())
 
     prints, light = footprints_of(found)
     fitted = None
-    if fit is not None:
-        p_detect = candidates.mass[asked]
-        called = number[chosen]
-        fitted, _ = fit.measure(p_detect, called[called >= 0], deblender.recipe.light)
-        # Those of the core come first, in both.
-        fitted = fitted.take(slice(n_own))
+    if judged is not None:
+        fitted, _ = judged.measure(chosen[:n_own], deblender.recipe.light)
     own = slice(n_own)
     catalog = detection_catalog(
         found.take(own),
