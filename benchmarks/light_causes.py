@@ -29,7 +29,7 @@ from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.conditions import batch_conditions
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light import Light, measure_light
+from btk_punet.deblending.light.scenes import Light, measure_light
 from btk_punet.deblending.recipe import LightCalibration
 
 # Errors as they come from the covariance.

@@ -15,7 +15,7 @@ from btk_punet.deblending.base import footprint_flags, sky_arcsec
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates, footprints
-from btk_punet.deblending.light import Light
+from btk_punet.deblending.light.scenes import Light
 from btk_punet.deblending.recipe import DetectionRecipe
 
 # Where the fit is farther than this from the network's place in x or y, that place stands: what the

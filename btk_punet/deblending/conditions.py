@@ -7,7 +7,7 @@ import numpy as np
 from btk.blend_batch import BlendBatch
 
 from btk_punet.deblending.band_conditions import BandConditions
-from btk_punet.deblending.light_profiles import as_profile
+from btk_punet.deblending.light.profiles import as_profile
 from btk_punet.deblending.psf_pixels import fwhm_arcsec
 from btk_punet.deblending.recipe import DetectionRecipe
 from btk_punet.simulation.survey import background_variance, magnitude, pixel_scale_arcsec

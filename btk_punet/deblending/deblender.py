@@ -27,8 +27,8 @@ from btk_punet.deblending.conditions import batch_conditions, unlike_training
 from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO, batch_density_ratio
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light import FITTED_FROM, Light, SceneLight
-from btk_punet.deblending.light_judged import JudgedCandidates
+from btk_punet.deblending.light.judged import JudgedCandidates
+from btk_punet.deblending.light.scenes import FITTED_FROM, Light, SceneLight
 from btk_punet.deblending.noise import bands_together, noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, reweighted

@@ -10,7 +10,7 @@ from numbers import Real
 import numpy as np
 from scipy.special import expit, logit
 
-from btk_punet.deblending.light_evidence import Evidence
+from btk_punet.deblending.evidence import Evidence
 from btk_punet.deblending.surroundings import Surroundings
 from btk_punet.errors import InputError
 

@@ -22,8 +22,8 @@ from btk_punet.deblending.deblender import LEAST_CANDIDATE, ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light import FITTED_FROM, SceneLight
-from btk_punet.deblending.light_judged import JudgedCandidates
+from btk_punet.deblending.light.judged import JudgedCandidates
+from btk_punet.deblending.light.scenes import FITTED_FROM, SceneLight
 from btk_punet.files import read_arrays, write_arrays
 from btk_punet.images.maps import MapStore
 from btk_punet.images.saturation import SaturatedStars

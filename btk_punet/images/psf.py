@@ -9,7 +9,7 @@ from typing import Any
 import galsim
 import numpy as np
 
-from btk_punet.deblending.light_profiles import as_profile
+from btk_punet.deblending.light.profiles import as_profile
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.images.fits_images import FitsImage, read_fits
 from btk_punet.images.photometry import header_number, number

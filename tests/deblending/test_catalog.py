@@ -10,7 +10,7 @@ from btk_punet.deblending.catalog import FootprintLight, detection_catalog
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light import Light
+from btk_punet.deblending.light.scenes import Light
 from btk_punet.deblending.recipe import DetectionRecipe
 
 from .conftest import make_batch

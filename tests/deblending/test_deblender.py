@@ -20,8 +20,8 @@ from scipy.special import expit, logit
 
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO
+from btk_punet.deblending.evidence import Evidence
 from btk_punet.deblending.flags import DetectionFlag
-from btk_punet.deblending.light_evidence import Evidence
 from btk_punet.deblending.log_odds import EvidenceTerms, LogitLine, SurroundingTerms
 from btk_punet.deblending.measure import MeasureGenerator
 from btk_punet.deblending.noise import noise_normalised

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from btk_punet.deblending.light_evidence import Evidence
+from btk_punet.deblending.evidence import Evidence
 from btk_punet.deblending.log_odds import (
     EvidenceTerms,
     LogitLine,

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.deblending.light_evidence import Evidence
+from btk_punet.deblending.evidence import Evidence
 from btk_punet.deblending.log_odds import (
     SURE_SHARE,
     EvidenceTerms,

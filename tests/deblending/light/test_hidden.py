@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from btk_punet.deblending import light_fit
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light_fit import SourceFit
-from btk_punet.deblending.light_hidden import Hidden, fit_with, judge
-from btk_punet.deblending.light_profiles import FLUX, X, Y
+from btk_punet.deblending.light import fit as light_fit
+from btk_punet.deblending.light.fit import SourceFit
+from btk_punet.deblending.light.hidden import Hidden, fit_with, judge
+from btk_punet.deblending.light.profiles import FLUX, X, Y
 
-from .conftest import add_noise
-from .test_light_fit import PRIOR, draw, scenes, sources, start_of
+from ..conftest import add_noise
+from .test_fit import PRIOR, draw, scenes, sources, start_of
 
 NOTHING = np.zeros(0)
 TRUTH = sources((3e4, 28.3, 31.2), (1e4, 32.4, 32.1, 2.0))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from btk_punet.deblending.light_groups import MAX_GROUP, overlapping_groups
+from btk_punet.deblending.light.groups import MAX_GROUP, overlapping_groups
 
 
 def places_of(*rows):

@@ -5,25 +5,25 @@ import dataclasses
 import numpy as np
 import pytest
 
-from btk_punet.deblending import light_fit
 from btk_punet.deblending.conditions import batch_conditions
+from btk_punet.deblending.evidence import Evidence
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light import SceneLight
-from btk_punet.deblending.light_canvas import Canvas
-from btk_punet.deblending.light_evidence import (
+from btk_punet.deblending.light import fit as light_fit
+from btk_punet.deblending.light.canvas import Canvas
+from btk_punet.deblending.light.evidence import (
     EXCESS_PIXELS,
-    Evidence,
     chi_squared_excess,
     fitted_evidence,
     structure_of,
 )
-from btk_punet.deblending.light_fit import SourceFit
-from btk_punet.deblending.light_profiles import FLUX
+from btk_punet.deblending.light.fit import SourceFit
+from btk_punet.deblending.light.profiles import FLUX
+from btk_punet.deblending.light.scenes import SceneLight
 from btk_punet.deblending.recipe import LightCalibration
 
-from .conftest import SIGMA, add_noise, gaussian
-from .test_light import batch_of
-from .test_light_fit import PRIOR, draw, scenes, sources, start_of
+from ..conftest import SIGMA, add_noise, gaussian
+from .test_fit import PRIOR, draw, scenes, sources, start_of
+from .test_scenes import batch_of
 
 NOTHING = np.zeros(0)
 FIRST, SECOND = (28.3, 31.2, 30000.0), (33.1, 32.4, 12000.0)

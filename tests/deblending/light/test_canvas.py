@@ -6,7 +6,7 @@ import galsim
 import numpy as np
 import pytest
 
-from btk_punet.deblending.light_canvas import Canvas, Scenes, shared_part
+from btk_punet.deblending.light.canvas import Canvas, Scenes, shared_part
 
 
 def scenes(images):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from btk_punet.deblending.evidence import Evidence
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light import Light, SceneLight, SourceImages
-from btk_punet.deblending.light_evidence import Evidence
+from btk_punet.deblending.light.scenes import Light, SceneLight, SourceImages
 from btk_punet.deblending.log_odds import EvidenceTerms
 from btk_punet.deblending.recipe import LightCalibration
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.special import gammaincinv
 
-from btk_punet.deblending.light_profiles import (
+from btk_punet.deblending.light.profiles import (
     BULGE_RADIUS,
     FLUX,
     INDEX_RANGE,

@@ -1,4 +1,4 @@
-"""What the pixels say of candidates: how much worse they would be described without each of them.
+"""What the pixels say of candidates: how it is found in a fit (see `Evidence`).
 
 The network judges a candidate by what such images mostly show. The fit of light asks these pixels:
 how many sigma the light of one source has that no neighbour could give, and how far the fit went
@@ -7,49 +7,17 @@ from where the network put it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import numpy as np
 
-from btk_punet.deblending.light_canvas import Canvas
-from btk_punet.deblending.light_fit import SourceFit, unit_diagonal
-from btk_punet.deblending.light_profiles import FLUX, N_PARAMETERS, X, Y
+from btk_punet.deblending.light.canvas import Canvas
+from btk_punet.deblending.light.fit import SourceFit, unit_diagonal
+from btk_punet.deblending.light.profiles import FLUX, N_PARAMETERS, X, Y
 
 # By what share of their light sources are taken to differ from their profiles, pixel by pixel: what
 # no smooth profile follows in bright galaxies looks like another source too.
 STRUCTURE = 0.4
 # How far from a candidate the fit has to follow the pixels [pixel].
 EXCESS_PIXELS = 8
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the pixels say of ``m`` candidates.
-
-    Attributes:
-        is_fitted: Whether it is one of the sources that were fitted, bool ``(m,)``; the others were
-            tested against the fit of these.
-        gain: By how much the pixels are better described with it [sigma], the light that its
-            neighbours could give and their structure taken off.
-        share: Share of its light that no neighbour could give.
-        move: How far the fit is from the network's place [pixel]; 0 of those tested.
-        excess: By how much chi squared of the pixels within `EXCESS_PIXELS` is larger than their
-            number, and than the square of the gain of one that was tested; 0 at least. It shows
-            light that the fit does not follow: the structure of galaxies, or further sources.
-    """
-
-    is_fitted: np.ndarray
-    gain: np.ndarray
-    share: np.ndarray
-    move: np.ndarray
-    excess: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.gain)
-
-    def take(self, rows: np.ndarray) -> Evidence:
-        """Return what is said of some of the candidates."""
-        return Evidence(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 def structure_of(weighted: np.ndarray, others: np.ndarray, alone: float) -> float:

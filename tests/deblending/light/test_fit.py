@@ -4,10 +4,10 @@ import galsim
 import numpy as np
 import pytest
 
-from btk_punet.deblending.light_canvas import Scenes
-from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, SourceFit
-from btk_punet.deblending.light_prior import BULGE_MEAN, INDEX_MEAN, LightPrior
-from btk_punet.deblending.light_profiles import (
+from btk_punet.deblending.light.canvas import Scenes
+from btk_punet.deblending.light.fit import MAX_SHIFT_PIXELS, SourceFit
+from btk_punet.deblending.light.prior import BULGE_MEAN, INDEX_MEAN, LightPrior
+from btk_punet.deblending.light.profiles import (
     BULGE,
     FLUX,
     LOG_INDEX,

@@ -1,8 +1,8 @@
 """Place, total flux, size and shape of detections, and each source's image: a fit to the pixels.
 
 The centres come from the network. From there all probable sources of a scene are fitted together,
-each as a disk with a bulge seen through the survey's PSF (`light_fit`), and neighbours share the
-light by their profiles. The fit is evidence on each candidate (`light_evidence`, `light_hidden`):
+each as a disk with a bulge seen through the survey's PSF (`fit`), and neighbours share the
+light by their profiles. The fit is evidence on each candidate (`evidence`, `hidden`):
 with what it says some are fitted that were not, and some no longer.
 """
 
@@ -13,18 +13,19 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from btk_punet.deblending.band_conditions import BandConditions
+from btk_punet.deblending.evidence import Evidence
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light_canvas import Scenes
-from btk_punet.deblending.light_evidence import Evidence, chi_squared_excess, fitted_evidence
-from btk_punet.deblending.light_fit import MAX_SHIFT_PIXELS, LightFit, SourceFit
-from btk_punet.deblending.light_hidden import CHANGED, Hidden, fit_with, judge
-from btk_punet.deblending.light_prior import (
+from btk_punet.deblending.light.canvas import Scenes
+from btk_punet.deblending.light.evidence import chi_squared_excess, fitted_evidence
+from btk_punet.deblending.light.fit import MAX_SHIFT_PIXELS, LightFit, SourceFit
+from btk_punet.deblending.light.hidden import CHANGED, Hidden, fit_with, judge
+from btk_punet.deblending.light.prior import (
     BULGE_MEAN,
     INDEX_MEAN,
     PLACE_SCATTER_PIXELS,
     LightPrior,
 )
-from btk_punet.deblending.light_profiles import (
+from btk_punet.deblending.light.profiles import (
     BULGE,
     FLUX,
     G1,

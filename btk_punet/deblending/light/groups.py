@@ -7,7 +7,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from btk_punet.deblending.light_profiles import X, Y
+from btk_punet.deblending.light.profiles import X, Y
 
 # Sources of a group that are solved for together, at most: beyond, the weakest links are cut.
 MAX_GROUP = 24

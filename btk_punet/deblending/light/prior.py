@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from btk_punet.deblending.light_profiles import (
+from btk_punet.deblending.light.profiles import (
     BULGE,
     FLUX,
     G1,

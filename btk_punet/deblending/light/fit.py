@@ -14,10 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
-from btk_punet.deblending.light_canvas import PATCH_SIZES, Box, Canvas, Scenes, shared_part
-from btk_punet.deblending.light_groups import MAX_GROUP, overlapping_groups
-from btk_punet.deblending.light_prior import LightPrior
-from btk_punet.deblending.light_profiles import (
+from btk_punet.deblending.light.canvas import PATCH_SIZES, Box, Canvas, Scenes, shared_part
+from btk_punet.deblending.light.groups import MAX_GROUP, overlapping_groups
+from btk_punet.deblending.light.prior import LightPrior
+from btk_punet.deblending.light.profiles import (
     BULGE,
     BULGE_RANGE,
     FLUX,
@@ -75,7 +75,7 @@ class LightFit:
     """What a fit found of ``m`` sources.
 
     Attributes:
-        parameters: In the order of `light_profiles`, ``(m, 8)``.
+        parameters: In the order of `profiles`, ``(m, 8)``.
         covariance: Of each source's parameters, those of its neighbours unknown too,
             ``(m, 8, 8)``.
         converged: Whether the fit of the source's group arrived, bool ``(m,)``.

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light_canvas import PATCH_SIZES, shared_part
-from btk_punet.deblending.light_evidence import structure_of
-from btk_punet.deblending.light_fit import LightFit, SourceFit, unit_diagonal
-from btk_punet.deblending.light_prior import LightPrior
-from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, X, Y
+from btk_punet.deblending.light.canvas import PATCH_SIZES, shared_part
+from btk_punet.deblending.light.evidence import structure_of
+from btk_punet.deblending.light.fit import LightFit, SourceFit, unit_diagonal
+from btk_punet.deblending.light.prior import LightPrior
+from btk_punet.deblending.light.profiles import FLUX, LOG_RADIUS, N_PARAMETERS, X, Y
 
 # Share of its information on a flux that neighbours leave at least, for what divides by it.
 LEAST_SHARE = 1e-3

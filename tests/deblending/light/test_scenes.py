@@ -12,8 +12,8 @@ from btk_punet.deblending.conditions import batch_conditions
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
-from btk_punet.deblending.light import _calibrated, _doubt, measure_light
-from btk_punet.deblending.light_fit import LightFit
+from btk_punet.deblending.light.fit import LightFit
+from btk_punet.deblending.light.scenes import _calibrated, _doubt, measure_light
 from btk_punet.deblending.recipe import LightCalibration
 from btk_punet.errors import InputError
 from btk_punet.simulation.catalog import EuclidCatalog
@@ -21,7 +21,7 @@ from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import EuclidPairSampling
 from btk_punet.simulation.survey import flux_electrons, get_euclid_survey
 
-from .conftest import SIGMA, add_noise, gaussian, make_batch
+from ..conftest import SIGMA, add_noise, gaussian, make_batch
 
 NOTHING = np.zeros(0)
 PSF = galsim.Gaussian(fwhm=0.16)
@@ -217,7 +217,7 @@ def test_what_is_no_fit(change):
 def test_a_failed_fit_is_flagged_and_keeps_place_and_isophotal_flux(deblender, monkeypatch):
     batch = batch_of(gaussian(30, 31, 20000))
     (good,) = deblender(batch).catalog_list
-    monkeypatch.setattr("btk_punet.deblending.light_fit.MAX_STEPS", 1)
+    monkeypatch.setattr("btk_punet.deblending.light.fit.MAX_STEPS", 1)
     found = deblender(batch)
     (failed,) = found.catalog_list
     assert list(failed["flags"]) == [DetectionFlag.FIT_FAILED]

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from btk_punet.deblending.light_prior import (
+from btk_punet.deblending.light.prior import (
     G_SCATTER,
     RADIUS_SCATTER_DEX,
     RADIUS_UNKNOWN_SCATTER_DEX,
     LightPrior,
 )
-from btk_punet.deblending.light_profiles import FLUX, LOG_RADIUS, N_PARAMETERS, X
+from btk_punet.deblending.light.profiles import FLUX, LOG_RADIUS, N_PARAMETERS, X
 from btk_punet.simulation.catalog import EuclidCatalog, half_light_radius_arcsec
 
 PRIOR = LightPrior(zeropoint=32.8, pixel_scale_arcsec=0.1, least_flux=120.0)
