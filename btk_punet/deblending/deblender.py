@@ -395,7 +395,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         unseen = self.recipe.unseen(
             images.shape[-2] * images.shape[-1],
             float(depth_of(conditions[index].background)),
-            density_of(ratio if self.network.told_density else 1.0),
+            density_of(self.told_ratio(ratio)),
         )
         footprints = FootprintsOfImages(
             maps.class_probability, images[:, index], usable, conditions[index]
@@ -403,7 +403,17 @@ class ProbaUNetDeblender(DetectingDeblender):
         judged = None
         if self.light:
             light = SceneLight(images, usable, conditions, index)
-            judged = self._judged(light, candidates, footprints)
+            probable = candidates.take(candidates.mass >= FITTED_FROM)
+            flux = [footprints.of(i, probable.of(i))[1].flux for i in np.unique(probable.image)]
+            judged = JudgedCandidates.by(
+                light,
+                candidates,
+                np.flatnonzero(candidates.mass >= min(LEAST_CANDIDATE, self.threshold)),
+                np.concatenate([np.zeros(0), *flux]),
+                self.recipe.evidence,
+                conditions[index].background,
+                self.told_ratio(ratio),
+            )
             candidates = judged.candidates
 
         shape = (len(images), self.max_n_sources, *images.shape[2:])
@@ -440,16 +450,6 @@ class ProbaUNetDeblender(DetectingDeblender):
         self._warn_if_truncated(n_called)
         return catalogs, segmentation, deblended, extra
 
-    def _judged(
-        self, light: SceneLight, candidates: Candidates, footprints: FootprintsOfImages
-    ) -> JudgedCandidates:
-        """Return candidates with the evidence of the pixels."""
-        (asked,) = np.nonzero(candidates.mass >= min(LEAST_CANDIDATE, self.threshold))
-        probable = candidates.take(candidates.mass >= FITTED_FROM)
-        flux = [footprints.of(i, probable.of(i))[1].flux for i in np.unique(probable.image)]
-        flux = np.concatenate([np.zeros(0), *flux])
-        return JudgedCandidates.by(light, candidates, asked, flux, self.recipe.evidence)
-
     def _measured(
         self, judged: JudgedCandidates, rows: list[np.ndarray], deblended: np.ndarray
     ) -> list[Light]:
@@ -466,6 +466,10 @@ class ProbaUNetDeblender(DetectingDeblender):
         ends = np.cumsum([len(own) for own in rows])
         return [light.take(slice(end - len(own), end)) for own, end in zip(rows, ends, strict=True)]
 
+    def told_ratio(self, density_ratio: float) -> float:
+        """Return the density ratio that calibration knows of: 1 of a network that is not told."""
+        return density_ratio if self.network.told_density else 1.0
+
     def calibrated(
         self,
         candidates: Candidates,
@@ -473,7 +477,9 @@ class ProbaUNetDeblender(DetectingDeblender):
         normalised: np.ndarray,
         variance: float | np.ndarray | None,
     ) -> Candidates:
-        """Return candidates with calibrated probabilities, of each image the most probable first.
+        """Return candidates with the network's probabilities, calibrated.
+
+        Of each image the most probable comes first.
 
         Args:
             candidates: As they come from the maps.
@@ -481,7 +487,6 @@ class ProbaUNetDeblender(DetectingDeblender):
             normalised: The images, divided by the noise, as `Surroundings.measure` takes them.
             variance: Of the background, as it takes it.
         """
-        told = self.network.told_density
         surroundings = Surroundings.measure(
             candidates.image,
             candidates.x,
@@ -489,11 +494,11 @@ class ProbaUNetDeblender(DetectingDeblender):
             candidates.mass,
             normalised,
             variance,
-            density_ratio if told else 1.0,
+            self.told_ratio(density_ratio),
         )
         shift = self.recipe.surroundings(surroundings, candidates.mass)
         p_detect = self.recipe.p_detect(candidates.mass, shift)
-        if not told:
+        if not self.network.told_density:
             p_detect = reweighted(p_detect, density_ratio)
         order = np.lexsort((-p_detect, candidates.image))
         return dataclasses.replace(candidates, mass=p_detect).take(order)

@@ -175,6 +175,10 @@ class EvidenceTerms(_Terms):
         gain_share: Of the product of the two.
         fitted_gain: For a candidate that was fitted: of the logarithm of its gain.
         fitted_move: For each pixel of its move.
+        tested_depth: For each unit of `Surroundings.depth` of one that was not fitted.
+        tested_density: The same of the density.
+        tested_depth_density: Of the product of the two.
+        gain_density: Of the product of gain and density of one that was not fitted.
         tested_excess: For a candidate that was not fitted, of the logarithm of its excess.
         fitted_excess: For one that was fitted.
         gain_share_excess: Of the product with gain and share of one that was not fitted.
@@ -193,20 +197,42 @@ class EvidenceTerms(_Terms):
     gain_share: float = 0.0
     fitted_gain: float = 0.0
     fitted_move: float = 0.0
+    tested_depth: float = 0.0
+    tested_density: float = 0.0
+    tested_depth_density: float = 0.0
+    gain_density: float = 0.0
     tested_excess: float = 0.0
     fitted_excess: float = 0.0
     gain_share_excess: float = 0.0
     fitted_excess_odds: float = 0.0
 
-    def __call__(self, probability: np.ndarray, evidence: Evidence) -> np.ndarray:
-        """Return the probabilities with the evidence, ``(m,)``."""
+    def __call__(
+        self,
+        probability: np.ndarray,
+        evidence: Evidence,
+        depth: np.ndarray,
+        density: float | np.ndarray,
+    ) -> np.ndarray:
+        """Return the probabilities with the evidence, ``(m,)``; see `values`."""
         slope, intercept, *numbers = dataclasses.astuple(self)
-        more = np.array(numbers) @ self.values(probability, evidence)
+        more = np.array(numbers) @ self.values(probability, evidence, depth, density)
         return expit(slope * log_odds(probability) + intercept + more)
 
     @staticmethod
-    def values(probability: np.ndarray, evidence: Evidence) -> np.ndarray:
-        """Return by what each number but the first two is multiplied, ``(10, m)``."""
+    def values(
+        probability: np.ndarray,
+        evidence: Evidence,
+        depth: np.ndarray,
+        density: float | np.ndarray,
+    ) -> np.ndarray:
+        """Return by what each number but the first two is multiplied, ``(14, m)``.
+
+        Args:
+            probability: Before the evidence, ``(m,)``.
+            evidence: What the pixels say of each.
+            depth: As in `Surroundings`, ``(m,)``.
+            density: The same, or one number for all.
+        """
         fitted, tested = evidence.is_fitted, ~evidence.is_fitted
         odds = np.clip(log_odds(probability), *_PRODUCT_LOG_ODDS)
         gain = np.clip(evidence.gain, 0, LARGEST_GAIN)
@@ -217,6 +243,8 @@ class EvidenceTerms(_Terms):
             [
                 *(tested * values for values in (np.ones(len(odds)), gain, share, gain * share)),
                 *(fitted * values for values in (log_gain, evidence.move)),
+                *(tested * values for values in (depth, density, depth * density)),
+                tested * gain * density,
                 tested * excess,
                 fitted * excess,
                 tested * gain * share * excess,
@@ -230,12 +258,13 @@ class EvidenceTerms(_Terms):
         probability: np.ndarray,
         outcome: np.ndarray,
         evidence: Evidence,
+        depth: np.ndarray,
+        density: float | np.ndarray,
         weight: np.ndarray | None = None,
     ) -> EvidenceTerms:
         """Return the numbers of largest posterior probability (see `fit_log_odds`)."""
-        line, numbers = fit_log_odds(
-            probability, outcome, cls.values(probability, evidence), weight
-        )
+        values = cls.values(probability, evidence, depth, density)
+        line, numbers = fit_log_odds(probability, outcome, values, weight)
         return cls(line.slope, line.intercept, *map(float, numbers))
 
 

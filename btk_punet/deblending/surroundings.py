@@ -75,9 +75,7 @@ class Surroundings:
             density_ratio: As in `ProbaUNetDeblender`; 1 for a network that is not told.
         """
         row, column = nearest_pixels(x, y, normalised.shape[1:])
-        if variance is not None:
-            variance = np.broadcast_to(variance, normalised.shape)[image, row, column]
-        depth = np.broadcast_to(depth_of(variance), len(x))
+        depth = depth_at(image, row, column, variance)
         density = np.full(len(x), density_of(density_ratio))
         snr = _squares(normalised, image, row, column)
         faint = 1 / (1 + (np.maximum(snr, 0) / FAINT_SNR) ** 4)
@@ -88,6 +86,22 @@ class Surroundings:
 
     def __len__(self) -> int:
         return len(self.depth)
+
+
+def depth_at(
+    image: np.ndarray, row: np.ndarray, column: np.ndarray, variance: float | np.ndarray | None
+) -> np.ndarray:
+    """Return `Surroundings.depth` of some pixels, ``(m,)``.
+
+    Args:
+        image: Number of the image of each, ``(m,)``.
+        row: Its row.
+        column: Its column.
+        variance: Of the background, as `Surroundings.measure` takes it.
+    """
+    if isinstance(variance, np.ndarray) and variance.ndim:
+        variance = variance[image, row, column]
+    return np.broadcast_to(depth_of(variance), len(image))
 
 
 def depth_of(variance: float | np.ndarray | None) -> np.ndarray:

@@ -115,11 +115,12 @@ def find_objects(
     ).astype(np.float32)
     top, left = tile.origin
     candidates = instances.find_candidates(centre[None])
+    variance = pixels.variance[None] if image.gain_known else None
     candidates = deblender.calibrated(
         candidates,
         deblender.fixed_density_ratio,
         (pixels.electrons / np.sqrt(pixels.variance))[None],
-        pixels.variance[None] if image.gain_known else None,
+        variance,
     )
     candidates, star = saturated.merged(candidates, pixels.electrons, tile.window)
     kept = (star >= 0) | _is_seen(candidates, pixels.usable)
@@ -151,6 +152,8 @@ def find_objects(
             asked,
             flux[asked][candidates.mass[asked] >= FITTED_FROM],
             deblender.recipe.evidence,
+            variance,
+            deblender.told_ratio(deblender.fixed_density_ratio),
             # What is saturated is a star, whatever profile fits what is left of it.
             settled=star >= 0,
         )

@@ -182,7 +182,7 @@ def test_evidence_of_the_pixels(network, scenes):
         assert evidence.colnames == ["is_fitted", "gain", "share", "move", "excess"]
         np.testing.assert_array_equal(evidence["is_fitted"], p >= 0.5)
         columns = (np.asarray(evidence[name]) for name in evidence.colnames)
-        expected = terms(np.asarray(p), Evidence(*columns))
+        expected = terms(np.asarray(p), Evidence(*columns), np.zeros(len(p)), 0.0)
         kept = np.sort(expected[expected >= 0.02])[::-1]
         np.testing.assert_allclose(after["candidates"]["p_detect"], kept, rtol=1e-6)
         np.testing.assert_allclose(same["candidates"]["p_detect"], kept, rtol=1e-6)

@@ -1,5 +1,7 @@
 """Calibration in the log of the odds: lines, terms, and their fit."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -127,7 +129,7 @@ def test_terms_of_no_candidates():
     found = SurroundingTerms(*range(12))(Surroundings(*[nothing] * 5), nothing)
     assert found.shape == (0,)
     evidence = Evidence(nothing.astype(bool), *[nothing] * 4)
-    assert EvidenceTerms(*range(12))(nothing, evidence).shape == (0,)
+    assert EvidenceTerms(*range(16))(nothing, evidence, nothing, 1.0).shape == (0,)
 
 
 def test_terms_by_hand():
@@ -158,22 +160,36 @@ def test_evidence_by_hand():
         np.expm1([1.0, 2.0, 0.0]),
     )
     before = np.array([0.5, 0.75, 0.2])
-    terms = EvidenceTerms(1, 0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
+    terms = EvidenceTerms(1, 0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6)
+    terms = dataclasses.replace(
+        terms, tested_excess=1e-7, fitted_excess=1e-8, gain_share_excess=1e-9
+    )
+    terms = dataclasses.replace(terms, fitted_excess_odds=1e-10)
     added = [
         0.1 + 0.02 - 0.001 - 2e-4 + 1e-7 - 2e-9,
         3e-5 + 0.4e-6 + 2e-8 + 2e-10 * np.log(3),
         # Six sigma are the most, and a share of 0.001 the least.
         0.1 + 0.06 + (0.001 + 6e-4) * np.log(1e-3),
     ]
-    np.testing.assert_allclose(logit(terms(before, evidence)) - logit(before), added, rtol=1e-4)
-    doubled = EvidenceTerms(2.0, -1.0)(before, evidence)
+    depth, density = np.array([0.0, 0.5, 1.0]), np.array([0.5, 1.0, 0.25])
+    after = terms(before, evidence, depth, density)
+    np.testing.assert_allclose(logit(after) - logit(before), added, rtol=1e-4)
+    terms = EvidenceTerms(
+        tested_depth=1.0, tested_density=10.0, tested_depth_density=100.0, gain_density=1000.0
+    )
+    after = terms(before, evidence, depth, density)
+    added = [5 + 1000, 0, 1 + 2.5 + 25 + 1500]
+    values = terms.values(before, evidence, depth, density)
+    np.testing.assert_allclose(np.array([1, 10, 100, 1000]) @ values[6:10], added)
+    assert after[1] == pytest.approx(before[1])
+    doubled = EvidenceTerms(2.0, -1.0)(before, evidence, depth, 0.5)
     np.testing.assert_allclose(logit(doubled), 2 * logit(before) - 1)
 
 
 def test_without_terms_the_evidence_changes_nothing():
     p = np.linspace(0, 1, 11)
     evidence = Evidence(p > 0.5, 9 * p, p, 0 * p, 1e9 * p)
-    np.testing.assert_allclose(EvidenceTerms()(p, evidence), p, atol=2e-6)
+    np.testing.assert_allclose(EvidenceTerms()(p, evidence, 0 * p, 1.0), p, atol=2e-6)
 
 
 def test_evidence_is_fitted():
@@ -183,9 +199,11 @@ def test_evidence_is_fitted():
     evidence = Evidence(
         p > 0.5, rng.uniform(0, 6, n), rng.uniform(0.1, 1, n), rng.random(n), 50 * rng.random(n)
     )
-    truth = EvidenceTerms(0.9, -1.0, gain=0.4, fitted_gain=0.8)
-    terms = EvidenceTerms.fit(p, rng.random(n) < truth(p, evidence), evidence)
-    assert np.abs(terms(p, evidence) - truth(p, evidence)).mean() < 0.02
+    depth, density = rng.random((2, n))
+    truth = EvidenceTerms(0.9, -1.0, gain=0.4, fitted_gain=0.8, tested_depth=-0.5)
+    truth_p = truth(p, evidence, depth, density)
+    terms = EvidenceTerms.fit(p, rng.random(n) < truth_p, evidence, depth, density)
+    assert np.abs(terms(p, evidence, depth, density) - truth_p).mean() < 0.02
     assert terms.slope == pytest.approx(0.9, abs=0.1)
     assert terms.gain == pytest.approx(0.4, abs=0.15)
 

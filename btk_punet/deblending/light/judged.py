@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from btk_punet.deblending.evidence import Evidence
-from btk_punet.deblending.instances import Candidates
+from btk_punet.deblending.instances import Candidates, nearest_pixels
 from btk_punet.deblending.light.scenes import Light, SceneLight, SourceImages
 from btk_punet.deblending.log_odds import EvidenceTerms
 from btk_punet.deblending.recipe import LightCalibration
+from btk_punet.deblending.surroundings import density_of, depth_at
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class JudgedCandidates:
         asked: np.ndarray,
         flux: np.ndarray,
         terms: EvidenceTerms,
+        variance: float | np.ndarray | None,
+        density_ratio: float,
         settled: np.ndarray | None = None,
     ) -> JudgedCandidates:
         """Fit what the network holds for probable, and weigh what the pixels say.
@@ -48,12 +51,17 @@ class JudgedCandidates:
                 probability and are not fitted.
             flux: Of those that are fitted first [electron], in their order (see `SceneLight`).
             terms: What the evidence counts.
+            variance: Of the background, as `Surroundings.measure` takes it.
+            density_ratio: As it takes it.
             settled: Which candidates keep their probability, whatever is found, bool ``(m,)``.
         """
         some = candidates.take(asked)
         evidence = light.judge(some, flux)
         mass, number = candidates.mass.copy(), np.full(len(candidates), -1)
-        mass[asked], number[asked] = terms(some.mass, evidence), np.arange(len(some))
+        row, column = nearest_pixels(some.x, some.y, light.image_shape)
+        depth = depth_at(some.image, row, column, variance)
+        mass[asked] = terms(some.mass, evidence, depth, density_of(density_ratio))
+        number[asked] = np.arange(len(some))
         if settled is not None:
             mass = np.where(settled, candidates.mass, mass)
         order = np.lexsort((-mass, candidates.image))

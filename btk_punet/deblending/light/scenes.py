@@ -114,6 +114,11 @@ class SceneLight:
         self._conditions, self._band = conditions, band
         self._scenes = _scenes(images, usable, conditions, band)
 
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of the images [pixel]."""
+        return self._images.shape[2:]
+
     def judge(self, candidates: Candidates, flux: np.ndarray) -> Evidence:
         """Fit the probable ones of the candidates, and ask the pixels about each of them.
 

@@ -266,6 +266,8 @@ def _fit_evidence(candidates: pd.DataFrame, conditions: tuple[_Condition, ...]) 
         candidates["p_detect"].to_numpy(),
         candidates["outcome"].to_numpy(),
         Evidence(*(candidates[name].to_numpy() for name in _EVIDENCE)),
+        candidates["depth"].to_numpy(),
+        candidates["density"].to_numpy(),
         _weights(candidates["kind"].to_numpy(), conditions),
     )
 
@@ -422,4 +424,9 @@ def _evidence(batch: BlendBatch, deblender: ProbaUNetDeblender, kind: int) -> pd
         ignore_index=True,
     )
     candidates = candidates.merge(asked, on=["scene", "candidate"])
-    return candidates[candidates["in_bounds"]].assign(kind=kind)
+    variance = background_variance(batch.survey, batch.survey.get_filter("IE"))
+    told = {
+        "depth": float(depth_of(variance)),
+        "density": density_of(deblender.fixed_density_ratio),
+    }
+    return candidates[candidates["in_bounds"]].assign(kind=kind, **told)
