@@ -151,7 +151,7 @@ class SceneLight:
     ) -> tuple[Light, SourceImages]:
         """Fit what now is probable, and return the light of the sources that are called.
 
-        A candidate that is neither called nor probable is not fitted: what it would change in the
+        Once, after `judge`. A candidate that is neither called nor probable is not fitted: what it would change in the
         others is taken off in proportion to its probability, and widens their errors.
 
         Args:
