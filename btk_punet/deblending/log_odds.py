@@ -179,6 +179,8 @@ class EvidenceTerms(_Terms):
         tested_density: The same of the density.
         tested_depth_density: Of the product of the two.
         gain_density: Of the product of gain and density of one that was not fitted.
+        share_density: The same of the logarithm of its share.
+        gain_share_density: The same of all three.
         tested_excess: For a candidate that was not fitted, of the logarithm of its excess.
         fitted_excess: For one that was fitted.
         gain_share_excess: Of the product with gain and share of one that was not fitted.
@@ -201,6 +203,8 @@ class EvidenceTerms(_Terms):
     tested_density: float = 0.0
     tested_depth_density: float = 0.0
     gain_density: float = 0.0
+    share_density: float = 0.0
+    gain_share_density: float = 0.0
     tested_excess: float = 0.0
     fitted_excess: float = 0.0
     gain_share_excess: float = 0.0
@@ -225,7 +229,7 @@ class EvidenceTerms(_Terms):
         depth: np.ndarray,
         density: float | np.ndarray,
     ) -> np.ndarray:
-        """Return by what each number but the first two is multiplied, ``(14, m)``.
+        """Return by what each number but the first two is multiplied, ``(16, m)``.
 
         Args:
             probability: Before the evidence, ``(m,)``.
@@ -244,7 +248,7 @@ class EvidenceTerms(_Terms):
                 *(tested * values for values in (np.ones(len(odds)), gain, share, gain * share)),
                 *(fitted * values for values in (log_gain, evidence.move)),
                 *(tested * values for values in (depth, density, depth * density)),
-                tested * gain * density,
+                *(tested * density * values for values in (gain, share, gain * share)),
                 tested * excess,
                 fitted * excess,
                 tested * gain * share * excess,

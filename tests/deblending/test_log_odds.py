@@ -129,7 +129,7 @@ def test_terms_of_no_candidates():
     found = SurroundingTerms(*range(12))(Surroundings(*[nothing] * 5), nothing)
     assert found.shape == (0,)
     evidence = Evidence(nothing.astype(bool), *[nothing] * 4)
-    assert EvidenceTerms(*range(16))(nothing, evidence, nothing, 1.0).shape == (0,)
+    assert EvidenceTerms(*range(18))(nothing, evidence, nothing, 1.0).shape == (0,)
 
 
 def test_terms_by_hand():
@@ -175,12 +175,13 @@ def test_evidence_by_hand():
     after = terms(before, evidence, depth, density)
     np.testing.assert_allclose(logit(after) - logit(before), added, rtol=1e-4)
     terms = EvidenceTerms(
-        tested_depth=1.0, tested_density=10.0, tested_depth_density=100.0, gain_density=1000.0
-    )
+        tested_depth=1.0, tested_density=10.0, tested_depth_density=100.0, gain_density=1000.0,
+        share_density=1e4, gain_share_density=1e5,
+    )  # fmt: skip
     after = terms(before, evidence, depth, density)
-    added = [5 + 1000, 0, 1 + 2.5 + 25 + 1500]
+    added = [5 + 1e3 - 5e3 - 1e5, 0, 1 + 2.5 + 25 + 1500 + (2500 + 15e4) * np.log(1e-3)]
     values = terms.values(before, evidence, depth, density)
-    np.testing.assert_allclose(np.array([1, 10, 100, 1000]) @ values[6:10], added)
+    np.testing.assert_allclose(10.0 ** np.arange(6) @ values[6:12], added)
     assert after[1] == pytest.approx(before[1])
     doubled = EvidenceTerms(2.0, -1.0)(before, evidence, depth, 0.5)
     np.testing.assert_allclose(logit(doubled), 2 * logit(before) - 1)

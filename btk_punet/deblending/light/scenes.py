@@ -151,8 +151,9 @@ class SceneLight:
     ) -> tuple[Light, SourceImages]:
         """Fit what now is probable, and return the light of the sources that are called.
 
-        Once, after `judge`. A candidate that is neither called nor probable is not fitted: what it would change in the
-        others is taken off in proportion to its probability, and widens their errors.
+        Once, after `judge`. A candidate that is neither called nor probable is not fitted: what it
+        would change in the others is taken off in proportion to its probability, and widens their
+        errors.
 
         Args:
             p_detect: Probability of each candidate, with the evidence, ``(k,)``.

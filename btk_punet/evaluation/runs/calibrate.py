@@ -34,7 +34,11 @@ from btk_punet.evaluation.studies.probabilities.blends import blend_probabilitie
 from btk_punet.files import read_json
 from btk_punet.model.weights import CONFIG_FILE, is_told_density, weights_folder
 from btk_punet.simulation.catalog import EuclidCatalog
-from btk_punet.simulation.density import even_weights
+from btk_punet.simulation.density import (
+    NEIGHBOUR_MAGNITUDE,
+    even_weights,
+    galaxies_per_arcmin2,
+)
 from btk_punet.simulation.generator import EuclidGenerator
 from btk_punet.simulation.sampling import (
     EuclidFieldSampling,
@@ -94,6 +98,24 @@ class _BrightGroups(EuclidGroupSampling):
         return even_weights(magnitude, self.min_mag, self.max_mag)
 
 
+class _BrightSky(EuclidFieldSampling):
+    """Fields in which every half magnitude is as likely, with as many bright sources as the sky.
+
+    That is, of those brighter than `NEIGHBOUR_MAGNITUDE`, which the density ratio counts.
+    """
+
+    def __init__(self) -> None:
+        low, high = 18.0, 26.5
+        bright = galaxies_per_arcmin2(NEIGHBOUR_MAGNITUDE) - galaxies_per_arcmin2(low)
+        density = bright * (high - low) / (NEIGHBOUR_MAGNITUDE - low)
+        super().__init__(density=density, clustered_fraction=0.0, min_mag=low, max_mag=high)
+
+    density_ratio = 1.0
+
+    def _weights(self, magnitude: np.ndarray) -> np.ndarray:
+        return even_weights(magnitude, self.min_mag, self.max_mag)
+
+
 def _bright_pairs() -> EuclidPairSampling:
     return EuclidPairSampling(9.6, min_mag=18.0, max_mag=23.0)
 
@@ -107,16 +129,18 @@ _CONDITIONS = (
 )
 # Of networks that are told how dense sources lie, each time of what the sampling says.
 _TOLD_CONDITIONS = (
-    _Condition(EuclidGroupSampling, 0.125, 1, 0.0, 0.15, weight=2.0),
+    _Condition(EuclidGroupSampling, 0.105, 1, 0.0, 0.15, weight=2.0),
     _Condition(EuclidGroupSampling, 0.11, 4, 4.4, 0.17, weight=2.0),
     _Condition(EuclidGroupSampling, 0.09, 2, 4.4, 0.19, weight=2.0),
-    _Condition(EuclidPairSampling, 0.11, 1, 0.0, 0.17),
+    _Condition(EuclidPairSampling, 0.09, 1, 0.0, 0.17),
     _Condition(_bright_pairs, 0.04, 1, 0.0, 0.16),
     _Condition(_bright_pairs, 0.03, 1, 0.0, 0.165, real=True),
     _Condition(_BrightGroups, 0.03, 1, 0.0, 0.16),
     _Condition(EuclidFieldSampling, 0.10, 1, 0.0, 0.165, weight=1.5),
-    _Condition(EuclidFieldSampling.sky, 0.16, 4, 4.4, 0.16, real=True, weight=1.5),
+    _Condition(EuclidFieldSampling.sky, 0.13, 4, 4.4, 0.16, real=True, weight=1.5),
     _Condition(EuclidFieldSampling.sky, 0.05, 1, 0.0, 0.18, real=True),
+    _Condition(_BrightSky, 0.04, 1, 0.0, 0.16, real=True),
+    _Condition(_BrightSky, 0.03, 4, 4.4, 0.165, real=True),
     _Condition(EuclidGroupSampling, 0.045, 4, 4.4, 0.16, real=True),
     _Condition(EuclidGroupSampling, 0.045, 1, 0.0, 0.17, real=True),
     _Condition(_BrightGroups, 0.03, 4, 4.4, 0.16, real=True),
@@ -147,9 +171,9 @@ def fit_recipe(
     say of the candidates (see `Evidence`) goes into their probabilities.
 
     A network that is told how dense sources lie is told that of each kind of scenes, and there are
-    more kinds: groups in which every half magnitude is as likely, pairs of bright galaxies, and
-    fields as dense as the sky. Where there is a file of real galaxies, those brighter than
-    I_E = 24.5 are real in some scenes of each kind but the other pairs and fields.
+    more kinds: pairs of bright galaxies, fields as dense as the sky, and groups and such fields in
+    which every half magnitude is as likely. Where there is a file of real galaxies, those brighter
+    than I_E = 24.5 are real in some scenes of each kind but the other pairs and fields.
 
     Args:
         weights: Folder that `ProbaUNet.save` wrote, or that of a training run, of Euclid's band.
