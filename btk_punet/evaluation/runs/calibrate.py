@@ -80,6 +80,7 @@ class _Condition:
         real: Whether the bright galaxies are real ones, where there is a file of them.
         weight: What all candidates of the kind together count in the fit of `p_detect`, and all
             images in that of unseen sources.
+        of_evidence: Whether it is for the fit of the evidence alone.
     """
 
     sampling: Callable[[], EuclidSampling]
@@ -89,6 +90,7 @@ class _Condition:
     fwhm: float
     real: bool = False
     weight: float = 1.0
+    of_evidence: bool = False
 
 
 class _BrightGroups(EuclidGroupSampling):
@@ -139,8 +141,8 @@ _TOLD_CONDITIONS = (
     _Condition(EuclidFieldSampling, 0.10, 1, 0.0, 0.165, weight=1.5),
     _Condition(EuclidFieldSampling.sky, 0.13, 4, 4.4, 0.16, real=True, weight=1.5),
     _Condition(EuclidFieldSampling.sky, 0.05, 1, 0.0, 0.18, real=True),
-    _Condition(_BrightSky, 0.04, 1, 0.0, 0.16, real=True),
-    _Condition(_BrightSky, 0.03, 4, 4.4, 0.165, real=True),
+    _Condition(_BrightSky, 0.04, 1, 0.0, 0.16, real=True, of_evidence=True),
+    _Condition(_BrightSky, 0.03, 4, 4.4, 0.165, real=True, of_evidence=True),
     _Condition(EuclidGroupSampling, 0.045, 4, 4.4, 0.16, real=True),
     _Condition(EuclidGroupSampling, 0.045, 1, 0.0, 0.17, real=True),
     _Condition(_BrightGroups, 0.03, 4, 4.4, 0.16, real=True),
@@ -215,6 +217,10 @@ def fit_recipe(
     drawn = [
         _generators(conditions, n_scenes, of_pass, real_galaxies)
         for of_pass in (seed, seed + EVIDENCE_SEED)
+    ]
+    drawn[0] = [
+        (generator, 0 if condition.of_evidence else number)
+        for (generator, number), condition in zip(drawn[0], conditions, strict=True)
     ]
     bar = tqdm(
         total=sum(number for generators in drawn for _, number in generators),
