@@ -15,7 +15,7 @@ from btk_punet.deblending.base import footprint_flags, sky_arcsec
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates, footprints
-from btk_punet.deblending.light.scenes import Light
+from btk_punet.deblending.light.scenes import FITTED_FROM, Light
 from btk_punet.deblending.recipe import DetectionRecipe
 
 # Where the fit is farther than this from the network's place in x or y, that place stands: what the
@@ -132,6 +132,19 @@ class FootprintsOfImages:
         )
         self._kept[i] = found, covered, light
         return covered, light
+
+    def first_flux(self, candidates: Candidates) -> np.ndarray:
+        """Return with which flux the fit begins [electron], ``(m,)``; 0 of what it leaves out.
+
+        Args:
+            candidates: Of all images, those of an image in a row.
+        """
+        (probable,) = np.nonzero(candidates.mass >= FITTED_FROM)
+        flux = np.zeros(len(candidates))
+        for i in np.unique(candidates.image[probable]):
+            own = probable[candidates.image[probable] == i]
+            flux[own] = self.of(i, candidates.take(own))[1].flux
+        return flux
 
 
 def detection_catalog(

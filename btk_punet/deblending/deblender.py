@@ -28,7 +28,7 @@ from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO, batch_density_rat
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light.judged import JudgedCandidates
-from btk_punet.deblending.light.scenes import FITTED_FROM, Light, SceneLight
+from btk_punet.deblending.light.scenes import Light, SceneLight
 from btk_punet.deblending.noise import bands_together, noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
 from btk_punet.deblending.recipe import DetectionRecipe, reweighted
@@ -403,13 +403,11 @@ class ProbaUNetDeblender(DetectingDeblender):
         judged = None
         if self.light:
             light = SceneLight(images, usable, conditions, index)
-            probable = candidates.take(candidates.mass >= FITTED_FROM)
-            flux = [footprints.of(i, probable.of(i))[1].flux for i in np.unique(probable.image)]
             judged = JudgedCandidates.by(
                 light,
                 candidates,
                 np.flatnonzero(candidates.mass >= min(LEAST_CANDIDATE, self.threshold)),
-                np.concatenate([np.zeros(0), *flux]),
+                footprints.first_flux(candidates),
                 self.recipe.evidence,
                 conditions[index].background,
                 self.told_ratio(ratio),

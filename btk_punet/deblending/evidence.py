@@ -6,6 +6,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+# A smaller share is as good as none, and has no logarithm to speak of.
+LEAST_SHARE = 1e-3
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -10,7 +10,7 @@ from numbers import Real
 import numpy as np
 from scipy.special import expit, logit
 
-from btk_punet.deblending.evidence import Evidence
+from btk_punet.deblending.evidence import LEAST_SHARE, Evidence
 from btk_punet.deblending.surroundings import Surroundings
 from btk_punet.errors import InputError
 
@@ -22,9 +22,9 @@ PRIOR_SIGMA, TERM_SIGMA = 3.0, 1.0
 SURE_LOG_ODDS, SURE_SHARE = 6.0, 0.1
 # Where log odds are multiplied by something else they are kept within these.
 _PRODUCT_LOG_ODDS = (-SURE_LOG_ODDS, SURE_LOG_ODDS)
-# A candidate that was not fitted says no more beyond the first [sigma]; below the others nothing
-# has a logarithm to speak of.
-LARGEST_GAIN, LEAST_GAIN, LEAST_SHARE = 6.0, 0.1, 1e-3
+# The gain of a candidate that was not fitted says no more beyond the first [sigma]; below the
+# second there is no logarithm to speak of.
+LARGEST_GAIN, LEAST_GAIN = 6.0, 0.1
 # Beyond this excess of chi squared there is no telling what the pixels show.
 LARGEST_EXCESS = 1000.0
 

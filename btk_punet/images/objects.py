@@ -14,23 +14,22 @@ from btk_punet.deblending import instances
 from btk_punet.deblending.band_conditions import BandConditions
 from btk_punet.deblending.catalog import (
     MAGNITUDES_PER_LOG,
-    FootprintLight,
+    FootprintsOfImages,
     detection_catalog,
     position_errors,
 )
 from btk_punet.deblending.deblender import LEAST_CANDIDATE, ProbaUNetDeblender
 from btk_punet.deblending.flags import DetectionFlag
-from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light.judged import JudgedCandidates
-from btk_punet.deblending.light.scenes import FITTED_FROM, SceneLight
+from btk_punet.deblending.light.scenes import SceneLight
 from btk_punet.files import read_arrays, write_arrays
 from btk_punet.images.maps import MapStore
 from btk_punet.images.saturation import SaturatedStars
 from btk_punet.images.tiles import Tile
 
 if TYPE_CHECKING:
-    from btk_punet.images.sky_image import ImageTile, SkyImage
+    from btk_punet.images.sky_image import SkyImage
 
 # Pixels around the core of a tile that its sources are looked for in: their footprints end there.
 MARGIN_PIXELS = 64
@@ -126,18 +125,17 @@ def find_objects(
     kept = (star >= 0) | _is_seen(candidates, pixels.usable)
     candidates, star = candidates.take(kept), star[kept]
     rows, columns = tile.core_in_window
-
-    def footprints_of(found: Candidates) -> tuple[Footprints, FootprintLight]:
-        covered = instances.footprints(found.x, found.y, classes)
-        return covered, FootprintLight.measure(
-            covered, pixels.electrons, pixels.usable, classes, pixels.variance
-        )
-
+    conditions = BandConditions(
+        image.psf,
+        image.psf_with_pixel,
+        image.pixel_scale_arcsec,
+        pixels.variance[None],
+        image.unit_magnitude,
+    )
+    electrons, usable = pixels.electrons[None], pixels.usable[None]
+    footprints = FootprintsOfImages(classes[None], electrons, usable, conditions)
     judged = None
     if deblender.light:
-        (probable,) = np.nonzero(candidates.mass >= FITTED_FROM)
-        flux = np.zeros(len(candidates))
-        flux[probable] = footprints_of(candidates.take(probable))[1].flux
         # What lies further out is judged by other tiles.
         around = LIGHT_MARGIN_PIXELS
         box = (
@@ -147,10 +145,10 @@ def find_objects(
         least = min(LEAST_CANDIDATE, deblender.threshold)
         (asked,) = np.nonzero((candidates.mass >= least) & _inside(candidates, *box))
         judged = JudgedCandidates.by(
-            _scene_light(pixels, image),
+            SceneLight(electrons[:, None], usable, [conditions], 0),
             candidates,
             asked,
-            flux[asked][candidates.mass[asked] >= FITTED_FROM],
+            footprints.first_flux(candidates),
             deblender.recipe.evidence,
             variance,
             deblender.told_ratio(deblender.fixed_density_ratio),
@@ -163,7 +161,7 @@ def find_objects(
     chosen = chosen[np.argsort(~is_own, kind="stable")]  # its own first
     found, n_own = candidates.take(chosen), int(is_own.sum())
 
-    prints, light = footprints_of(found)
+    prints, light = footprints.of(0, found)
     fitted = None
     if judged is not None:
         fitted, _ = judged.measure(chosen[:n_own], deblender.recipe.light)
@@ -219,18 +217,6 @@ def _in_box(row: np.ndarray, column: np.ndarray, rows: slice, columns: slice) ->
         & (column >= columns.start)
         & (column < columns.stop)
     )
-
-
-def _scene_light(pixels: ImageTile, image: SkyImage) -> SceneLight:
-    """Return the fit of a tile's sources, which has not run yet."""
-    conditions = BandConditions(
-        image.psf,
-        image.psf_with_pixel,
-        image.pixel_scale_arcsec,
-        pixels.variance[None],
-        image.unit_magnitude,
-    )
-    return SceneLight(pixels.electrons[None, None], pixels.usable[None], [conditions], 0)
 
 
 def _set_stars(

@@ -146,9 +146,7 @@ class SourceFit:
         self.covariance = np.tile(np.eye(N_PARAMETERS), (n, 1, 1))
         self.patch = np.zeros(n, int)
         self._drawn: list[np.ndarray | None] = [None] * n
-        self.groups = [_Group(members) for members in self._overlapping()]
-        for own in self.groups:
-            own.parameters = self.parameters[own.members].copy()
+        self.groups = [self._group(members) for members in self._overlapping()]
 
     def _place(self, image: np.ndarray, start: np.ndarray) -> None:
         """Put sources where their search begins."""
@@ -158,6 +156,12 @@ class SourceFit:
         self.sigma = self.scenes.sigma(self.image, self.column, self.row)
         self.lowest, self.highest = self._bounds()
         self.parameters = self._within_bounds(start)
+
+    def _group(self, members: np.ndarray) -> _Group:
+        """Return a group whose search begins where its sources are."""
+        group = _Group(members)
+        group.parameters = self.parameters[members].copy()
+        return group
 
     def _overlapping(self) -> list[np.ndarray]:
         """Return the sources of each group."""
@@ -193,8 +197,7 @@ class SourceFit:
                 joined.pop()
             together = np.concatenate([*(group.members for group in joined), [source]])
             self.groups = [group for group in self.groups if group not in joined]
-            self.groups.append(_Group(np.sort(together).astype(int)))
-            self.groups[-1].parameters = self.parameters[self.groups[-1].members].copy()
+            self.groups.append(self._group(np.sort(together).astype(int)))
 
     def remove(self, sources: np.ndarray) -> np.ndarray:
         """Take sources out of the fit; the others of their groups go on from where they are.
@@ -221,12 +224,10 @@ class SourceFit:
         groups = []
         for group in self.groups:
             members = number[group.members]
-            if (members < 0).any():
-                members = members[members >= 0]
-                group = _Group(members)
-                group.parameters = found[members].copy()
             group.members = members
-            if len(members):
+            if (members < 0).any():
+                group = self._group(members[members >= 0])
+            if len(group.members):
                 groups.append(group)
         self.groups = groups
         return number
@@ -241,12 +242,10 @@ class SourceFit:
         self.prior = prior
         for number, group in enumerate(self.groups):
             if np.isin(group.members, sources).any():
-                again = _Group(group.members)
                 self.parameters[group.members] = self._within_bounds(
                     self.start[group.members], group.members
                 )
-                again.parameters = self.parameters[group.members].copy()
-                self.groups[number] = again
+                self.groups[number] = self._group(group.members)
 
     def run(self) -> LightFit:
         """Fit all parameters, of those groups that have not arrived."""

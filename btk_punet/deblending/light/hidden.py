@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from btk_punet.deblending.evidence import LEAST_SHARE
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light.canvas import PATCH_SIZES, shared_part
 from btk_punet.deblending.light.evidence import structure_of
@@ -20,8 +21,6 @@ from btk_punet.deblending.light.fit import LightFit, SourceFit, unit_diagonal
 from btk_punet.deblending.light.prior import LightPrior
 from btk_punet.deblending.light.profiles import FLUX, LOG_RADIUS, N_PARAMETERS, X, Y
 
-# Share of its information on a flux that neighbours leave at least, for what divides by it.
-LEAST_SHARE = 1e-3
 # Half-light radius of a hidden source to be tested [pixel]; what is faint is about as small.
 _RADIUS_PIXELS = 2.0
 # Sources that are taken to feel a hidden one, at most: the nearest.

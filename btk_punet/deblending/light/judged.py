@@ -8,7 +8,7 @@ import numpy as np
 
 from btk_punet.deblending.evidence import Evidence
 from btk_punet.deblending.instances import Candidates, nearest_pixels
-from btk_punet.deblending.light.scenes import Light, SceneLight, SourceImages
+from btk_punet.deblending.light.scenes import FITTED_FROM, Light, SceneLight, SourceImages
 from btk_punet.deblending.log_odds import EvidenceTerms
 from btk_punet.deblending.recipe import LightCalibration
 from btk_punet.deblending.surroundings import density_of, depth_at
@@ -49,14 +49,14 @@ class JudgedCandidates:
             candidates: Those of an image in a row, ``m``.
             asked: Numbers of those that the pixels are asked about; the others keep their
                 probability and are not fitted.
-            flux: Of those that are fitted first [electron], in their order (see `SceneLight`).
+            flux: Of those that are fitted first [electron], ``(m,)``; any number of the others.
             terms: What the evidence counts.
             variance: Of the background, as `Surroundings.measure` takes it.
             density_ratio: As it takes it.
             settled: Which candidates keep their probability, whatever is found, bool ``(m,)``.
         """
         some = candidates.take(asked)
-        evidence = light.judge(some, flux)
+        evidence = light.judge(some, flux[asked][some.mass >= FITTED_FROM])
         mass, number = candidates.mass.copy(), np.full(len(candidates), -1)
         row, column = nearest_pixels(some.x, some.y, light.image_shape)
         depth = depth_at(some.image, row, column, variance)

@@ -43,8 +43,6 @@ from btk_punet.errors import InputError
 FITTED_FROM = 0.5
 # A source of less flux than this [sigma of a pixel] has no size of its own to speak of.
 _LEAST_FLUX_SIGMA = 10.0
-# Its square is finite in any precision [sigma].
-_LARGEST_GAIN = 1e9
 # How far the centre of a source may lie from the network's that else runs away from it [pixel].
 _HELD_SCATTER_PIXELS = 0.3
 
@@ -141,7 +139,7 @@ class SceneLight:
         gain, share, move = np.zeros((3, len(candidates)))
         gain[self._tested], share[self._tested] = self._hidden.gain, self._hidden.share
         excess = chi_squared_excess(self._fit.canvas, candidates.image, candidates.x, candidates.y)
-        excess[self._tested] -= np.minimum(np.abs(self._hidden.gain), _LARGEST_GAIN) ** 2
+        excess[self._tested] -= self._hidden.gain**2
         own = fitted_evidence(self._fit)
         gain[self._sources], share[self._sources], move[self._sources] = own
         return Evidence(is_fitted, gain, share, move, np.maximum(excess, 0))

@@ -227,10 +227,7 @@ def fit_recipe(
         unit="batch",
         disable=not progress,
     )
-    parts = []
-    for batch, method, kind in _batches(drawn[0], deblender):
-        parts.append(_outcomes(batch, method, kind))
-        bar.update()
+    parts = [_outcomes(*scenes) for scenes in _batches(drawn[0], deblender, bar)]
     candidates, matched, images = (
         pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
     )
@@ -251,12 +248,9 @@ def fit_recipe(
         p_blend=LogitLine.fit(matched["p_blend"], matched["overlapped"]),
         position_scale=float(np.quantile(offsets, _CONTAINED)),
     )
-    asked = []
     deblender = ProbaUNetDeblender(400, folder, n_samples).with_recipe(recipe)
-    with bar:
-        for batch, method, kind in _batches(drawn[1], deblender):
-            asked.append(_evidence(batch, method, kind))
-            bar.update()
+    asked = [_evidence(*scenes) for scenes in _batches(drawn[1], deblender, bar)]
+    bar.close()
     recipe = replace(
         recipe, evidence=_fit_evidence(pd.concat(asked, ignore_index=True), conditions)
     )
@@ -372,13 +366,17 @@ def _generators(
 
 
 def _batches(
-    generators: list[tuple[EuclidGenerator, int]], deblender: ProbaUNetDeblender
+    generators: list[tuple[EuclidGenerator, int]],
+    deblender: ProbaUNetDeblender,
+    bar: tqdm | None = None,
 ) -> Iterator[tuple[BlendBatch, ProbaUNetDeblender, int]]:
     """Yield the batches, for each the deblender that is told of its scenes, and their kind."""
     for kind, (generator, number) in enumerate(generators):
         method = told_scenes(deblender, generator)
         for _ in range(number):
             yield next(generator), method, kind
+            if bar is not None:
+                bar.update()
 
 
 def _outcomes(

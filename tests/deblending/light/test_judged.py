@@ -16,7 +16,8 @@ TURNED = EvidenceTerms(intercept=-5.0, tested=9.0)
 
 
 def judged(terms, mass, asked=(0, 1, 2), **options):
-    found, flux = candidates(PLACES, mass)
+    found, _ = candidates(PLACES, mass)
+    flux = np.array(PLACES)[:, 2]
     variance, ratio = options.pop("variance", 155.0), options.pop("ratio", 1.0)
     return JudgedCandidates.by(
         scene_light(FIRST, SECOND),
