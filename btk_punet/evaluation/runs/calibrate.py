@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -214,20 +214,17 @@ def fit_recipe(
         400, folder, n_samples, threshold=float(lifted(np.array(0.5))), light=False
     ).with_recipe(replace(recipe, p_detect=lifted))
     _ = deblender.network  # before there are copies that are told of their scenes
+    of_evidence = {kind for kind, condition in enumerate(conditions) if condition.of_evidence}
     drawn = [
-        _generators(conditions, n_scenes, of_pass, real_galaxies)
-        for of_pass in (seed, seed + EVIDENCE_SEED)
-    ]
-    drawn[0] = [
-        (generator, 0 if condition.of_evidence else number)
-        for (generator, number), condition in zip(drawn[0], conditions, strict=True)
+        _scenes(conditions, n_scenes, of_pass, real_galaxies, left_out)
+        for of_pass, left_out in ((seed, of_evidence), (seed + EVIDENCE_SEED, set()))
     ]
     bar = tqdm(
-        total=sum(number for generators in drawn for _, number in generators),
+        total=sum(scenes.n_batches for kinds in drawn for scenes in kinds),
         unit="batch",
         disable=not progress,
     )
-    parts = [_outcomes(*scenes) for scenes in _batches(drawn[0], deblender, bar)]
+    parts = [_outcomes(*batch) for batch in _batches(drawn[0], deblender, bar)]
     candidates, matched, images = (
         pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
     )
@@ -249,7 +246,7 @@ def fit_recipe(
         position_scale=float(np.quantile(offsets, _CONTAINED)),
     )
     deblender = ProbaUNetDeblender(400, folder, n_samples).with_recipe(recipe)
-    asked = [_evidence(*scenes) for scenes in _batches(drawn[1], deblender, bar)]
+    asked = [_evidence(*batch) for batch in _batches(drawn[1], deblender, bar)]
     bar.close()
     recipe = replace(
         recipe, evidence=_fit_evidence(pd.concat(asked, ignore_index=True), conditions)
@@ -335,17 +332,29 @@ def conditions_of(folder: Path) -> tuple[_Condition, ...]:
     return _TOLD_CONDITIONS if is_told_density(folder) else _CONDITIONS
 
 
-def _generators(
+@dataclass(frozen=True)
+class _Scenes:
+    """What is drawn of a condition, which `kind` is the number of."""
+
+    kind: int
+    generator: EuclidGenerator
+    n_batches: int
+
+
+def _scenes(
     conditions: tuple[_Condition, ...],
     n_scenes: int,
     seed: int,
     real_galaxies: str | Path | None,
-) -> list[tuple[EuclidGenerator, int]]:
-    """Return the generator of each condition, and how many batches of it are drawn."""
+    left_out: Collection[int] = (),
+) -> list[_Scenes]:
+    """Return what is drawn of each condition but those whose numbers are left out."""
     bright = {} if conditions is _CONDITIONS else {"min_mag": 18.0}
     catalog = EuclidCatalog.simulate(CALIBRATION_GALAXIES, seed, **bright)
-    generators = []
+    scenes = []
     for number, condition in enumerate(conditions):
+        if number in left_out:
+            continue
         sampling = condition.sampling()
         kind, options = EuclidGenerator, {}
         if condition.real and real_galaxies is not None:
@@ -361,20 +370,21 @@ def _generators(
             seed=seed + number,
             **options,
         )
-        generators.append((generator, max(round(condition.share * n_scenes / BATCH_SIZE), 1)))
-    return generators
+        n_batches = max(round(condition.share * n_scenes / BATCH_SIZE), 1)
+        scenes.append(_Scenes(number, generator, n_batches))
+    return scenes
 
 
 def _batches(
-    generators: list[tuple[EuclidGenerator, int]],
+    drawn: list[_Scenes],
     deblender: ProbaUNetDeblender,
     bar: tqdm | None = None,
 ) -> Iterator[tuple[BlendBatch, ProbaUNetDeblender, int]]:
     """Yield the batches, for each the deblender that is told of its scenes, and their kind."""
-    for kind, (generator, number) in enumerate(generators):
-        method = told_scenes(deblender, generator)
-        for _ in range(number):
-            yield next(generator), method, kind
+    for scenes in drawn:
+        method = told_scenes(deblender, scenes.generator)
+        for _ in range(scenes.n_batches):
+            yield next(scenes.generator), method, scenes.kind
             if bar is not None:
                 bar.update()
 

@@ -116,13 +116,13 @@ def test_a_fit_that_fails_leaves_the_calibration_that_is_there(folder, monkeypat
 
 def outcomes_of(folder, n_scenes, n_samples, real_galaxies=None):
     """Return the candidates of the scenes of a calibration, by condition."""
-    generators = module._generators(
+    drawn = module._scenes(
         module.conditions_of(folder), n_scenes, module.CALIBRATION_SEED, real_galaxies
     )
     deblender = ProbaUNetDeblender(400, folder, n_samples)
     return [
         (method.density_ratio, module._outcomes(batch, method, kind)[0])
-        for batch, method, kind in module._batches(generators, deblender)
+        for batch, method, kind in module._batches(drawn, deblender)
     ]
 
 
@@ -141,8 +141,8 @@ def test_fitted_recipe_is_written_and_right_on_its_own_scenes(folder):
 
 def test_evidence_is_that_of_each_candidate(folder):
     """Of every candidate down to 0.02, with whether it came true, as `batch_candidates` says."""
-    (generator, _), *_ = module._generators(module.conditions_of(folder), 40, 5, None)
-    batch = next(generator)
+    first, *_ = module._scenes(module.conditions_of(folder), 40, 5, None)
+    batch = next(first.generator)
     deblender = ProbaUNetDeblender(400, folder, 2)
     found = module._evidence(batch, deblender, 3)
     extra = deblender(batch).extra_data
@@ -174,13 +174,12 @@ def test_a_network_that_is_told_densities(told_network, tmp_path, monkeypatch): 
     # Each kind of scenes under its own density, and the sky's is 1.
     ratios = [ratio for ratio, _ in outcomes_of(tmp_path, 40, 1, real)]
     assert set(ratios) == {19.0, 6.3, 1.4, 1.0}
-    kinds = [
-        generator
-        for generator, _ in module._generators(
-            module._TOLD_CONDITIONS, 40, module.CALIBRATION_SEED, real
-        )
-    ]
-    drawn = {galaxy.object_name for kind in kinds for galaxy in getattr(kind, "galaxies", [])}
+    kinds = module._scenes(
+        module._TOLD_CONDITIONS, 40, module.CALIBRATION_SEED, real, left_out={0, 11}
+    )
+    assert [scenes.kind for scenes in kinds] == [*range(1, 11), *range(12, 16)]
+    generators = [scenes.generator for scenes in kinds]
+    drawn = {galaxy.object_name for one in generators for galaxy in getattr(one, "galaxies", [])}
     assert drawn == {f"toys/{name}" for name in names if part_of(f"toys/{name}") == "calibration"}
 
 
