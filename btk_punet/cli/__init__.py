@@ -43,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"btk-punet: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("btk-punet: stopped; the same command resumes from here.", file=sys.stderr)
+        print(f"btk-punet: stopped; {_next(options)}", file=sys.stderr)
         return 130
     except Terminated:
-        print("btk-punet: terminated; the same command resumes from here.", file=sys.stderr)
+        print(f"btk-punet: terminated; {_next(options)}", file=sys.stderr)
         return 143
     finally:
         if before is not None:
@@ -58,6 +58,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = _parser().parse_args(arguments)
     options.command = shlex.join(["btk-punet", *arguments])
     return options
+
+
+def _next(options: argparse.Namespace) -> str:
+    """Return what the same command does after an interruption."""
+    if getattr(options, "resumes", True):
+        return "the same command resumes from here."
+    return "nothing was written, and the same command begins anew."
 
 
 class Terminated(BaseException):

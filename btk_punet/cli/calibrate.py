@@ -19,7 +19,7 @@ def add(commands) -> None:
         ),
         formatter_class=HelpFormatter,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resumes=False)
     parser.add_argument("--model", "-m", required=True, help="folder of a trained network")
     parser.add_argument("--n-blends", "-n", type=int, default=3000, help="number of scenes")
     parser.add_argument(
@@ -28,7 +28,7 @@ def add(commands) -> None:
         help=(
             "file of real galaxies, for a network that is told how dense sources lie: those that "
             "are kept out of training to calibrate on are drawn as the bright galaxies of the sky "
-            "and of some groups"
+            "and of some groups, and, for what the fit of light says, those of the training too"
         ),
     )
     parser.add_argument("--n-samples", type=int, default=16, help="samples of each image")

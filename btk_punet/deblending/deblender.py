@@ -93,11 +93,12 @@ class ProbaUNetDeblender(DetectingDeblender):
     - ``density_ratio``: under which the image was judged (see Args), a number.
     - ``candidates``: table of ``x_peak``, ``y_peak``, ``x_err``, ``y_err`` and ``p_detect`` of all
       candidates down to a probability of 0.02, whatever the threshold.
-    - ``evidence``: table of what the pixels say of each of these, by the fit of light:
-      ``is_fitted``, whether the network alone gives it 0.5 or more; ``gain`` [sigma], by how much
-      the pixels are better described with it; ``share``, of its light, that no neighbour could
-      give; ``move`` [pixel], how far the first fit is from the network's place; ``excess``, of chi
-      squared within 8 pixels. Not with ``light=False``.
+    - ``evidence``: table of what each of these was judged by (see `Measures`): ``p_network``, the
+      probability by the network alone; by the fit of light ``is_fitted``, whether that gives it
+      0.5 or more, ``gain`` [sigma], by how much the pixels are better described with it,
+      ``share``, of its light, that no neighbour could give, ``move`` [pixel], how far the first
+      fit is from the network's place, ``excess``, of chi squared within 8 pixels; its
+      surroundings, and the classes there and around. Not with ``light=False``.
 
     Args:
         max_n_sources: Largest number of detections to return for an image.
@@ -386,10 +387,11 @@ class ProbaUNetDeblender(DetectingDeblender):
         index = reference_band(blend_batch.survey)
         # Here and not for each image: surveycodex's units take half a millisecond.
         conditions = batch_conditions(blend_batch)
+        together = bands_together(normalised, usable)
         candidates = self.calibrated(
             instances.find_candidates(maps.centre_probability),
             ratio,
-            bands_together(normalised, usable),
+            together,
             conditions[index].background,
         )
         unseen = self.recipe.unseen(
@@ -409,8 +411,8 @@ class ProbaUNetDeblender(DetectingDeblender):
                 np.flatnonzero(candidates.mass >= min(LEAST_CANDIDATE, self.threshold)),
                 footprints.first_flux(candidates),
                 self.recipe.evidence,
-                conditions[index].background,
-                self.told_ratio(ratio),
+                self.surroundings(candidates, ratio, together, conditions[index].background),
+                maps.class_probability,
             )
             candidates = judged.candidates
 
@@ -485,7 +487,23 @@ class ProbaUNetDeblender(DetectingDeblender):
             normalised: The images, divided by the noise, as `Surroundings.measure` takes them.
             variance: Of the background, as it takes it.
         """
-        surroundings = Surroundings.measure(
+        surroundings = self.surroundings(candidates, density_ratio, normalised, variance)
+        shift = self.recipe.surroundings(surroundings, candidates.mass)
+        p_detect = self.recipe.p_detect(candidates.mass, shift)
+        if not self.network.told_density:
+            p_detect = reweighted(p_detect, density_ratio)
+        order = np.lexsort((-p_detect, candidates.image))
+        return dataclasses.replace(candidates, mass=p_detect).take(order)
+
+    def surroundings(
+        self,
+        candidates: Candidates,
+        density_ratio: float,
+        normalised: np.ndarray,
+        variance: float | np.ndarray | None,
+    ) -> Surroundings:
+        """Return the surroundings of candidates; the arguments are those of `calibrated`."""
+        return Surroundings.measure(
             candidates.image,
             candidates.x,
             candidates.y,
@@ -494,12 +512,6 @@ class ProbaUNetDeblender(DetectingDeblender):
             variance,
             self.told_ratio(density_ratio),
         )
-        shift = self.recipe.surroundings(surroundings, candidates.mass)
-        p_detect = self.recipe.p_detect(candidates.mass, shift)
-        if not self.network.told_density:
-            p_detect = reweighted(p_detect, density_ratio)
-        order = np.lexsort((-p_detect, candidates.image))
-        return dataclasses.replace(candidates, mass=p_detect).take(order)
 
     @property
     def fixed_density_ratio(self) -> float:
@@ -576,7 +588,7 @@ class ProbaUNetDeblender(DetectingDeblender):
                 own.mass, maps.expected_counts[:, i], self.max_n_sources, unseen
             ),
             "candidates": table,
-            **({} if judged is None else {"evidence": Table(vars(judged.evidence(rows)))}),
+            **({} if judged is None else {"evidence": Table(vars(judged.measures(rows)))}),
         }
 
     def _check_conditions(self, blend_batch: BlendBatch) -> None:

@@ -10,7 +10,6 @@ from numbers import Real
 import numpy as np
 from scipy.special import expit, logit
 
-from btk_punet.deblending.evidence import LEAST_SHARE, Evidence
 from btk_punet.deblending.surroundings import Surroundings
 from btk_punet.errors import InputError
 
@@ -22,11 +21,6 @@ PRIOR_SIGMA, TERM_SIGMA = 3.0, 1.0
 SURE_LOG_ODDS, SURE_SHARE = 6.0, 0.1
 # Where log odds are multiplied by something else they are kept within these.
 _PRODUCT_LOG_ODDS = (-SURE_LOG_ODDS, SURE_LOG_ODDS)
-# The gain of a candidate that was not fitted says no more beyond the first [sigma]; below the
-# second there is no logarithm to speak of.
-LARGEST_GAIN, LEAST_GAIN = 6.0, 0.1
-# Beyond this excess of chi squared there is no telling what the pixels show.
-LARGEST_EXCESS = 1000.0
 
 
 def check_number(
@@ -162,116 +156,6 @@ class SurroundingTerms(_Terms):
         return np.stack([*alone, some.faint * some.depth, *with_density, *with_odds])
 
 
-@dataclass(frozen=True)
-class EvidenceTerms(_Terms):
-    """What becomes of a candidate's probability by what the pixels say (see `Evidence`).
-
-    Attributes:
-        slope: Of the log odds of the probability before.
-        intercept: What is added to them, and so on.
-        tested: For a candidate that was not fitted.
-        gain: For each sigma of its gain.
-        share: Of the logarithm of its share.
-        gain_share: Of the product of the two.
-        fitted_gain: For a candidate that was fitted: of the logarithm of its gain.
-        fitted_move: For each pixel of its move.
-        tested_depth: For each unit of `Surroundings.depth` of one that was not fitted.
-        tested_density: The same of the density.
-        tested_depth_density: Of the product of the two.
-        gain_density: Of the product of gain and density of one that was not fitted.
-        share_density: The same of the logarithm of its share.
-        gain_share_density: The same of all three.
-        tested_excess: For a candidate that was not fitted, of the logarithm of its excess.
-        fitted_excess: For one that was fitted.
-        gain_share_excess: Of the product with gain and share of one that was not fitted.
-        fitted_excess_odds: Of the product with the log odds before, kept within -6 and 6, of one
-            that was fitted.
-
-    Raises:
-        InputError: if one of them is no finite number.
-    """
-
-    slope: float = 1.0
-    intercept: float = 0.0
-    tested: float = 0.0
-    gain: float = 0.0
-    share: float = 0.0
-    gain_share: float = 0.0
-    fitted_gain: float = 0.0
-    fitted_move: float = 0.0
-    tested_depth: float = 0.0
-    tested_density: float = 0.0
-    tested_depth_density: float = 0.0
-    gain_density: float = 0.0
-    share_density: float = 0.0
-    gain_share_density: float = 0.0
-    tested_excess: float = 0.0
-    fitted_excess: float = 0.0
-    gain_share_excess: float = 0.0
-    fitted_excess_odds: float = 0.0
-
-    def __call__(
-        self,
-        probability: np.ndarray,
-        evidence: Evidence,
-        depth: np.ndarray,
-        density: float | np.ndarray,
-    ) -> np.ndarray:
-        """Return the probabilities with the evidence, ``(m,)``; see `values`."""
-        slope, intercept, *numbers = dataclasses.astuple(self)
-        more = np.array(numbers) @ self.values(probability, evidence, depth, density)
-        return expit(slope * log_odds(probability) + intercept + more)
-
-    @staticmethod
-    def values(
-        probability: np.ndarray,
-        evidence: Evidence,
-        depth: np.ndarray,
-        density: float | np.ndarray,
-    ) -> np.ndarray:
-        """Return by what each number but the first two is multiplied, ``(16, m)``.
-
-        Args:
-            probability: Before the evidence, ``(m,)``.
-            evidence: What the pixels say of each.
-            depth: As in `Surroundings`, ``(m,)``.
-            density: The same, or one number for all.
-        """
-        fitted, tested = evidence.is_fitted, ~evidence.is_fitted
-        odds = np.clip(log_odds(probability), *_PRODUCT_LOG_ODDS)
-        gain = np.clip(evidence.gain, 0, LARGEST_GAIN)
-        share = np.log(np.maximum(evidence.share, LEAST_SHARE))
-        log_gain = np.log(np.maximum(evidence.gain, LEAST_GAIN))
-        excess = np.log1p(np.minimum(evidence.excess, LARGEST_EXCESS))
-        return np.stack(
-            [
-                *(tested * values for values in (np.ones(len(odds)), gain, share, gain * share)),
-                *(fitted * values for values in (log_gain, evidence.move)),
-                *(tested * values for values in (depth, density, depth * density)),
-                *(tested * density * values for values in (gain, share, gain * share)),
-                tested * excess,
-                fitted * excess,
-                tested * gain * share * excess,
-                fitted * excess * odds,
-            ]
-        )
-
-    @classmethod
-    def fit(
-        cls,
-        probability: np.ndarray,
-        outcome: np.ndarray,
-        evidence: Evidence,
-        depth: np.ndarray,
-        density: float | np.ndarray,
-        weight: np.ndarray | None = None,
-    ) -> EvidenceTerms:
-        """Return the numbers of largest posterior probability (see `fit_log_odds`)."""
-        values = cls.values(probability, evidence, depth, density)
-        line, numbers = fit_log_odds(probability, outcome, values, weight)
-        return cls(line.slope, line.intercept, *map(float, numbers))
-
-
 def fit_log_odds(
     probability: np.ndarray,
     outcome: np.ndarray,
@@ -305,11 +189,7 @@ def fit_log_odds(
             "expected a probability for each outcome, got arrays of the shapes "
             f"{raw.shape} and {outcome.shape}; give two of one length"
         )
-    if len(outcome) < 10 or outcome.min() == outcome.max():
-        raise InputError(
-            f"expected 10 outcomes or more of both kinds to fit a calibration, got "
-            f"{len(outcome)}; draw more scenes"
-        )
+    check_outcomes(outcome)
     more = np.zeros((0, len(outcome))) if terms is None else terms
     matrix = np.concatenate([[raw, np.ones_like(raw)], more])
     weights = np.ones_like(raw) if weight is None else weight
@@ -336,6 +216,15 @@ def fit_log_odds(
         if np.abs(step).max() < 1e-9:
             break
     return LogitLine(float(numbers[0]), float(numbers[1]), sure), numbers[2:]
+
+
+def check_outcomes(outcome: np.ndarray) -> None:
+    """Raise InputError unless there are outcomes of both kinds to fit a calibration to."""
+    if len(outcome) < 10 or np.min(outcome) == np.max(outcome):
+        raise InputError(
+            f"expected 10 outcomes or more of both kinds to fit a calibration, got "
+            f"{len(outcome)}; draw more scenes"
+        )
 
 
 def log_odds(probability: np.ndarray, sure: float = 1.0) -> np.ndarray:

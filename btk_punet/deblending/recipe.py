@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from btk_punet.deblending.log_odds import EvidenceTerms, LogitLine, SurroundingTerms, check_number
+from btk_punet.deblending.evidence_network import EvidenceNetwork
+from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, check_number
 from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError, InputTypeError
 from btk_punet.files import read_json, write_json
@@ -108,7 +109,7 @@ class DetectionRecipe:
     psf_fwhm_arcsec: tuple[float, float] | None = None
     light: LightCalibration = LightCalibration()
     surroundings: SurroundingTerms = SurroundingTerms()
-    evidence: EvidenceTerms = EvidenceTerms()
+    evidence: EvidenceNetwork = EvidenceNetwork()
     unseen: UnseenSources = UnseenSources()
 
     def __post_init__(self) -> None:
@@ -120,7 +121,7 @@ class DetectionRecipe:
             check_number(f"{name}.slope", line.slope, above=0)
         _check_kind("light", self.light, LightCalibration)
         _check_kind("surroundings", self.surroundings, SurroundingTerms)
-        _check_kind("evidence", self.evidence, EvidenceTerms)
+        _check_kind("evidence", self.evidence, EvidenceNetwork)
         _check_kind("unseen", self.unseen, UnseenSources)
         check_number("position_scale", self.position_scale, above=0)
         if self.pixel_scale_arcsec is not None:
@@ -137,7 +138,8 @@ class DetectionRecipe:
 
     def save(self, folder: str | Path) -> None:
         """Write the recipe beside the weights in a folder."""
-        write_json(dataclasses.asdict(self), Path(folder) / RECIPE_FILE)
+        content = dataclasses.asdict(self) | {"evidence": self.evidence.to_json()}
+        write_json(content, Path(folder) / RECIPE_FILE)
 
     @classmethod
     def load(cls, folder: str | Path) -> DetectionRecipe:
@@ -153,10 +155,9 @@ class DetectionRecipe:
         optional = {
             "light": LightCalibration,
             "surroundings": SurroundingTerms,
-            "evidence": EvidenceTerms,
             "unseen": UnseenSources,
         }
-        needed = {field.name for field in dataclasses.fields(cls)} - optional.keys()
+        needed = {field.name for field in dataclasses.fields(cls)} - {*optional, "evidence"}
         missing = needed - content.keys()
         if missing:
             raise _no_recipe(path, f"it lacks {', '.join(sorted(missing))}")
@@ -166,6 +167,7 @@ class DetectionRecipe:
             if isinstance(content["psf_fwhm_arcsec"], list):
                 content["psf_fwhm_arcsec"] = tuple(content["psf_fwhm_arcsec"])
             made = {name: kind(**content.get(name, {})) for name, kind in optional.items()}
+            made["evidence"] = EvidenceNetwork.from_json(content.get("evidence", []))
             return cls(**{**content, **made})
         except (InputError, TypeError) as error:
             raise _no_recipe(path, str(error)) from error

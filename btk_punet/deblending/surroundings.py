@@ -10,7 +10,7 @@ many candidates, fewer of them come true than where it doubts one.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -34,7 +34,7 @@ DOUBT_PIXELS = 25.0
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Numbers from 0 to 1 of each candidate, all of the shape ``(m,)``.
+    """Numbers of each candidate, all of the shape ``(m,)``; all but the last from 0 to 1.
 
     Attributes:
         depth: 0 for an image of one exposure, 1 for one of four, by its background.
@@ -42,6 +42,7 @@ class Surroundings:
         faint: Near 1 for a signal to noise below `FAINT_SNR`, near 0 above twice that.
         near: Near 1 within `NEAR_PIXELS` of a more probable candidate, 0 far from all of them.
         doubt: 0 where no other candidate around is in doubt, near 1 where many are.
+        snr: Signal to noise in the square around it.
     """
 
     depth: np.ndarray
@@ -49,6 +50,7 @@ class Surroundings:
     faint: np.ndarray
     near: np.ndarray
     doubt: np.ndarray
+    snr: np.ndarray
 
     @classmethod
     def measure(
@@ -77,15 +79,19 @@ class Surroundings:
         row, column = nearest_pixels(x, y, normalised.shape[1:])
         depth = depth_at(image, row, column, variance)
         density = np.full(len(x), density_of(density_ratio))
-        snr = _squares(normalised, image, row, column)
+        snr = squares(normalised, image, row, column, SQUARE_PIXELS) / SQUARE_PIXELS
         faint = 1 / (1 + (np.maximum(snr, 0) / FAINT_SNR) ** 4)
         one, other, apart = _pairs(image, x, y)
         near = np.exp(-((_to_more_probable(len(x), one, other, apart) / NEAR_PIXELS) ** 2))
         doubt = _doubt_around(mass, one, other, apart)
-        return cls(depth, density, faint, near, doubt / (1 + doubt))
+        return cls(depth, density, faint, near, doubt / (1 + doubt), snr)
 
     def __len__(self) -> int:
         return len(self.depth)
+
+    def take(self, rows: np.ndarray) -> Surroundings:
+        """Return those of some of the candidates."""
+        return Surroundings(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 def depth_at(
@@ -121,18 +127,26 @@ def _between(values: float | np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip(np.log(np.asarray(values) / low) / math.log(high / low), 0, 1)
 
 
-def _squares(
-    normalised: np.ndarray, image: np.ndarray, row: np.ndarray, column: np.ndarray
+def squares(
+    maps: np.ndarray, image: np.ndarray, row: np.ndarray, column: np.ndarray, side: int
 ) -> np.ndarray:
-    """Return the signal to noise in the square around each pixel, what is outside as 0."""
-    reach = SQUARE_PIXELS // 2
+    """Return the sum of maps over the square around each of some pixels, ``(m,)``.
+
+    Args:
+        maps: ``(b, H, W)``; what is outside counts as 0.
+        image: Number of the map of each pixel, ``(m,)``.
+        row: Its row.
+        column: Its column.
+        side: Of the square [pixel], odd.
+    """
+    reach = side // 2
     total = np.zeros(len(row))
     for down in range(-reach, reach + 1):
         for right in range(-reach, reach + 1):
             i, j = row + down, column + right
-            inside = (i >= 0) & (i < normalised.shape[1]) & (j >= 0) & (j < normalised.shape[2])
-            total[inside] += normalised[image[inside], i[inside], j[inside]]
-    return total / SQUARE_PIXELS
+            inside = (i >= 0) & (i < maps.shape[1]) & (j >= 0) & (j < maps.shape[2])
+            total[inside] += maps[image[inside], i[inside], j[inside]]
+    return total
 
 
 def _pairs(

@@ -115,12 +115,9 @@ def find_objects(
     top, left = tile.origin
     candidates = instances.find_candidates(centre[None])
     variance = pixels.variance[None] if image.gain_known else None
-    candidates = deblender.calibrated(
-        candidates,
-        deblender.fixed_density_ratio,
-        (pixels.electrons / np.sqrt(pixels.variance))[None],
-        variance,
-    )
+    told = deblender.fixed_density_ratio
+    normalised = (pixels.electrons / np.sqrt(pixels.variance))[None]
+    candidates = deblender.calibrated(candidates, told, normalised, variance)
     candidates, star = saturated.merged(candidates, pixels.electrons, tile.window)
     kept = (star >= 0) | _is_seen(candidates, pixels.usable)
     candidates, star = candidates.take(kept), star[kept]
@@ -150,8 +147,8 @@ def find_objects(
             asked,
             footprints.first_flux(candidates),
             deblender.recipe.evidence,
-            variance,
-            deblender.told_ratio(deblender.fixed_density_ratio),
+            deblender.surroundings(candidates, told, normalised, variance),
+            classes[None],
             # What is saturated is a star, whatever profile fits what is left of it.
             settled=star >= 0,
         )

@@ -39,7 +39,7 @@ class StructuredEuclidGenerator(EuclidGenerator):
 
 
 class HeldOutGalaxyGenerator(EuclidGenerator):
-    """`EuclidGenerator` that draws the real galaxies which training never sees.
+    """`EuclidGenerator` that draws real galaxies: if not told otherwise, which training never sees.
 
     Every galaxy of an `EuclidCatalog` down to a magnitude is a real one of about its size (see
     `real_parts`), the same each time it is drawn; stars, fainter galaxies, and the few that are
@@ -50,7 +50,7 @@ class HeldOutGalaxyGenerator(EuclidGenerator):
         real_galaxies: File of real galaxies (see `read_real_galaxies`).
         max_real_mag: Faintest I_E of a real galaxy.
         part: Only the half to calibrate on (``"calibration"``), or that to measure on
-            (``"benchmark"``; see `part_of`); both if None.
+            (``"benchmark"``), or the others (``"training"``; see `part_of`); both halves if None.
         **kwargs: Those of `EuclidGenerator`.
 
     Raises:
@@ -65,7 +65,8 @@ class HeldOutGalaxyGenerator(EuclidGenerator):
         part: str | None = None,
         **kwargs,
     ) -> None:
-        self.galaxies = read_real_galaxies(real_galaxies, held_out=True, part=part)
+        held_out = True if part is None else None
+        self.galaxies = read_real_galaxies(real_galaxies, held_out, part)
         self.max_real_mag = max_real_mag
         super().__init__(*args, **kwargs)
 

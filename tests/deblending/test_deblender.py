@@ -3,6 +3,7 @@
 import pickle
 import tracemalloc
 import warnings
+from dataclasses import fields
 from types import SimpleNamespace
 
 import btk.survey
@@ -20,9 +21,9 @@ from scipy.special import expit, logit
 
 from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO
-from btk_punet.deblending.evidence import Evidence
+from btk_punet.deblending.evidence_network import Measures
 from btk_punet.deblending.flags import DetectionFlag
-from btk_punet.deblending.log_odds import EvidenceTerms, LogitLine, SurroundingTerms
+from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms
 from btk_punet.deblending.measure import MeasureGenerator
 from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
@@ -37,6 +38,7 @@ from btk_punet.simulation.survey import get_euclid_survey
 
 from .conftest import SIGMA, gaussian, make_batch, random_scenes
 from .equal import assert_equal
+from .test_evidence_network import linear
 
 COLUMNS = (
     "ra dec x_peak y_peak x_err y_err p_detect p_blend flux flux_err mag_IE mag_err_IE flux_iso "
@@ -172,17 +174,17 @@ def test_evidence_of_the_pixels(network, scenes):
     """It is told of every candidate, and weighed as the recipe says; threshold or not."""
     batch = make_batch(scenes)
     plain = ProbaUNetDeblender(30, network, 4)
-    terms = EvidenceTerms(0.9, -0.5, tested=0.3, gain=0.2, fitted_gain=0.1, fitted_move=-0.2)
+    terms = linear(-0.2, gain=0.1, move=-0.2, log_snr=0.1, log_background_around=0.1)
     weighing = plain.with_recipe(DetectionRecipe(evidence=terms))
     lower = ProbaUNetDeblender(30, network, 4, threshold=0.1).with_recipe(weighing.recipe)
     for before, after, same in zip(
         plain(batch).extra_data, weighing(batch).extra_data, lower(batch).extra_data, strict=True
     ):
         evidence, p = before["evidence"], before["candidates"]["p_detect"]
-        assert evidence.colnames == ["is_fitted", "gain", "share", "move", "excess"]
+        assert evidence.colnames == [field.name for field in fields(Measures)]
+        np.testing.assert_array_equal(evidence["p_network"], p)
         np.testing.assert_array_equal(evidence["is_fitted"], p >= 0.5)
-        columns = (np.asarray(evidence[name]) for name in evidence.colnames)
-        expected = terms(np.asarray(p), Evidence(*columns), np.zeros(len(p)), 0.0)
+        expected = terms(Measures(*(np.asarray(evidence[name]) for name in evidence.colnames)))
         kept = np.sort(expected[expected >= 0.02])[::-1]
         np.testing.assert_allclose(after["candidates"]["p_detect"], kept, rtol=1e-6)
         np.testing.assert_allclose(same["candidates"]["p_detect"], kept, rtol=1e-6)

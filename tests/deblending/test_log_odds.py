@@ -1,18 +1,10 @@
 """Calibration in the log of the odds: lines, terms, and their fit."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from btk_punet.deblending.evidence import Evidence
-from btk_punet.deblending.log_odds import (
-    EvidenceTerms,
-    LogitLine,
-    SurroundingTerms,
-    fit_log_odds,
-)
+from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, fit_log_odds
 from btk_punet.deblending.surroundings import Surroundings
 from btk_punet.errors import InputError
 
@@ -126,14 +118,12 @@ def test_a_shift_is_added_to_the_log_odds():
 
 def test_terms_of_no_candidates():
     nothing = np.zeros(0)
-    found = SurroundingTerms(*range(12))(Surroundings(*[nothing] * 5), nothing)
+    found = SurroundingTerms(*range(12))(Surroundings(*[nothing] * 6), nothing)
     assert found.shape == (0,)
-    evidence = Evidence(nothing.astype(bool), *[nothing] * 4)
-    assert EvidenceTerms(*range(18))(nothing, evidence, nothing, 1.0).shape == (0,)
 
 
 def test_terms_by_hand():
-    some = Surroundings(*np.array([[0, 1], [1, 0.5], [1, 0.25], [0.5, 1], [0.25, 0]]))
+    some = Surroundings(*np.array([[0, 1], [1, 0.5], [1, 0.25], [0.5, 1], [0.25, 0], [9, 9]]))
     found = SurroundingTerms(*10.0 ** np.arange(10))(some, np.array([0.5, 0.9]))
     # depth + density + faint + near + doubt + near near
     # + faint depth + faint, near and doubt density
@@ -149,64 +139,6 @@ def test_terms_by_hand():
     np.testing.assert_allclose(odds, [0, 0.25 * np.log(9)])
     odds = SurroundingTerms(faint_odds=1.0, doubt_odds=10.0)(some, np.array([1.0, 0.0]))
     np.testing.assert_allclose(odds, [6 + 10 * 0.25 * 6, -0.25 * 6])
-
-
-def test_evidence_by_hand():
-    evidence = Evidence(
-        np.array([False, True, False]),
-        np.array([2.0, np.e**3, 50.0]),
-        np.array([np.exp(-1.0), 0.7, 0.0]),
-        np.array([0.0, 0.4, 0.0]),
-        np.expm1([1.0, 2.0, 0.0]),
-    )
-    before = np.array([0.5, 0.75, 0.2])
-    terms = EvidenceTerms(1, 0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6)
-    terms = dataclasses.replace(
-        terms, tested_excess=1e-7, fitted_excess=1e-8, gain_share_excess=1e-9
-    )
-    terms = dataclasses.replace(terms, fitted_excess_odds=1e-10)
-    added = [
-        0.1 + 0.02 - 0.001 - 2e-4 + 1e-7 - 2e-9,
-        3e-5 + 0.4e-6 + 2e-8 + 2e-10 * np.log(3),
-        # Six sigma are the most, and a share of 0.001 the least.
-        0.1 + 0.06 + (0.001 + 6e-4) * np.log(1e-3),
-    ]
-    depth, density = np.array([0.0, 0.5, 1.0]), np.array([0.5, 1.0, 0.25])
-    after = terms(before, evidence, depth, density)
-    np.testing.assert_allclose(logit(after) - logit(before), added, rtol=1e-4)
-    terms = EvidenceTerms(
-        tested_depth=1.0, tested_density=10.0, tested_depth_density=100.0, gain_density=1000.0,
-        share_density=1e4, gain_share_density=1e5,
-    )  # fmt: skip
-    after = terms(before, evidence, depth, density)
-    added = [5 + 1e3 - 5e3 - 1e5, 0, 1 + 2.5 + 25 + 1500 + (2500 + 15e4) * np.log(1e-3)]
-    values = terms.values(before, evidence, depth, density)
-    np.testing.assert_allclose(10.0 ** np.arange(6) @ values[6:12], added)
-    assert after[1] == pytest.approx(before[1])
-    doubled = EvidenceTerms(2.0, -1.0)(before, evidence, depth, 0.5)
-    np.testing.assert_allclose(logit(doubled), 2 * logit(before) - 1)
-
-
-def test_without_terms_the_evidence_changes_nothing():
-    p = np.linspace(0, 1, 11)
-    evidence = Evidence(p > 0.5, 9 * p, p, 0 * p, 1e9 * p)
-    np.testing.assert_allclose(EvidenceTerms()(p, evidence, 0 * p, 1.0), p, atol=2e-6)
-
-
-def test_evidence_is_fitted():
-    rng = np.random.default_rng(12)
-    n = 20_000
-    p = rng.uniform(0.01, 0.99, n)
-    evidence = Evidence(
-        p > 0.5, rng.uniform(0, 6, n), rng.uniform(0.1, 1, n), rng.random(n), 50 * rng.random(n)
-    )
-    depth, density = rng.random((2, n))
-    truth = EvidenceTerms(0.9, -1.0, gain=0.4, fitted_gain=0.8, tested_depth=-0.5)
-    truth_p = truth(p, evidence, depth, density)
-    terms = EvidenceTerms.fit(p, rng.random(n) < truth_p, evidence, depth, density)
-    assert np.abs(terms(p, evidence, depth, density) - truth_p).mean() < 0.02
-    assert terms.slope == pytest.approx(0.9, abs=0.1)
-    assert terms.gain == pytest.approx(0.4, abs=0.15)
 
 
 def test_what_is_sure_counts_less():
@@ -227,8 +159,6 @@ def test_what_is_sure_counts_less():
 def test_terms_are_finite_numbers(value):
     with pytest.raises(InputError, match="expected faint_depth as a finite number, got"):
         SurroundingTerms(faint_depth=value)
-    with pytest.raises(InputError, match="expected gain_share as a finite number, got"):
-        EvidenceTerms(gain_share=value)
     with pytest.raises(InputError, match="expected sure as a finite number of at least 0, got"):
         LogitLine(sure=value)
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from btk_punet.deblending.log_odds import EvidenceTerms, LogitLine, SurroundingTerms
+from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms
 from btk_punet.deblending.recipe import (
     RECIPE_FILE,
     DetectionRecipe,
@@ -14,6 +14,8 @@ from btk_punet.deblending.recipe import (
 )
 from btk_punet.deblending.unseen import UnseenSources
 from btk_punet.errors import InputError, InputTypeError
+
+from .test_evidence_network import linear
 
 
 def test_a_folder_without_recipe_changes_nothing(tmp_path):
@@ -27,7 +29,7 @@ def test_a_folder_without_recipe_changes_nothing(tmp_path):
         DetectionRecipe(LogitLine(0.7, -0.1), LogitLine(1.3, 0.2), 1.1, 0.1, (0.14, 0.2)),
         DetectionRecipe(light=LightCalibration(1.2, 0.03, 1.3, 0.04)),
         DetectionRecipe(unseen=UnseenSources(1e-5, -1.0, -0.7)),
-        DetectionRecipe(LogitLine(1.2, 1.5, 0.1), evidence=EvidenceTerms(0.9, -1.0, gain=0.2)),
+        DetectionRecipe(LogitLine(1.2, 1.5, 0.1), evidence=linear(-1.0, gain=0.2)),
         DetectionRecipe(
             surroundings=SurroundingTerms(-0.4, 1.5, -0.7, -2.5, -3.0, -5.0, -7.0, 2.0, 1.0)
         ),
@@ -89,7 +91,7 @@ BAD_FILES = {
     "flux_floor negative": ({"light": {"flux_floor": -0.1}}, "flux_floor as .* at least 0, got"),
     "surroundings null": ({"surroundings": None}, "not a detection recipe: .*NoneType"),
     "surroundings of another key": ({"surroundings": {"height": 1}}, "'height'"),
-    "evidence of another key": ({"evidence": {"proof": 1}}, "'proof'"),
+    "evidence of another kind": ({"evidence": {"slope": 1}}, "rows of numbers: it is a dict"),
     "sure below 0": ({"p_detect": LINE | {"sure": -0.1}}, "sure as .* at least 0, got -0.1"),
     "unseen below 0": ({"unseen": {"per_pixel": -1}}, "per_pixel as .* at least 0, got -1"),
     "depth text": ({"surroundings": {"depth": "deep"}}, "depth as a finite number, got 'deep'"),
@@ -124,7 +126,7 @@ def test_a_folder_in_place_of_the_file(tmp_path):
         ({"p_blend": 1.0}, InputTypeError, "p_blend as a LogitLine, got 1.0"),
         ({"light": None}, InputTypeError, "light as a LightCalibration, got None"),
         ({"unseen": 0}, InputTypeError, "unseen as a UnseenSources, got 0"),
-        ({"evidence": 0.5}, InputTypeError, "evidence as a EvidenceTerms, got 0.5"),
+        ({"evidence": 0.5}, InputTypeError, "evidence as a EvidenceNetwork, got 0.5"),
         ({"surroundings": 1}, InputTypeError, "surroundings as a SurroundingTerms, got 1"),
         ({"position_scale": "1"}, InputError, "position_scale as .* got '1'"),
         ({"psf_fwhm_arcsec": (0.2, 0.1)}, InputError, "of at least 0.2, got 0.1"),
@@ -138,7 +140,7 @@ def test_a_recipe_that_would_be_wrong_is_not_made(options, error, message):
 def test_a_file_without_what_is_optional_has_the_defaults(tmp_path):
     """As those have that were written before it was there."""
     light, surroundings = LightCalibration(flux_scale=7.0), SurroundingTerms(depth=3.0)
-    unseen, evidence = UnseenSources(1.0), EvidenceTerms(2.0)
+    unseen, evidence = UnseenSources(1.0), linear(2.0)
     recipe = DetectionRecipe(
         light=light, surroundings=surroundings, unseen=unseen, evidence=evidence
     )

@@ -9,6 +9,7 @@ from btk_punet.deblending.surroundings import (
     SHALLOW_VARIANCE,
     UNKNOWN_DEPTH,
     Surroundings,
+    squares,
 )
 from btk_punet.simulation.survey import background_variance, get_euclid_survey
 
@@ -67,6 +68,8 @@ def test_signal_to_noise_in_the_square():
     found = measured([0] * 3, [6, 7, 11], [5, 5, 11], pixels)
     # One column further a fifth of it is lost; the corner has none.
     np.testing.assert_allclose(found.faint, [1 / 2, 1 / (1 + 0.8**4), 1])
+    np.testing.assert_allclose(found.snr, [3, 2.4, 0], atol=1e-12)
+    assert found.take(np.array([1])).snr == pytest.approx(2.4)
 
 
 def test_a_negative_sum_is_as_faint_as_none():
@@ -102,3 +105,13 @@ def test_sure_candidates_leave_no_doubt():
     found = measured([0, 0, 0], [20, 25, 30], [20] * 3, np.zeros((1, 64, 64)), mass=[1, 1, 0.5])
     doubt = 0.25 * np.exp([-0.16, -0.04, -np.inf])  # the last one's, 10 and 5 pixels away
     np.testing.assert_allclose(found.doubt, doubt / (1 + doubt))
+
+
+def test_squares_by_hand():
+    maps = np.arange(24.0).reshape(2, 3, 4)
+    image, row, column = np.array([0, 1, 1]), np.array([1, 0, 2]), np.array([1, 0, 3])
+    whole = maps[0, :, :3].sum()
+    corners = maps[1, :2, :2].sum(), maps[1, 1:, 2:].sum()
+    np.testing.assert_array_equal(squares(maps, image, row, column, 3), [whole, *corners])
+    np.testing.assert_array_equal(squares(maps, image, row, column, 1), [5, 12, 23])
+    assert squares(maps, image[:0], row[:0], column[:0], 3).shape == (0,)

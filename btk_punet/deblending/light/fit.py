@@ -41,7 +41,7 @@ _EDGES_SIGMA, _PSF_REACH_SIGMA = (0.2, 0.01), 5.0
 # The PSF's wings fold back into the patch: about this share of the flux at 32 pixels, less as 1
 # over the side in larger ones; spread evenly, they are kept below the fraction of a sigma.
 _WINGS_AT_32, _WINGS_SIGMA = 0.03, 0.1
-MAX_STEPS = 20
+MAX_STEPS = 30
 # Sources that are drawn at once.
 _CHUNK = 32
 _FLUX_STEPS = 3

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from btk_punet.deblending.evidence import Evidence
-from btk_punet.deblending.instances import Candidates, nearest_pixels
+from btk_punet.deblending.evidence_network import EvidenceNetwork, Measures
+from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light.scenes import FITTED_FROM, Light, SceneLight, SourceImages
-from btk_punet.deblending.log_odds import EvidenceTerms
 from btk_punet.deblending.recipe import LightCalibration
-from btk_punet.deblending.surroundings import density_of, depth_at
+from btk_punet.deblending.surroundings import Surroundings
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class JudgedCandidates:
     candidates: Candidates
     before: np.ndarray
     _light: SceneLight
-    _evidence: Evidence
+    _measures: Measures
     # Of each candidate among those that were asked about, -1 if it was not.
     _number: np.ndarray
 
@@ -37,9 +36,9 @@ class JudgedCandidates:
         candidates: Candidates,
         asked: np.ndarray,
         flux: np.ndarray,
-        terms: EvidenceTerms,
-        variance: float | np.ndarray | None,
-        density_ratio: float,
+        network: EvidenceNetwork,
+        surroundings: Surroundings,
+        class_probability: np.ndarray,
         settled: np.ndarray | None = None,
     ) -> JudgedCandidates:
         """Fit what the network holds for probable, and weigh what the pixels say.
@@ -50,27 +49,26 @@ class JudgedCandidates:
             asked: Numbers of those that the pixels are asked about; the others keep their
                 probability and are not fitted.
             flux: Of those that are fitted first [electron], ``(m,)``; any number of the others.
-            terms: What the evidence counts.
-            variance: Of the background, as `Surroundings.measure` takes it.
-            density_ratio: As it takes it.
+            network: Weighs what is found.
+            surroundings: Of all candidates.
+            class_probability: The maps of the classes, ``(b, 3, H, W)``.
             settled: Which candidates keep their probability, whatever is found, bool ``(m,)``.
         """
         some = candidates.take(asked)
         evidence = light.judge(some, flux[asked][some.mass >= FITTED_FROM])
+        measures = Measures.of(some, evidence, surroundings.take(asked), class_probability)
         mass, number = candidates.mass.copy(), np.full(len(candidates), -1)
-        row, column = nearest_pixels(some.x, some.y, light.image_shape)
-        depth = depth_at(some.image, row, column, variance)
-        mass[asked] = terms(some.mass, evidence, depth, density_of(density_ratio))
+        mass[asked] = network(measures)
         number[asked] = np.arange(len(some))
         if settled is not None:
             mass = np.where(settled, candidates.mass, mass)
         order = np.lexsort((-mass, candidates.image))
         judged = replace(candidates, mass=mass).take(order)
-        return cls(judged, order, light, evidence, number[order])
+        return cls(judged, order, light, measures, number[order])
 
-    def evidence(self, rows: np.ndarray) -> Evidence:
-        """Return what the pixels say of some that were asked about."""
-        return self._evidence.take(self._number[rows])
+    def measures(self, rows: np.ndarray) -> Measures:
+        """Return what some that were asked about were judged by."""
+        return self._measures.take(self._number[rows])
 
     def measure(
         self, called: np.ndarray, calibration: LightCalibration
@@ -82,6 +80,6 @@ class JudgedCandidates:
             calibration: Of the errors.
         """
         asked = self._number >= 0
-        p_detect = np.zeros(len(self._evidence))
+        p_detect = np.zeros(len(self._measures))
         p_detect[self._number[asked]] = self.candidates.mass[asked]
         return self._light.measure(p_detect, self._number[called], calibration)

@@ -14,14 +14,8 @@ from tqdm.auto import tqdm
 from btk_punet.deblending.base import told_scenes
 from btk_punet.deblending.calling import call_method
 from btk_punet.deblending.deblender import ProbaUNetDeblender
-from btk_punet.deblending.evidence import Evidence
-from btk_punet.deblending.log_odds import (
-    SURE_SHARE,
-    EvidenceTerms,
-    LogitLine,
-    SurroundingTerms,
-    fit_log_odds,
-)
+from btk_punet.deblending.evidence_network import EvidenceNetwork, Measures
+from btk_punet.deblending.log_odds import SURE_SHARE, LogitLine, SurroundingTerms, fit_log_odds
 from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.recipe import DetectionRecipe
 from btk_punet.deblending.surroundings import Surroundings, density_of, depth_of
@@ -57,12 +51,18 @@ BATCH_SIZE = 50
 # A field is as large as 16 of the others.
 FIELD_BATCH_SIZE = 4
 _SURROUNDINGS = [field.name for field in fields(Surroundings)]
-_EVIDENCE = [field.name for field in fields(Evidence)]
+_MEASURES = [field.name for field in fields(Measures)]
 # Candidates are kept down to a probability of 0.02. Those down to a mass of 0.005 are in the number
 # of sources of an image too: for the fit all are lifted, and the threshold with them.
 _LIFT = 1.5
 # Added to the seed for the scenes on which the fit of light is evidence.
 EVIDENCE_SEED = 50
+# So many times as many scenes as for the rest, because the network that weighs it has thousands of
+# numbers; and as many of them with galaxies of the training as with those of the calibration, which
+# are few: what the fit of light says of the two is alike.
+EVIDENCE_SCENES, EVIDENCE_PARTS = 2, ("calibration", "training")
+# Added to the seed for each further part.
+PART_SEED = 25
 # Half-width of a Gaussian that holds 68% of it, in sigma.
 _CONTAINED = 0.6827
 
@@ -169,8 +169,8 @@ def fit_recipe(
     `outcomes`), each kind of scenes with its own weight, and the number of sources that left no
     candidate to what is missing. Another line is fitted to whether the source that a detection
     matched is overlapped. The scale of the position errors is such that they hold 68% of the
-    matched true positions. On as many other scenes the light is fitted, and what the pixels then
-    say of the candidates (see `Evidence`) goes into their probabilities.
+    matched true positions. On twice as many other scenes the light is fitted, and a small network
+    is fitted to what is then known of the candidates (see `Measures`).
 
     A network that is told how dense sources lie is told that of each kind of scenes, and there are
     more kinds: pairs of bright galaxies, fields as dense as the sky, and groups and such fields in
@@ -183,7 +183,8 @@ def fit_recipe(
         n_samples: Samples of each image.
         real_galaxies: File of real galaxies (see `read_real_galaxies`), for a network that is told
             densities: the half of those held out of training that is there to calibrate on (see
-            `part_of`). Without it these galaxies are as the others.
+            `part_of`), and for the evidence those of the training too. Without it these galaxies
+            are as the others.
         seed: Seed of galaxies and scenes.
         pixel_scale_arcsec: What the network was trained for, as in `DetectionRecipe`.
         psf_fwhm_arcsec: The same.
@@ -216,8 +217,14 @@ def fit_recipe(
     _ = deblender.network  # before there are copies that are told of their scenes
     of_evidence = {kind for kind, condition in enumerate(conditions) if condition.of_evidence}
     drawn = [
-        _scenes(conditions, n_scenes, of_pass, real_galaxies, left_out)
-        for of_pass, left_out in ((seed, of_evidence), (seed + EVIDENCE_SEED, set()))
+        _scenes(conditions, n_scenes, seed, real_galaxies, left_out=of_evidence),
+        _scenes(
+            conditions,
+            EVIDENCE_SCENES * n_scenes,
+            seed + EVIDENCE_SEED,
+            real_galaxies,
+            EVIDENCE_PARTS,
+        ),
     ]
     bar = tqdm(
         total=sum(scenes.n_batches for kinds in drawn for scenes in kinds),
@@ -247,10 +254,11 @@ def fit_recipe(
     )
     deblender = ProbaUNetDeblender(400, folder, n_samples).with_recipe(recipe)
     asked = [_evidence(*batch) for batch in _batches(drawn[1], deblender, bar)]
-    bar.close()
+    bar.set_description("fitting the evidence")
     recipe = replace(
         recipe, evidence=_fit_evidence(pd.concat(asked, ignore_index=True), conditions)
     )
+    bar.close()
     recipe.save(folder)
     return recipe
 
@@ -276,19 +284,16 @@ def _fit_detection(
     return line, SurroundingTerms(*map(float, numbers))
 
 
-def _fit_evidence(candidates: pd.DataFrame, conditions: tuple[_Condition, ...]) -> EvidenceTerms:
-    """Return what becomes of the probabilities of candidates by what the pixels say.
+def _fit_evidence(candidates: pd.DataFrame, conditions: tuple[_Condition, ...]) -> EvidenceNetwork:
+    """Return what becomes of the probabilities of candidates by what is known of them.
 
     Args:
         candidates: With ``kind``, the number of their condition, and what `_evidence` returns.
         conditions: Where the weights are from.
     """
-    return EvidenceTerms.fit(
-        candidates["p_detect"].to_numpy(),
+    return EvidenceNetwork.fit(
+        Measures(*(candidates[name].to_numpy() for name in _MEASURES)),
         candidates["outcome"].to_numpy(),
-        Evidence(*(candidates[name].to_numpy() for name in _EVIDENCE)),
-        candidates["depth"].to_numpy(),
-        candidates["density"].to_numpy(),
         _weights(candidates["kind"].to_numpy(), conditions),
     )
 
@@ -346,32 +351,44 @@ def _scenes(
     n_scenes: int,
     seed: int,
     real_galaxies: str | Path | None,
+    parts: tuple[str, ...] = ("calibration",),
     left_out: Collection[int] = (),
 ) -> list[_Scenes]:
-    """Return what is drawn of each condition but those whose numbers are left out."""
+    """Return what is drawn of each condition but those whose numbers are left out.
+
+    Args:
+        conditions: The kinds of scenes.
+        n_scenes: Of all kinds together.
+        seed: Of galaxies and scenes.
+        real_galaxies: Their file, or None.
+        parts: Which of these are drawn, each in as many scenes (see `part_of`).
+        left_out: Numbers of the conditions that are left out.
+    """
     bright = {} if conditions is _CONDITIONS else {"min_mag": 18.0}
     catalog = EuclidCatalog.simulate(CALIBRATION_GALAXIES, seed, **bright)
     scenes = []
     for number, condition in enumerate(conditions):
         if number in left_out:
             continue
-        sampling = condition.sampling()
-        kind, options = EuclidGenerator, {}
+        kinds: list[tuple[type[EuclidGenerator], dict]] = [(EuclidGenerator, {})]
         if condition.real and real_galaxies is not None:
-            kind = HeldOutGalaxyGenerator
-            options = {"real_galaxies": real_galaxies, "part": "calibration"}
-        generator = kind(
-            catalog,
-            sampling,
-            get_euclid_survey(condition.n_exposures, condition.read_noise, condition.fwhm),
-            batch_size=(
-                FIELD_BATCH_SIZE if isinstance(sampling, EuclidFieldSampling) else BATCH_SIZE
-            ),
-            seed=seed + number,
-            **options,
-        )
-        n_batches = max(round(condition.share * n_scenes / BATCH_SIZE), 1)
-        scenes.append(_Scenes(number, generator, n_batches))
+            kinds = [
+                (HeldOutGalaxyGenerator, {"real_galaxies": real_galaxies, "part": part})
+                for part in parts
+            ]
+        for one, (kind, options) in enumerate(kinds):
+            sampling = condition.sampling()
+            is_field = isinstance(sampling, EuclidFieldSampling)
+            generator = kind(
+                catalog,
+                sampling,
+                get_euclid_survey(condition.n_exposures, condition.read_noise, condition.fwhm),
+                batch_size=FIELD_BATCH_SIZE if is_field else BATCH_SIZE,
+                seed=seed + number + PART_SEED * one,
+                **options,
+            )
+            n_batches = max(round(condition.share * n_scenes / BATCH_SIZE / len(kinds)), 1)
+            scenes.append(_Scenes(number, generator, n_batches))
     return scenes
 
 
@@ -442,7 +459,7 @@ def _outcomes(
 
 
 def _evidence(batch: BlendBatch, deblender: ProbaUNetDeblender, kind: int) -> pd.DataFrame:
-    """Return the candidates of a batch, whether each came true, and what the pixels say of it.
+    """Return the candidates of a batch, whether each came true, and what it was judged by.
 
     Args:
         batch: Scenes of one kind.
@@ -462,9 +479,4 @@ def _evidence(batch: BlendBatch, deblender: ProbaUNetDeblender, kind: int) -> pd
         ignore_index=True,
     )
     candidates = candidates.merge(asked, on=["scene", "candidate"])
-    variance = background_variance(batch.survey, batch.survey.get_filter("IE"))
-    told = {
-        "depth": float(depth_of(variance)),
-        "density": density_of(deblender.fixed_density_ratio),
-    }
-    return candidates[candidates["in_bounds"]].assign(kind=kind, **told)
+    return candidates[candidates["in_bounds"]].assign(kind=kind)

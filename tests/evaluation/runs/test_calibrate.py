@@ -11,8 +11,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 pytest.importorskip("keras")
 
 from btk_punet.cli import main  # noqa: E402
+from btk_punet.deblending import evidence_network  # noqa: E402
 from btk_punet.deblending.deblender import ProbaUNetDeblender  # noqa: E402
-from btk_punet.deblending.log_odds import EvidenceTerms, LogitLine  # noqa: E402
+from btk_punet.deblending.evidence_network import EvidenceNetwork  # noqa: E402
+from btk_punet.deblending.log_odds import LogitLine  # noqa: E402
 from btk_punet.deblending.recipe import DetectionRecipe  # noqa: E402
 from btk_punet.errors import InputError  # noqa: E402
 from btk_punet.evaluation.runs import calibrate as module  # noqa: E402
@@ -24,6 +26,11 @@ from btk_punet.training.config import TrainingConfig  # noqa: E402
 from btk_punet.training.real_galaxies import part_of  # noqa: E402
 from tests.deblending.conftest import network, told_network  # noqa: E402, F401
 from tests.training.test_real_galaxies import write  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    monkeypatch.setattr(evidence_network, "FIT_STEPS", 50)
 
 
 @pytest.fixture
@@ -83,11 +90,11 @@ def test_seeds_are_its_own():
     others = {benchmark.seed for benchmark in BENCHMARK_SETS.values()}
     for conditions in (module._CONDITIONS, module._TOLD_CONDITIONS):
         own = {
-            module.CALIBRATION_SEED + of_pass + number
+            module.CALIBRATION_SEED + added + number
             for number in range(len(conditions))
-            for of_pass in (0, module.EVIDENCE_SEED)
+            for added in (0, module.EVIDENCE_SEED, module.EVIDENCE_SEED + module.PART_SEED)
         }
-        assert len(own) == 2 * len(conditions)
+        assert len(own) == 3 * len(conditions)
         assert not own & (others | {CATALOG_SEED, TRAINING_SEED})
         assert sum(condition.share for condition in conditions) == pytest.approx(1)
 
@@ -101,7 +108,7 @@ def test_bright_groups_hold_as_many_galaxies_of_each_magnitude():
     assert sampling.density_ratio == EuclidGroupSampling().density_ratio
 
 
-def test_a_fit_that_fails_leaves_the_calibration_that_is_there(folder, monkeypatch):
+def test_a_fit_that_fails_leaves_the_calibration_that_is_there(folder, monkeypatch, capsys):
     before = DetectionRecipe(position_scale=7.0)
     before.save(folder)
 
@@ -112,12 +119,18 @@ def test_a_fit_that_fails_leaves_the_calibration_that_is_there(folder, monkeypat
     with pytest.raises(KeyboardInterrupt):
         fit_recipe(folder, 40, progress=False)
     assert DetectionRecipe.load(folder) == before
+    assert main(["calibrate", "-m", str(folder), "-n", "40", "-q"]) == 130
+    assert "nothing was written, and the same command begins anew" in capsys.readouterr().err
 
 
 def outcomes_of(folder, n_scenes, n_samples, real_galaxies=None):
-    """Return the candidates of the scenes of a calibration, by condition."""
+    """Return the candidates of the scenes of the evidence of a calibration, by condition."""
     drawn = module._scenes(
-        module.conditions_of(folder), n_scenes, module.CALIBRATION_SEED, real_galaxies
+        module.conditions_of(folder),
+        module.EVIDENCE_SCENES * n_scenes,
+        module.CALIBRATION_SEED + module.EVIDENCE_SEED,
+        real_galaxies,
+        module.EVIDENCE_PARTS,
     )
     deblender = ProbaUNetDeblender(400, folder, n_samples)
     return [
@@ -132,11 +145,10 @@ def test_fitted_recipe_is_written_and_right_on_its_own_scenes(folder):
     assert ProbaUNetDeblender(400, folder).recipe == recipe
     assert recipe.pixel_scale_arcsec == 0.1 and recipe.psf_fwhm_arcsec == (0.14, 0.2)
     assert recipe.p_detect != LogitLine() and recipe.position_scale > 0
-    assert recipe.evidence != EvidenceTerms()
-    # What was fitted holds on the scenes that it was fitted to, but for those that calibration
-    # lifts above the least probability of a candidate.
+    assert recipe.evidence != EvidenceNetwork()
+    # What was fitted last holds on the scenes that it was fitted to.
     found = pd.concat([candidates for _, candidates in outcomes_of(folder, 60, 2)])
-    assert found["p_detect"].mean() == pytest.approx(found["outcome"].mean(), abs=0.03)
+    assert found["p_detect"].mean() == pytest.approx(found["outcome"].mean(), abs=0.01)
 
 
 def test_evidence_is_that_of_each_candidate(folder):
@@ -181,6 +193,27 @@ def test_a_network_that_is_told_densities(told_network, tmp_path, monkeypatch): 
     generators = [scenes.generator for scenes in kinds]
     drawn = {galaxy.object_name for one in generators for galaxy in getattr(one, "galaxies", [])}
     assert drawn == {f"toys/{name}" for name in names if part_of(f"toys/{name}") == "calibration"}
+
+
+def test_evidence_is_of_galaxies_of_both_parts(tmp_path, monkeypatch):
+    """Each in half of the scenes, of other seeds; of what is not real there is one kind."""
+    monkeypatch.setattr(module, "CALIBRATION_GALAXIES", 300)
+    image = np.zeros((41, 41))
+    image[15:26, 5:36] = 1.0
+    real = write(tmp_path / "real.npz", [image] * 30, [str(i) for i in range(30)], scale=0.06)
+    conditions = module._TOLD_CONDITIONS
+    drawn = module._scenes(conditions, 12_000, 1, real, module.EVIDENCE_PARTS)
+    for kind, condition in enumerate(conditions):
+        own = [scenes for scenes in drawn if scenes.kind == kind]
+        n_batches = condition.share * 12_000 / module.BATCH_SIZE
+        assert sum(scenes.n_batches for scenes in own) == pytest.approx(n_batches, abs=1)
+        assert len({scenes.generator.seed for scenes in own}) == len(own)
+        parts = [
+            {part_of(galaxy.object_name) for galaxy in scenes.generator.galaxies}
+            for scenes in own
+            if condition.real
+        ]
+        assert parts == ([{"calibration"}, {"training"}] if condition.real else [])
 
 
 def test_fitted_again_it_is_the_same(folder):
