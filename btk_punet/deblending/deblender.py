@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -427,10 +428,15 @@ class ProbaUNetDeblender(DetectingDeblender):
             segmentation[i][covered.owner, covered.row, covered.column] = True
             prints.append(own_light)
         lights: list[Light] | list[None] = [None] * len(images)
-        deblended = None
+        deblended, evidence = None, []
         if judged is not None:
             deblended = np.zeros((*shape[:2], *images.shape[1:]), np.float32)
             lights = self._measured(judged, rows, deblended)
+            kept = np.flatnonzero(candidates.mass >= LEAST_CANDIDATE)
+            # One table, of which each image has its part: to make as many of them takes longer.
+            measures = Table(vars(judged.measures(kept)), copy=False)
+            ends = np.searchsorted(candidates.image[kept], np.arange(len(images) + 1))
+            evidence = [measures[slice(*own)] for own in pairwise(ends)]
         catalogs, extra = [], []
         for i in range(len(images)):
             catalog = detection_catalog(
@@ -445,8 +451,10 @@ class ProbaUNetDeblender(DetectingDeblender):
             if n_called[i] > self.max_n_sources:
                 catalog["flags"] |= int(DetectionFlag.TRUNCATED)
             catalogs.append(catalog)
-            extra.append(self._extra_data(i, maps, candidates, catalog, unseen, judged))
+            extra.append(self._extra_data(i, maps, candidates, catalog, unseen))
             extra[-1]["density_ratio"] = ratio
+            if evidence:
+                extra[-1]["evidence"] = evidence[i]
         self._warn_if_truncated(n_called)
         return catalogs, segmentation, deblended, extra
 
@@ -567,7 +575,6 @@ class ProbaUNetDeblender(DetectingDeblender):
         candidates: Candidates,
         catalog: Table,
         unseen: float,
-        judged: JudgedCandidates | None,
     ) -> dict[str, Any]:
         (rows,) = np.nonzero((candidates.image == i) & (candidates.mass >= LEAST_CANDIDATE))
         own, some = candidates.of(i), candidates.take(rows)
@@ -588,7 +595,6 @@ class ProbaUNetDeblender(DetectingDeblender):
                 own.mass, maps.expected_counts[:, i], self.max_n_sources, unseen
             ),
             "candidates": table,
-            **({} if judged is None else {"evidence": Table(vars(judged.measures(rows)))}),
         }
 
     def _check_conditions(self, blend_batch: BlendBatch) -> None:
