@@ -30,6 +30,7 @@ from tests.training.test_real_galaxies import write  # noqa: E402
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
+    monkeypatch.setattr(evidence_network, "N_MEMBERS", 1)
     monkeypatch.setattr(evidence_network, "FIT_STEPS", 50)
 
 
