@@ -18,7 +18,7 @@ def add(commands) -> None:
         ),
         formatter_class=HelpFormatter,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resumes=False)
     parser.add_argument(
         "--model", "-m", default="euclid-vis", help="folder of a network, or a preset's name"
     )

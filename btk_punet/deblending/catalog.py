@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Table
@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from btk_punet.deblending.band_conditions import BandConditions
 from btk_punet.deblending.base import footprint_flags, sky_arcsec
+from btk_punet.deblending.columns import Columns
 from btk_punet.deblending.flags import DetectionFlag
 from btk_punet.deblending.footprints import Footprints
 from btk_punet.deblending.instances import Candidates, footprints
@@ -32,7 +33,7 @@ def position_errors(candidates: Candidates, recipe: DetectionRecipe) -> list[np.
 
 
 @dataclass(frozen=True)
-class FootprintLight:
+class FootprintLight(Columns):
     """What the pixels of the footprints of an image's detections sum up to.
 
     Attributes:
@@ -50,10 +51,6 @@ class FootprintLight:
     overlap: np.ndarray
     blend_id: np.ndarray
     flags: np.ndarray
-
-    def take(self, rows: np.ndarray | slice) -> FootprintLight:
-        """Return some of the footprints."""
-        return FootprintLight(*(getattr(self, column.name)[rows] for column in fields(self)))
 
     @classmethod
     def measure(

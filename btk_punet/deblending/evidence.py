@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
+
+from btk_punet.deblending.columns import Columns
 
 # A smaller share is as good as none, and has no logarithm to speak of.
 LEAST_SHARE = 1e-3
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Columns):
     """What the pixels say of ``m`` candidates.
 
     Attributes:
@@ -31,10 +33,3 @@ class Evidence:
     share: np.ndarray
     move: np.ndarray
     excess: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.gain)
-
-    def take(self, rows: np.ndarray) -> Evidence:
-        """Return what is said of some of the candidates."""
-        return Evidence(*(getattr(self, column.name)[rows] for column in fields(self)))

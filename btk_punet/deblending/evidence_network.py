@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from btk_punet.deblending.evidence import Evidence
+from btk_punet.deblending.columns import Columns
+from btk_punet.deblending.evidence import LEAST_SHARE, Evidence
 from btk_punet.deblending.instances import Candidates, nearest_pixels
 from btk_punet.deblending.log_odds import check_number, check_outcomes, log_odds
 from btk_punet.deblending.surroundings import Surroundings, squares
 from btk_punet.errors import InputError
+from btk_punet.simulation.labels import CLASS_NAMES
 
 # Side of the square over which the classes around a candidate are averaged [pixel].
 AROUND_PIXELS = 7
 # Between which values measures count: beyond them there are no candidates to fit to, or they say no
 # more.
 _LOG_ODDS, _GAIN, _MOVE = (-8.0, 8.0), (-2.0, 12.0), (0.0, 3.0)
-_LOG_GAIN, _SHARE, _EXCESS, _SNR = (0.1, 1e4), (1e-3, 1.0), (0.0, 1000.0), (0.3, 300.0)
+_LOG_GAIN, _SHARE, _EXCESS, _SNR = (0.1, 1e4), (LEAST_SHARE, 1.0), (0.0, 1000.0), (0.3, 300.0)
 _CLASS = (1e-3, 1.0)
 
 # Several small networks that begin elsewhere: their mean is right where each errs its own way.
@@ -35,7 +38,7 @@ _DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Measures:
+class Measures(Columns):
     """What is known of ``m`` candidates when their light has been fitted, ``(m,)`` each.
 
     Attributes:
@@ -103,20 +106,13 @@ class Measures:
             candidates.mass,
             **vars(evidence),
             **vars(surroundings),
-            **dict(zip(_CLASSES, (one[(image, *place)] for one in maps), strict=True)),
-            **dict(zip((f"{name}_around" for name in _CLASSES), around, strict=True)),
+            **dict(zip(CLASS_NAMES, (one[(image, *place)] for one in maps), strict=True)),
+            **dict(zip((f"{name}_around" for name in CLASS_NAMES), around, strict=True)),
         )
-
-    def __len__(self) -> int:
-        return len(self.p_network)
-
-    def take(self, rows: np.ndarray) -> Measures:
-        """Return those of some of the candidates."""
-        return Measures(*(getattr(self, column.name)[rows] for column in fields(self)))
 
     def inputs(self) -> np.ndarray:
         """Return what an `EvidenceNetwork` takes, ``(m, 19)``: within limits, as logarithms."""
-        names = [f"{name}{place}" for place in ("", "_around") for name in _CLASSES]
+        names = [f"{name}{place}" for place in ("", "_around") for name in CLASS_NAMES]
         columns = [
             np.clip(log_odds(self.p_network), *_LOG_ODDS),
             self.is_fitted,
@@ -136,7 +132,6 @@ class Measures:
         return np.stack([np.asarray(column, float) for column in columns], axis=1)
 
 
-_CLASSES = ("background", "isolated", "blended")
 N_INPUTS, _OF_LOG_ODDS = 19, 0
 
 
@@ -201,7 +196,7 @@ class EvidenceNetwork:
         weight: np.ndarray | None = None,
         seed: int = 0,
     ) -> EvidenceNetwork:
-        """Return the network of largest posterior probability, as far as 300 steps lead.
+        """Return the network of largest posterior probability, as far as `FIT_STEPS` lead.
 
         Args:
             measures: Of candidates.
@@ -265,7 +260,7 @@ def _fit_member(
         seed: Of the weights at the beginning.
     """
     ends = [inputs.shape[1], *HIDDEN_UNITS, 1]
-    shapes = [(n_in + 1, n_out) for n_in, n_out in zip(ends, ends[1:], strict=False)]
+    shapes = [(n_in + 1, n_out) for n_in, n_out in pairwise(ends)]
     rng = np.random.default_rng(seed)
     start = [rng.normal(0, 1 / np.sqrt(rows - 1), (rows, n)) for rows, n in shapes]
     for layer in start:

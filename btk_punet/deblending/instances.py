@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.stats import poisson
 
+from btk_punet.deblending.columns import Columns
 from btk_punet.deblending.footprints import Footprints
 
 # Peaks are those of the centre map smoothed by a Gaussian of this sigma [pixel].
@@ -32,7 +33,7 @@ _WITHIN_IMAGE = np.stack([0 * _EIGHT_CONNECTED, _EIGHT_CONNECTED, 0 * _EIGHT_CON
 
 
 @dataclass(frozen=True)
-class Candidates:
+class Candidates(Columns):
     """Where sources may be, in all images of a batch; sorted by image, then by probability.
 
     Attributes:
@@ -50,13 +51,6 @@ class Candidates:
     x_variance: np.ndarray
     y_variance: np.ndarray
     mass: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.mass)
-
-    def take(self, rows: np.ndarray | slice) -> Candidates:
-        """Return some of the candidates."""
-        return Candidates(*(getattr(self, column.name)[rows] for column in fields(self)))
 
     def of(self, image: int) -> Candidates:
         """Return the candidates of one image."""

@@ -10,11 +10,12 @@ many candidates, fewer of them come true than where it doubts one.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import KDTree
 
+from btk_punet.deblending.columns import Columns
 from btk_punet.deblending.instances import nearest_pixels
 
 # Background of the images between which the calibration is fitted, one exposure and four of
@@ -33,7 +34,7 @@ DOUBT_PIXELS = 25.0
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Surroundings(Columns):
     """Numbers of each candidate, all of the shape ``(m,)``; all but the last from 0 to 1.
 
     Attributes:
@@ -85,13 +86,6 @@ class Surroundings:
         near = np.exp(-((_to_more_probable(len(x), one, other, apart) / NEAR_PIXELS) ** 2))
         doubt = _doubt_around(mass, one, other, apart)
         return cls(depth, density, faint, near, doubt / (1 + doubt), snr)
-
-    def __len__(self) -> int:
-        return len(self.depth)
-
-    def take(self, rows: np.ndarray) -> Surroundings:
-        """Return those of some of the candidates."""
-        return Surroundings(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 def depth_at(

@@ -27,6 +27,7 @@ from btk_punet.files import read_arrays, write_arrays
 from btk_punet.images.maps import MapStore
 from btk_punet.images.saturation import SaturatedStars
 from btk_punet.images.tiles import Tile
+from btk_punet.simulation.labels import CLASS_NAMES
 
 if TYPE_CHECKING:
     from btk_punet.images.sky_image import SkyImage
@@ -109,9 +110,7 @@ def find_objects(
     """
     pixels = image.tile(*tile.window)
     centre = store.read("centre", tile.window)
-    classes = np.stack(
-        [store.read(n, tile.window) for n in ("background", "isolated", "blended")]
-    ).astype(np.float32)
+    classes = np.stack([store.read(name, tile.window) for name in CLASS_NAMES]).astype(np.float32)
     top, left = tile.origin
     candidates = instances.find_candidates(centre[None])
     variance = pixels.variance[None] if image.gain_known else None

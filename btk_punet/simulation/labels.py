@@ -4,6 +4,8 @@ import numpy as np
 
 from btk_punet.errors import InputError
 
+# What the classes 0, 1, 2 of `class_map` are called.
+CLASS_NAMES = ("background", "isolated", "blended")
 _EIGHT_CONNECTED = np.ones((3, 3), int)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from btk_punet.deblending.band_conditions import BandConditions
+from btk_punet.deblending.columns import Columns
 from btk_punet.deblending.evidence import Evidence
 from btk_punet.deblending.instances import Candidates
 from btk_punet.deblending.light.canvas import Scenes
@@ -48,7 +49,7 @@ _HELD_SCATTER_PIXELS = 0.3
 
 
 @dataclass(frozen=True)
-class Light:
+class Light(Columns):
     """What is known of the light of ``m`` sources.
 
     Attributes:
@@ -80,10 +81,6 @@ class Light:
         """Return the sources of some rows; those of row -1 have no fit."""
         values = [getattr(self, column.name) for column in fields(self)]
         return Light(*(np.append(v, True if v.dtype == bool else np.nan)[rows] for v in values))
-
-    def take(self, rows: np.ndarray | slice) -> Light:
-        """Return some of the sources."""
-        return Light(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 class SceneLight:

@@ -11,9 +11,9 @@ from btk.blend_batch import BlendBatch
 from btk_punet.errors import InputError
 from btk_punet.evaluation.scoring.scenes import is_real, scene_truth
 from btk_punet.evaluation.scoring.spread import PosteriorSpread
-from btk_punet.evaluation.statistics.pixels import CLASS_NAMES, PixelScores
+from btk_punet.evaluation.statistics.pixels import PixelScores
 from btk_punet.evaluation.statistics.reliability import Reliability
-from btk_punet.simulation.labels import covered_pixels
+from btk_punet.simulation.labels import CLASS_NAMES, covered_pixels
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import background_variance, reference_band
 

@@ -11,9 +11,8 @@ import pandas as pd
 
 from btk_punet.errors import InputError
 from btk_punet.evaluation.statistics.reliability import LEAST_PROBABILITY, Reliability
+from btk_punet.simulation.labels import CLASS_NAMES
 
-# What the classes 0, 1, 2 of `btk_punet.class_map` are called.
-CLASS_NAMES = ("background", "isolated", "blended")
 # Calibration is measured where this is not exceeded: empty sky, most of an image, is easy.
 MOST_BACKGROUND = 0.9
 

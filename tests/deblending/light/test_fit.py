@@ -69,8 +69,6 @@ def test_no_sources():
 
 def test_bright_sources_without_noise_are_found_exactly():
     """So bright that the priors say nothing."""
-    # With three times the light the last of `MAX_STEPS` just arrives, or just does not: that hangs
-    # on the processor.
     truth = sources((3e6, 24.3, 30.2), (2e6, 36.9, 33.6, 3.5, -0.2, 0.1, 1.0))
     found = fit([draw(truth)], np.zeros(2, int), truth)
     assert found.converged.all()

@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 
 from btk_punet.errors import InputError
-from btk_punet.evaluation.statistics.pixels import CLASS_NAMES, PixelScores
+from btk_punet.evaluation.statistics.pixels import PixelScores
 from btk_punet.evaluation.statistics.reliability import LEAST_PROBABILITY
+from btk_punet.simulation.labels import CLASS_NAMES
 
 # A scene of 2 x 4 pixels.
 #

@@ -18,8 +18,8 @@ from btk_punet.evaluation.scoring.maps import source_footprints
 from btk_punet.evaluation.scoring.masks import mask_iou, overlapped, undeblended
 from btk_punet.evaluation.scoring.scenes import Columns, join_scenes, split_scenes
 from btk_punet.evaluation.statistics.average_precision import IOU_THRESHOLDS, mask_outcomes
-from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
 from btk_punet.evaluation.studies.base import Tidy
+from btk_punet.simulation.labels import CLASS_NAMES
 from btk_punet.simulation.snr import NEIGHBOUR_SNR
 from btk_punet.simulation.survey import pixel_scale_arcsec, reference_band
 

@@ -15,11 +15,11 @@ import pandas as pd
 from btk_punet.evaluation.quantities import WILSON, Column, Quantity
 from btk_punet.evaluation.scoring.candidates import LOWEST_THRESHOLD
 from btk_punet.evaluation.statistics.counts import most_probable_counts, posteriors_of
-from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
 from btk_punet.evaluation.statistics.reliability import N_BINS, Reliability, error_by_chance
 from btk_punet.evaluation.studies.base import Collected
 from btk_punet.evaluation.studies.probabilities.counts import count_gap
 from btk_punet.evaluation.studies.table import Layout, Table, all_described
+from btk_punet.simulation.labels import CLASS_NAMES
 
 QUANTITIES = ("p_detect", "p_blend", "count", *CLASS_NAMES)
 # Candidates with a probability between these are doubtful.

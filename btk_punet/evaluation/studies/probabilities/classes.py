@@ -24,13 +24,14 @@ from btk_punet.evaluation.plotting.style import (
 )
 from btk_punet.evaluation.quantities import METHOD, Column
 from btk_punet.evaluation.scoring.maps import scene_class_map
-from btk_punet.evaluation.statistics.pixels import CLASS_NAMES, MOST_BACKGROUND
+from btk_punet.evaluation.statistics.pixels import MOST_BACKGROUND
 from btk_punet.evaluation.statistics.reliability import N_BINS
 from btk_punet.evaluation.studies.probabilities.calibration import (
     OF_CLASS,
     PIXELS,
     PROBABILITY,
 )
+from btk_punet.simulation.labels import CLASS_NAMES
 
 if TYPE_CHECKING:
     pass

@@ -14,11 +14,11 @@ from btk_punet.evaluation.statistics.counts import (
     true_counts,
 )
 from btk_punet.evaluation.statistics.fractions import Edges, check_batches, check_edges
-from btk_punet.evaluation.statistics.pixels import CLASS_NAMES
 from btk_punet.evaluation.statistics.reliability import N_BINS, Reliability
 from btk_punet.evaluation.studies.probabilities.blends import blend_probabilities, has_p_blend
 from btk_punet.evaluation.studies.probabilities.calibration import QUANTITIES
 from btk_punet.evaluation.studies.probabilities.classes import lit_pixels
+from btk_punet.simulation.labels import CLASS_NAMES
 
 
 class Calibration(Metric):
