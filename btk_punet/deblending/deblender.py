@@ -48,6 +48,8 @@ _PRESET, _PRESET_BANDS = "euclid-vis", ["IE"]
 
 # Candidates down to this probability are in `extra_data`, to sweep the threshold afterwards.
 LEAST_CANDIDATE = 0.02
+# What can be told of the galaxies, and as which number (see `Measures`).
+_TOLD_OF_GALAXIES = {"smooth": -1.0, "unknown": 0.0, "real": 1.0}
 
 
 class ProbaUNetDeblender(DetectingDeblender):
@@ -99,7 +101,8 @@ class ProbaUNetDeblender(DetectingDeblender):
       0.5 or more, ``gain`` [sigma], by how much the pixels are better described with it,
       ``share``, of its light, that no neighbour could give, ``move`` [pixel], how far the first
       fit is from the network's place, ``excess``, of chi squared within 8 pixels; its
-      surroundings, and the classes there and around. Not with ``light=False``.
+      surroundings, and the classes there and around; ``real``, what was told of the galaxies.
+      Not with ``light=False``.
 
     Args:
         max_n_sources: Largest number of detections to return for an image.
@@ -122,6 +125,11 @@ class ProbaUNetDeblender(DetectingDeblender):
             probabilities and places are those of the network alone, total fluxes, sizes and shapes
             NaN, and there are no ``deblended_images``; that saves about half of the time, and
             finds less of what lies close together.
+        galaxies: What is told of the galaxies: ``"smooth"``, that each is a profile or two,
+            without structure; ``"real"``, that the bright ones have the structure of the sky's;
+            ``"unknown"``, nothing, and probabilities lie between. A lump on a smooth galaxy is
+            another source. If None: what a run says of its scenes (see `told_scenes`), else
+            nothing. It counts where the pixels are asked: not with ``light=False``.
 
     Raises:
         InputError: A parameter is out of its range.
@@ -141,6 +149,7 @@ class ProbaUNetDeblender(DetectingDeblender):
         density_ratio: float | str | None = None,
         light: bool = True,
         orientations: int = 1,
+        galaxies: str | None = None,
     ) -> None:
         super().__init__(max_n_sources)
         self.weights = weights
@@ -150,6 +159,8 @@ class ProbaUNetDeblender(DetectingDeblender):
         self.density_ratio = density_ratio
         self.light = light
         self.orientations = orientations
+        self.galaxies = galaxies
+        _check_galaxies(galaxies)
         if isinstance(density_ratio, str) and density_ratio != "auto":
             raise InputError(
                 f"density_ratio must be a number above 0, 'auto' or None, got {density_ratio!r}."
@@ -235,7 +246,8 @@ class ProbaUNetDeblender(DetectingDeblender):
             contents = joblib.hash((config, weights.get_weights()))
         ratio = 1.0 if self.density_ratio is None else self.density_ratio
         own = {} if self._own_recipe is None else {"recipe": dataclasses.asdict(self._own_recipe)}
-        return {**super().fingerprint(), "weights": contents, "density_ratio": ratio, **own}
+        told = {"density_ratio": ratio, "galaxies": self.galaxies or "unknown"}
+        return {**super().fingerprint(), "weights": contents, **told, **own}
 
     def with_recipe(self, recipe: DetectionRecipe) -> ProbaUNetDeblender:
         """Return the same deblender with another calibration than that beside its weights."""
@@ -243,17 +255,23 @@ class ProbaUNetDeblender(DetectingDeblender):
         return self._copy(_own_recipe=recipe, _network=network)
 
     def told_scenes(self, generator: SceneGenerator) -> ProbaUNetDeblender:
-        """Return the deblender that is told how dense the sources of a run lie.
+        """Return the deblender that is told how dense the sources of a run lie, and of what kind.
 
         That is, one with the ``density_ratio`` of the sampling function (see `EuclidSampling`), to
-        two digits. It is the same deblender where `density_ratio` was given, the sampling does not
-        say or has single sources, or the network is not told densities.
+        two digits, and the ``kind_of_galaxies`` of the generator (see `SceneGenerator`). Each
+        stays as it is where it was given, or the scenes do not say; so does the density of a
+        sampling with single sources, or of a network that is not told densities.
         """
+        told: dict[str, Any] = {}
         sampling = getattr(generator, "sampling_function", None)
         ratio = getattr(sampling, "density_ratio", None)
-        if self.density_ratio is not None or not ratio or not self._is_told():
-            return self
-        return self._copy(density_ratio=float(f"{ratio:.2g}"))
+        if self.density_ratio is None and ratio and self._is_told():
+            told["density_ratio"] = float(f"{ratio:.2g}")
+        galaxies = getattr(generator, "kind_of_galaxies", None)
+        _check_galaxies(galaxies)
+        if self.galaxies is None and galaxies is not None:
+            told["galaxies"] = galaxies
+        return self._copy(**told) if told else self
 
     def _copy(self, **changed: Any) -> ProbaUNetDeblender:
         """Return a copy that shares the network; the module `copy` would send it like a process."""
@@ -307,6 +325,8 @@ class ProbaUNetDeblender(DetectingDeblender):
         if self._is_told():
             ratio = 1.0 if self.density_ratio is None else self.density_ratio
             words += f". It was told that sources lie {ratio:g} times as dense as in the sky"
+            if self.light and self.told_real:
+                words += f", and that galaxies are {self.galaxies}"
         return words
 
     def deblend(self, ii: int, blend_batch: BlendBatch) -> DeblendExample:
@@ -414,6 +434,7 @@ class ProbaUNetDeblender(DetectingDeblender):
                 self.recipe.evidence,
                 self.surroundings(candidates, ratio, together, conditions[index].background),
                 maps.class_probability,
+                self.told_real,
             )
             candidates = judged.candidates
 
@@ -473,6 +494,11 @@ class ProbaUNetDeblender(DetectingDeblender):
         models.draw(np.concatenate([[], *places]).astype(int), deblended)
         ends = np.cumsum([len(own) for own in rows])
         return [light.take(slice(end - len(own), end)) for own, end in zip(rows, ends, strict=True)]
+
+    @property
+    def told_real(self) -> float:
+        """What is told of the galaxies, as a number (see `Measures`)."""
+        return _TOLD_OF_GALAXIES[self.galaxies or "unknown"]
 
     def told_ratio(self, density_ratio: float) -> float:
         """Return the density ratio that calibration knows of: 1 of a network that is not told."""
@@ -614,3 +640,11 @@ class ProbaUNetDeblender(DetectingDeblender):
         if text not in self._warned:
             self._warned.add(text)
             warnings.warn(f"{self!r}: {text}.", BtkPunetWarning, stacklevel=5)
+
+
+def _check_galaxies(galaxies: object) -> None:
+    if galaxies is not None and galaxies not in _TOLD_OF_GALAXIES:
+        raise InputError(
+            f"galaxies must be 'smooth', 'real', 'unknown' or None, got {galaxies!r}. The sky's "
+            "are real; those of most simulations are smooth profiles."
+        )

@@ -60,6 +60,7 @@ class Measures(Columns):
         background_around: Mean of the same over a square of `AROUND_PIXELS`.
         isolated_around: The same.
         blended_around: The same.
+        real: What is told of the galaxies: 1 that they are real, -1 that they are smooth, else 0.
     """
 
     p_network: np.ndarray
@@ -80,6 +81,7 @@ class Measures(Columns):
     background_around: np.ndarray
     isolated_around: np.ndarray
     blended_around: np.ndarray
+    real: np.ndarray
 
     @classmethod
     def of(
@@ -88,6 +90,7 @@ class Measures(Columns):
         evidence: Evidence,
         surroundings: Surroundings,
         class_probability: np.ndarray,
+        real: float,
     ) -> Measures:
         """Return the measures of candidates.
 
@@ -96,6 +99,7 @@ class Measures(Columns):
             evidence: What the pixels say of each.
             surroundings: Of each.
             class_probability: The network's maps, ``(b, 3, H, W)``.
+            real: What is told of the galaxies (see `Measures`).
         """
         image, shape = candidates.image, class_probability.shape[2:]
         place = nearest_pixels(candidates.x, candidates.y, shape)
@@ -108,10 +112,11 @@ class Measures(Columns):
             **vars(surroundings),
             **dict(zip(CLASS_NAMES, (one[(image, *place)] for one in maps), strict=True)),
             **dict(zip((f"{name}_around" for name in CLASS_NAMES), around, strict=True)),
+            real=np.full(len(candidates), float(real)),
         )
 
     def inputs(self) -> np.ndarray:
-        """Return what an `EvidenceNetwork` takes, ``(m, 19)``: within limits, as logarithms."""
+        """Return what an `EvidenceNetwork` takes, ``(m, 20)``: within limits, as logarithms."""
         names = [f"{name}{place}" for place in ("", "_around") for name in CLASS_NAMES]
         columns = [
             np.clip(log_odds(self.p_network), *_LOG_ODDS),
@@ -128,11 +133,12 @@ class Measures(Columns):
             self.doubt,
             np.log(np.clip(self.snr, *_SNR)),
             *(np.log(np.clip(getattr(self, name), *_CLASS)) for name in names),
+            self.real,
         ]
         return np.stack([np.asarray(column, float) for column in columns], axis=1)
 
 
-N_INPUTS, _OF_LOG_ODDS = 19, 0
+N_INPUTS, _OF_LOG_ODDS = 20, 0
 
 
 @dataclass(frozen=True)

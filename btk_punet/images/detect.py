@@ -54,6 +54,7 @@ def detect(
     density_ratio: float | None = SearchOptions.density_ratio,
     orientations: int = SearchOptions.orientations,
     light: bool = SearchOptions.light,
+    galaxies: str = SearchOptions.galaxies,
     region: tuple[slice, slice] | None = SearchOptions.region,
     output: str | Path | None = None,
     samples: int = OutputOptions.samples,
@@ -131,6 +132,7 @@ def detect(
         density_ratio,
         light=light,
         orientations=orientations,
+        galaxies=galaxies,
     )
     _ = deblender.fixed_density_ratio  # which checks it
     if deblender.network.n_bands != 1:

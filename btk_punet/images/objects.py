@@ -148,6 +148,7 @@ def find_objects(
             deblender.recipe.evidence,
             deblender.surroundings(candidates, told, normalised, variance),
             classes[None],
+            deblender.told_real,
             # What is saturated is a star, whatever profile fits what is left of it.
             settled=star >= 0,
         )

@@ -158,6 +158,12 @@ class SearchOptions:
         "whether to fit places, total fluxes, sizes and shapes",
         action=argparse.BooleanOptionalAction,
     )
+    galaxies: str = option(
+        "real",
+        "what is told of the galaxies: ``real``, as the sky's, ``smooth``, as those of most "
+        "simulations, or ``unknown`` (see `ProbaUNetDeblender`)",
+        choices=("real", "smooth", "unknown"),
+    )
     region: tuple[slice, slice] | None = option(
         None,
         "part of the image to search; pixels are counted from the corner of the whole image all "

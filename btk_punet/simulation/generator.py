@@ -27,6 +27,7 @@ class EuclidGenerator(SceneGenerator):
     """
 
     compatible_catalogs = ("EuclidCatalog", "CatsimCatalog")
+    kind_of_galaxies: str | None = "smooth"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # The PSF and its renderer, for each survey and filter.
@@ -125,6 +126,7 @@ class RealGalaxyGenerator(SceneGenerator, CosmosGenerator):
         catalog = copy.copy(catalog)
         catalog.table = _without_case_duplicates(catalog.table)
         super().__init__(catalog, *args, **kwargs)
+        self.kind_of_galaxies = "real" if self.gal_type == "real" else "smooth"
 
 
 def _without_case_duplicates(table: Table) -> Table:

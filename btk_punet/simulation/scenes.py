@@ -54,7 +54,14 @@ class SceneGenerator(DrawBlendsGenerator):
         first_batch: Batch that ``next`` gives first.
         sky_residual_sigma: What the subtraction of the sky left over, the same in all pixels, in
             units of the background's noise; may be negative.
+
+    Attributes:
+        kind_of_galaxies: ``"smooth"`` where each is a profile or two, ``"real"`` where the bright
+            ones have the structure of real galaxies, None where neither is said. A detector may
+            be told it (see `ProbaUNetDeblender`).
     """
+
+    kind_of_galaxies: str | None = None
 
     def __init__(
         self,

@@ -33,6 +33,8 @@ class StructuredEuclidGenerator(EuclidGenerator):
     galaxy looks the same each time it is drawn. Each is one source, whatever lumps it has.
     """
 
+    kind_of_galaxies = None
+
     def _parts(self, source: Mapping, flux: float) -> Sequence[Part]:
         _, parts = galaxy_parts(source, flux, _rng_of(source))
         return parts
@@ -56,6 +58,8 @@ class HeldOutGalaxyGenerator(EuclidGenerator):
     Raises:
         CatalogError: if the file holds no real galaxy of these.
     """
+
+    kind_of_galaxies = "real"
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from btk_punet.errors import InputError
 INPUTS = (
     "log_odds is_fitted gain log_gain log_share move log_excess depth density faint near doubt "
     "log_snr log_background log_isolated log_blended log_background_around log_isolated_around "
-    "log_blended_around"
+    "log_blended_around real"
 ).split()
 
 
@@ -61,6 +61,7 @@ def test_inputs_by_hand():
         snr=[np.e, -4.0, 1e9],
         blended=[np.exp(-2.0), 0.0, 1.0],
         background_around=[1.0, np.exp(-3.0), 0.0],
+        real=[-1.0, 0.0, 1.0],
     )
     least = np.log(1e-3)
     expected = {
@@ -76,6 +77,7 @@ def test_inputs_by_hand():
         "log_snr": [1, np.log(0.3), np.log(300)],
         "log_blended": [-2, least, 0],
         "log_background_around": [0, -3, least],
+        "real": [-1, 0, 1],
     }
     found = dict(zip(INPUTS, some.inputs().T, strict=True))
     for name, values in found.items():
@@ -92,10 +94,11 @@ def test_measures_are_gathered():
     maps = np.zeros((2, 3, 6, 9))
     maps[0, :, 3, 2] = 0.2, 0.5, 0.3
     maps[1, 0] = 1.0
-    found = Measures.of(candidates, evidence, surroundings, maps)
+    found = Measures.of(candidates, evidence, surroundings, maps, -1.0)
     np.testing.assert_array_equal(found.p_network, 0.5)
     np.testing.assert_array_equal(found.excess, [6, 7])
     np.testing.assert_array_equal(found.snr, [10, 11])
+    np.testing.assert_array_equal(found.real, -1)
     np.testing.assert_allclose(found.isolated, [0.5, 0])
     np.testing.assert_allclose(found.background, [0.2, 1])
     # Rows 0 to 5 and columns 0 to 5 are inside of the first square, and all of the other is 1.

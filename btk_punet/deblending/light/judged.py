@@ -39,6 +39,7 @@ class JudgedCandidates:
         network: EvidenceNetwork,
         surroundings: Surroundings,
         class_probability: np.ndarray,
+        real: float,
         settled: np.ndarray | None = None,
     ) -> JudgedCandidates:
         """Fit what the network holds for probable, and weigh what the pixels say.
@@ -52,11 +53,12 @@ class JudgedCandidates:
             network: Weighs what is found.
             surroundings: Of all candidates.
             class_probability: The maps of the classes, ``(b, 3, H, W)``.
+            real: What is told of the galaxies (see `Measures`).
             settled: Which candidates keep their probability, whatever is found, bool ``(m,)``.
         """
         some = candidates.take(asked)
         evidence = light.judge(some, flux[asked][some.mass >= FITTED_FROM])
-        measures = Measures.of(some, evidence, surroundings.take(asked), class_probability)
+        measures = Measures.of(some, evidence, surroundings.take(asked), class_probability, real)
         mass, number = candidates.mass.copy(), np.full(len(candidates), -1)
         mass[asked] = network(measures)
         number[asked] = np.arange(len(some))

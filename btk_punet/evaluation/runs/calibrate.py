@@ -287,14 +287,17 @@ def _fit_detection(
 def _fit_evidence(candidates: pd.DataFrame, conditions: tuple[_Condition, ...]) -> EvidenceNetwork:
     """Return what becomes of the probabilities of candidates by what is known of them.
 
+    Half of what each counts is for what it was told of the galaxies, half for nothing told.
+
     Args:
         candidates: With ``kind``, the number of their condition, and what `_evidence` returns.
         conditions: Where the weights are from.
     """
+    both = pd.concat([candidates, candidates.assign(real=0.0)], ignore_index=True)
     return EvidenceNetwork.fit(
-        Measures(*(candidates[name].to_numpy() for name in _MEASURES)),
-        candidates["outcome"].to_numpy(),
-        _weights(candidates["kind"].to_numpy(), conditions),
+        Measures(*(both[name].to_numpy() for name in _MEASURES)),
+        both["outcome"].to_numpy(),
+        _weights(both["kind"].to_numpy(), conditions),
     )
 
 

@@ -24,7 +24,7 @@ def around(found, depth=0.0):
     return Surroundings(depth * np.arange(len(found)), *[alike] * 5)
 
 
-def judged(network, mass, asked=(0, 1, 2), depth=0.0, **options):
+def judged(network, mass, asked=(0, 1, 2), depth=0.0, real=0.0, **options):
     found, _ = candidates(PLACES, mass)
     flux = np.array(PLACES)[:, 2]
     return JudgedCandidates.by(
@@ -35,6 +35,7 @@ def judged(network, mass, asked=(0, 1, 2), depth=0.0, **options):
         network,
         around(found, depth),
         MAPS,
+        real,
         **options,
     )
 
@@ -42,10 +43,19 @@ def judged(network, mass, asked=(0, 1, 2), depth=0.0, **options):
 def test_no_candidates():
     found, flux = candidates([], [])
     none = JudgedCandidates.by(
-        scene_light(FIRST), found, np.zeros(0, int), flux, TURNED, around(found), MAPS
+        scene_light(FIRST), found, np.zeros(0, int), flux, TURNED, around(found), MAPS, 0.0
     )
     light, _ = none.measure(np.zeros(0, int), LightCalibration())
     assert len(none.candidates) == len(none.before) == len(light.flux) == 0
+
+
+def test_what_is_told_of_the_galaxies_counts():
+    found = [judged(linear(real=-1.0), [0.9, 0.4, 0.1], real=real) for real in (-1.0, 0.0, 1.0)]
+    smooth, unknown, real = (np.array([0.9, 0.4, 0.1]) / (1 - np.array([0.9, 0.4, 0.1]))) * np.exp(
+        [[1.0], [0.0], [-1.0]]
+    )
+    for one, odds in zip(found, (smooth, unknown, real), strict=True):
+        np.testing.assert_allclose(one.candidates.mass, odds / (1 + odds), rtol=1e-5)
 
 
 def test_without_a_network_nothing_changes():
