@@ -153,6 +153,7 @@ def detect_places(
         zeropoint=float(magnitude(np.array(1.0), BAND)),
         pixel_scale_arcsec=SCALE_ARCSEC,
         weights=weights,
+        galaxies="smooth",
         progress=False,
     ).catalog
     return found["x_peak"].value, found["y_peak"].value

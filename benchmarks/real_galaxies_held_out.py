@@ -76,17 +76,21 @@ def main() -> None:
         "--weights", nargs="+", default=["euclid-vis"], help="of networks, or folders of trainings"
     )
     parser.add_argument("--density-ratio", type=float, nargs="+", default=[1.0])
+    parser.add_argument(
+        "--galaxies", nargs="+", default=["unknown", "real"], help="what is told of the galaxies"
+    )
     parser.add_argument("--part", default="benchmark", choices=("benchmark", "calibration", "all"))
     parser.add_argument("--n-galaxies", type=int, default=200)
     parser.add_argument("--seed", type=int, default=991)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     methods = {
-        f"ProbaUNet {weights} density {ratio:g}": ProbaUNetDeblender(
-            60, opened(weights), density_ratio=ratio
+        f"ProbaUNet {weights} density {ratio:g} {kind} galaxies": ProbaUNetDeblender(
+            60, opened(weights), density_ratio=ratio, galaxies=kind
         )
         for weights in options.weights
         for ratio in options.density_ratio
+        for kind in options.galaxies
     }
     for setting in SEP_SETTINGS:
         methods[f"SEP {setting}"] = SepDeblender(60, *setting)

@@ -23,7 +23,7 @@ from btk_punet.deblending.deblender import ProbaUNetDeblender
 from btk_punet.deblending.density import UNTOLD_DENSITY_RATIO
 from btk_punet.deblending.evidence_network import Measures
 from btk_punet.deblending.flags import DetectionFlag
-from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms
+from btk_punet.deblending.log_odds import LogitLine, SurroundingTerms, log_odds
 from btk_punet.deblending.measure import MeasureGenerator
 from btk_punet.deblending.noise import noise_normalised
 from btk_punet.deblending.posterior import PosteriorMaps
@@ -311,6 +311,46 @@ def test_a_network_that_is_not_told_stays_as_it_is(network):
     assert deblender.told_scenes(of(EuclidPairSampling())) is deblender
     assert "told" not in deblender.home_advantage(of(None))
     assert deblender.fingerprint()["density_ratio"] == 1.0
+
+
+def drawing(kind):
+    """Return something that draws galaxies of a kind."""
+    return SimpleNamespace(sampling_function=None, kind_of_galaxies=kind, catalog=None)
+
+
+@pytest.mark.parametrize(("kind", "number"), [("smooth", -1), ("real", 1)])
+def test_a_run_tells_the_galaxies_of_its_scenes(network, scenes, kind, number):
+    deblender = ProbaUNetDeblender(30, network, 2).with_recipe(
+        DetectionRecipe(evidence=linear(real=-0.5))
+    )
+    told = deblender.told_scenes(drawing(kind))
+    assert told.galaxies == kind and deblender.galaxies is None
+    assert told.fingerprint() != deblender.fingerprint()
+    batch = make_batch(scenes)
+    for plain, one in zip(deblender(batch).extra_data, told(batch).extra_data, strict=True):
+        assert (plain["evidence"]["real"] == 0).all() and (one["evidence"]["real"] == number).all()
+        # The log odds by the network count to 8, as for every candidate.
+        odds = np.clip(log_odds(np.asarray(one["evidence"]["p_network"])), -8, 8) - 0.5 * number
+        np.testing.assert_allclose(
+            one["candidates"]["p_detect"], -np.sort(-expit(odds))[: len(one["candidates"])]
+        )
+
+
+@pytest.mark.parametrize("given", ["unknown", "real"])
+def test_galaxies_that_were_given_stay(network, given):
+    deblender = ProbaUNetDeblender(30, network, galaxies=given)
+    assert deblender.told_scenes(drawing("smooth")) is deblender
+    nothing = ProbaUNetDeblender(30, network)
+    assert nothing.told_scenes(drawing(None)) is nothing
+    assert (given == "unknown") == (nothing.fingerprint() == deblender.fingerprint())
+
+
+def test_galaxies_of_another_kind(network):
+    expected = "galaxies must be 'smooth', 'real', 'unknown' or None, got 'clumpy'"
+    with pytest.raises(InputError, match=expected):
+        ProbaUNetDeblender(30, galaxies="clumpy")
+    with pytest.raises(InputError, match=expected):
+        ProbaUNetDeblender(30, network).told_scenes(drawing("clumpy"))
 
 
 @pytest.mark.parametrize("is_told", [False, True])

@@ -11,10 +11,12 @@ from numpy.testing import assert_array_equal
 
 from btk_punet import Detections, ProbaUNetDeblender, detect, image_batch
 from btk_punet.deblending.flags import DetectionFlag
+from btk_punet.deblending.recipe import DetectionRecipe
 from btk_punet.errors import InputError, InputTypeError, RunExistsError
 from btk_punet.images import search
 from btk_punet.simulation.fields import draw_field
 from btk_punet.simulation.survey import background_variance, get_euclid_survey
+from tests.deblending.test_evidence_network import linear
 
 SURVEY = get_euclid_survey(4)
 RMS = background_variance(SURVEY, SURVEY.get_filter("IE")) ** 0.5
@@ -48,6 +50,16 @@ def test_an_empty_sky(network):
     assert found.probability["centre"].shape == (40, 50)
     assert [len(sample) for sample in found.sample_catalogs(2)] == [0, 0]
     assert "flux" in found.catalog.colnames
+
+
+def test_what_is_told_of_the_galaxies_counts(field, network, tmp_path):
+    network.save(tmp_path)
+    DetectionRecipe(evidence=linear(real=-2.0)).save(tmp_path)
+    number = {
+        kind: len(detect(field[0], weights=tmp_path, **told, **GIVEN))
+        for kind, told in [("default", {}), *((k, {"galaxies": k}) for k in ("real", "smooth"))]
+    }
+    assert number["default"] == number["real"] < number["smooth"]
 
 
 def test_bright_sources_are_found_where_they_are(field, found):

@@ -89,6 +89,12 @@ def test_scenes_do_not_depend_on_what_was_drawn_before(cosmos, wide_stack):
     assert len(np.unique(rotations)) == len(rotations) > 0
 
 
+@pytest.mark.parametrize(("gal_type", "kind"), [("real", "real"), ("parametric", "smooth")])
+def test_it_says_what_it_draws(cosmos, one_exposure, gal_type, kind):
+    generator = RealGalaxyGenerator(cosmos, groups(), one_exposure, gal_type=gal_type)
+    assert generator.kind_of_galaxies == kind
+
+
 def test_save_and_load(cosmos, one_exposure, tmp_path):
     batch = next(RealGalaxyGenerator(cosmos, groups(), one_exposure, batch_size=2))
     batch.save(str(tmp_path))

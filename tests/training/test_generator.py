@@ -50,6 +50,12 @@ def test_same_scenes_with_other_shapes_of_the_same_flux(large):
     np.testing.assert_allclose(np.median(flux[1][drawn] / flux[0][drawn]), 1.0, atol=0.03)
 
 
+def test_they_say_what_they_draw():
+    assert EuclidGenerator.kind_of_galaxies == "smooth"
+    assert StructuredEuclidGenerator.kind_of_galaxies is None
+    assert HeldOutGalaxyGenerator.kind_of_galaxies == "real"
+
+
 def test_a_galaxy_looks_the_same_each_time(large):
     one, again = (batch_of(StructuredEuclidGenerator, large) for _ in range(2))
     np.testing.assert_array_equal(one.isolated_images, again.isolated_images)

@@ -215,6 +215,24 @@ def test_evidence_is_of_galaxies_of_both_parts(tmp_path, monkeypatch):
             if condition.real
         ]
         assert parts == ([{"calibration"}, {"training"}] if condition.real else [])
+        told = {scenes.generator.kind_of_galaxies for scenes in own}
+        assert told == {"real" if condition.real else "smooth"}
+
+
+def test_half_of_the_evidence_is_told_of_the_galaxies(monkeypatch):
+    """Each candidate counts with what it was told of, and as much with nothing told."""
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({name: rng.uniform(0, 1, 60) for name in module._MEASURES})
+    table = table.assign(kind=rng.integers(0, 3, 60), outcome=rng.uniform(size=60) < 0.5)
+    table["real"] = np.where(table["kind"] == 2, 1.0, -1.0)
+    given = []
+    monkeypatch.setattr(module.EvidenceNetwork, "fit", lambda *some: given.extend(some))
+    module._fit_evidence(table, module._TOLD_CONDITIONS)
+    measures, outcome, weight = given
+    np.testing.assert_array_equal(measures.real, [*table["real"], *np.zeros(60)])
+    np.testing.assert_array_equal(measures.gain, np.tile(table["gain"], 2))
+    np.testing.assert_array_equal(outcome, np.tile(table["outcome"], 2))
+    np.testing.assert_array_equal(weight[:60], weight[60:])
 
 
 def test_fitted_again_it_is_the_same(folder):
