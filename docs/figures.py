@@ -60,7 +60,7 @@ def comparison() -> plt.Figure:
         EuclidCatalog.simulate(20_000, seed=1), sampling, SURVEY, batch_size=60, seed=7
     )
     blends = next(generator)
-    network = ProbaUNetDeblender(20, density_ratio=sampling.density_ratio)
+    network = ProbaUNetDeblender(20, density_ratio=sampling.density_ratio, galaxies="smooth")
     found = {"SEP": SepDeblender(20)(blends), "ProbaUNet": network(blends)}
     truth, detections = batch_tables(blends, found)
     # The scene with most sources among those in which every one is found by the network.

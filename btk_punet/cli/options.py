@@ -46,7 +46,8 @@ def add_deblenders(parser: argparse.ArgumentParser, default: str) -> None:
             "probaunet:weights=FOLDER,threshold=0.3,density_ratio=0.5 "
             "(weights: a preset's name, or a folder, ./FOLDER if it has a preset's name; "
             "density_ratio: how many times as dense sources lie as in the sky, or, for a network "
-            "that is not told it, as in its training; auto to estimate it) (default: {default})"
+            "that is not told it, as in its training; auto to estimate it; galaxies: smooth, real "
+            f"or unknown, without it what the scenes say) (default: {default})"
         ),
     )
 
