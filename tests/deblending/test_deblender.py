@@ -336,6 +336,13 @@ def test_a_run_tells_the_galaxies_of_its_scenes(network, scenes, kind, number):
         )
 
 
+def test_what_was_told_is_said(told_network):
+    deblender = ProbaUNetDeblender(30, told_network)
+    told = deblender.told_scenes(drawing("real"))
+    assert told.home_advantage(of(None)).endswith("as in the sky, and that galaxies are real")
+    assert deblender.home_advantage(of(None)).endswith("as in the sky")
+
+
 @pytest.mark.parametrize("given", ["unknown", "real"])
 def test_galaxies_that_were_given_stay(network, given):
     deblender = ProbaUNetDeblender(30, network, galaxies=given)
