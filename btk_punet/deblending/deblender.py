@@ -643,7 +643,8 @@ class ProbaUNetDeblender(DetectingDeblender):
 
 
 def _check_galaxies(galaxies: object) -> None:
-    if galaxies is not None and galaxies not in _TOLD_OF_GALAXIES:
+    # One by one, as what is given may have no hash.
+    if galaxies not in (None, *_TOLD_OF_GALAXIES):
         raise InputError(
             f"galaxies must be 'smooth', 'real', 'unknown' or None, got {galaxies!r}. The sky's "
             "are real; those of most simulations are smooth profiles."

@@ -358,6 +358,8 @@ def test_galaxies_of_another_kind(network):
         ProbaUNetDeblender(30, galaxies="clumpy")
     with pytest.raises(InputError, match=expected):
         ProbaUNetDeblender(30, network).told_scenes(drawing("clumpy"))
+    with pytest.raises(InputError, match=r"'unknown' or None, got \['smooth'\]"):
+        ProbaUNetDeblender(30, galaxies=["smooth"])
 
 
 @pytest.mark.parametrize("is_told", [False, True])
